@@ -1,0 +1,45 @@
+"""What every test stands on: a home of its own, one torch thread a worker, and the default model where asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from workbench import paths
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+REAL_MODELS = paths.models_folder()
+"""Where the default model is, whatever home a test is given."""
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees or leaves anything in the user's folders."""
+    home = tmp_path / "home"
+    monkeypatch.setenv(paths.HOME_VARIABLE, str(home))
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    return home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Workers share the cores; tiny models gain nothing from more threads."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        import torch
+
+        torch.set_num_threads(1)
+    yield
+
+
+@pytest.fixture(scope="session")
+def default_model() -> LoadedModel:
+    """The real default model, as `make` has put it into the cache."""
+    from workbench.models.loading import load
+
+    return load(str(REAL_MODELS / "smollm2-135m"))

@@ -1,0 +1,44 @@
+"""Work in batches that shrink when the device runs out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from workbench.errors import OutOfMemory
+from workbench.lazy import torch
+
+Item = TypeVar("Item")
+
+
+def in_batches(
+    items: Sequence[Item], size: int, work: Callable[[list[Item]], None], bytes_each: int
+) -> Iterator[int]:
+    """Call ``work`` on the items, ``size`` at a time, and yield how many are done after each batch.
+
+    When the device runs out of memory its cache is emptied and the batch halved. Raises `OutOfMemory`, with the
+    sizes, when a single item (which needs about ``bytes_each`` bytes) does not fit.
+    """
+    done = 0
+    while done < len(items):
+        try:
+            work(list(items[done : done + size]))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if size == 1:
+                raise OutOfMemory(
+                    f"out of memory: one piece of the work needs about {bytes_each / 2**20:,.0f} MiB and does not "
+                    "fit; use a shorter prompt, a smaller model, --dtype bfloat16 or --device cpu"
+                ) from error
+            size = max(1, min(size, len(items) - done) // 2)
+            continue
+        done = min(done + size, len(items))
+        yield done
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a GPU or here."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -1,0 +1,357 @@
+"""Where a model keeps what the methods read and change: embedding, blocks, attention, MLP, unembedding.
+
+A `Layout` is one row of dotted paths; families that use the same names share a row. `find_anatomy` picks the
+row for a model's type, or recognises the row of an unlisted type by its module names and one forward pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ModelError
+from workbench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Dotted paths of one family: ``attention``, ``mlp``, ``value_matrix`` and ``experts`` start at a block.
+
+    ``attention`` and ``mlp`` name the module whose *output* is added to the residual stream: where the family
+    has a norm behind the sublayer that is this norm, and where the module adds the residual itself, its last
+    matrix. ``experts`` stands where a mixture of experts has no single value matrix. ``overwritten`` names a
+    module whose output the block changes in place afterwards. ``projection`` stands between the final norm and
+    the unembedding, if at all.
+    """
+
+    model_types: tuple[str, ...]
+    embedding: str
+    blocks: str
+    final_norm: str
+    attention: str
+    mlp: str
+    value_matrix: str | None
+    unembedding: str = "lm_head"
+    projection: str | None = None
+    experts: str | None = None
+    overwritten: str | None = None
+
+    def missing(self, model: Module) -> list[str]:
+        """The paths of this layout that ``model`` does not have."""
+        absent = [path for path in (self.embedding, self.blocks, self.unembedding) if not _has(model, path)]
+        absent += [
+            path for path in (self.final_norm, self.projection) if path and not _names_an_attribute(model, path)
+        ]
+        if self.blocks in absent:
+            return absent
+        inside = (self.attention, self.mlp, self.value_matrix, self.experts)
+        blocks = list(model.get_submodule(self.blocks).children())
+        lacking = [path for path in inside if path and not all(_has(block, path) for block in blocks)]
+        return absent + [f"{self.blocks}.*.{path}" for path in lacking]
+
+
+LAYOUTS = (
+    Layout(
+        model_types=("gpt2", "gpt_neo"),
+        embedding="transformer.wte",
+        blocks="transformer.h",
+        final_norm="transformer.ln_f",
+        attention="attn",
+        mlp="mlp",
+        value_matrix="mlp.c_proj",
+    ),
+    Layout(
+        model_types=("gptj",),
+        embedding="transformer.wte",
+        blocks="transformer.h",
+        final_norm="transformer.ln_f",
+        attention="attn",
+        mlp="mlp",
+        value_matrix="mlp.fc_out",
+    ),
+    Layout(
+        model_types=("gpt_neox",),
+        embedding="gpt_neox.embed_in",
+        blocks="gpt_neox.layers",
+        final_norm="gpt_neox.final_layer_norm",
+        attention="attention",
+        mlp="mlp",
+        value_matrix="mlp.dense_4h_to_h",
+    ),
+    # No MLP module: its two matrices stand in the block, and run on (batch x tokens, width).
+    Layout(
+        model_types=("opt",),
+        embedding="model.decoder.embed_tokens",
+        blocks="model.decoder.layers",
+        final_norm="model.decoder.final_layer_norm",
+        attention="self_attn",
+        mlp="fc2",
+        value_matrix="fc2",
+        projection="model.decoder.project_out",
+    ),
+    # BLOOM's attention and MLP add the residual themselves; Falcon's block adds attention into the MLP's tensor.
+    Layout(
+        model_types=("bloom", "falcon"),
+        embedding="transformer.word_embeddings",
+        blocks="transformer.h",
+        final_norm="transformer.ln_f",
+        attention="self_attention.dense",
+        mlp="mlp.dense_4h_to_h",
+        value_matrix="mlp.dense_4h_to_h",
+        overwritten="mlp",
+    ),
+    Layout(
+        model_types=("llama", "mistral", "qwen2", "qwen3", "stablelm"),
+        embedding="model.embed_tokens",
+        blocks="model.layers",
+        final_norm="model.norm",
+        attention="self_attn",
+        mlp="mlp",
+        value_matrix="mlp.down_proj",
+    ),
+    Layout(
+        model_types=("phi",),
+        embedding="model.embed_tokens",
+        blocks="model.layers",
+        final_norm="model.final_layernorm",
+        attention="self_attn",
+        mlp="mlp",
+        value_matrix="mlp.fc2",
+    ),
+    Layout(
+        model_types=("gemma2", "gemma3_text", "olmo2"),
+        embedding="model.embed_tokens",
+        blocks="model.layers",
+        final_norm="model.norm",
+        attention="post_attention_layernorm",
+        mlp="post_feedforward_layernorm",
+        value_matrix="mlp.down_proj",
+    ),
+    Layout(
+        model_types=("mixtral",),
+        embedding="model.embed_tokens",
+        blocks="model.layers",
+        final_norm="model.norm",
+        attention="self_attn",
+        mlp="mlp",
+        value_matrix=None,
+        experts="mlp.experts",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where the parts of one model are; paths as in `Layout`.
+
+    ``final_norm`` and ``projection`` are None where the model has none. ``value_matrix`` is the MLP's second
+    matrix, from ``d_mlp`` to ``d_model`` (``d_mlp`` is one expert's in a mixture of experts); its weight is stored
+    ``(d_mlp, d_model)`` where ``value_matrix_in_first`` and ``(d_model, d_mlp)`` elsewhere;
+    ``value_matrix_missing`` says why there is none. ``softcap`` c turns logits z into c·tanh(z / c), after they are
+    multiplied by ``logit_scale``. (Multipliers on embeddings are inside the embedding module or the model, and so
+    in the first block's input.) ``adds_up`` says that block output = block input + attention + MLP; it is false
+    where norms stand behind the residual (OPT-350m). ``measured`` marks an unlisted type that was recognised.
+    """
+
+    architecture: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    embedding: str
+    blocks: str
+    attention: str
+    mlp: str
+    value_matrix: str | None
+    value_matrix_missing: str
+    value_matrix_in_first: bool
+    final_norm: str | None
+    projection: str | None
+    unembedding: str
+    logit_scale: float
+    softcap: float | None
+    adds_up: bool
+    overwritten: str | None
+    measured: bool
+
+    def module(self, model: Module, path: str) -> Module:
+        """The module at a path that starts at the model, such as ``anatomy.embedding``."""
+        return model.get_submodule(path)
+
+    def block(self, model: Module, layer: int) -> Module:
+        """The block of one layer, counted from 0."""
+        return model.get_submodule(f"{self.blocks}.{layer}")
+
+    def in_block(self, model: Module, layer: int, path: str) -> Module:
+        """The module at a path that starts at a block, such as ``anatomy.mlp``."""
+        return model.get_submodule(f"{self.blocks}.{layer}.{path}")
+
+
+def find_anatomy(hf_model: Any) -> Anatomy:
+    """Find the parts of a causal language model in eval mode.
+
+    An unlisted ``config.model_type`` is accepted if exactly one layout has all its paths in the model and agrees
+    with a forward pass over three tokens: contributions add up, and the last state is unembedded to the model's
+    logits. Raises `ModelError`, which lists what was looked for, where nothing fits.
+    """
+    model_type = hf_model.config.model_type
+    for layout in LAYOUTS:
+        if model_type in layout.model_types:
+            if absent := layout.missing(hf_model):
+                raise ModelError(
+                    f"this {model_type} model lacks {', '.join(absent)}; load it as a causal language model of the "
+                    "transformers library, without adapters or wrappers"
+                )
+            return _anatomy(hf_model, layout, measured=False)
+
+    by_name = [layout for layout in LAYOUTS if not layout.missing(hf_model)]
+    found = [_anatomy(hf_model, layout, measured=True) for layout in by_name]
+    fitting = [anatomy for anatomy in found if _agrees_with_a_forward_pass(hf_model, anatomy)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(name for layout in LAYOUTS for name in layout.model_types)
+    if by_name:
+        raise ModelError(
+            f"the architecture {model_type} has the module names of {_names(by_name)}, but {len(fitting)} of these "
+            f"layouts agree with what its blocks compute, and it takes exactly one; use a model of type {known}"
+        )
+    looked_for = dict.fromkeys(path for layout in LAYOUTS for path in layout.missing(hf_model))
+    raise ModelError(
+        f"the architecture {model_type} is not supported: none of the known layouts fits, after looking for "
+        f"{', '.join(looked_for)}; use a model of type {known}"
+    )
+
+
+def unembed(hf_model: Module, anatomy: Anatomy, states: torch.Tensor) -> torch.Tensor:
+    """Read states of the residual stream ``(..., d_model)`` as logits ``(..., vocabulary)``, in the states' dtype.
+
+    Final norm, projection, unembedding, scale and softcap, as the model itself does after its last block.
+    """
+    if anatomy.final_norm:
+        states = anatomy.module(hf_model, anatomy.final_norm)(states)
+    if anatomy.projection:
+        states = anatomy.module(hf_model, anatomy.projection)(states)
+    logits: torch.Tensor = anatomy.module(hf_model, anatomy.unembedding)(states)
+    if anatomy.logit_scale != 1:
+        logits = logits * anatomy.logit_scale
+    if anatomy.softcap:
+        logits = torch.tanh(logits / anatomy.softcap) * anatomy.softcap
+    return logits
+
+
+def tensor_of(output: Any, batch: int = 1) -> torch.Tensor:
+    """The states ``(batch, tokens, width)`` in what a block, attention or MLP module returned.
+
+    Some return a tuple that starts with them, and OPT's MLP returns ``(batch x tokens, width)``. The result
+    shares its memory with ``output``, so writing into it changes what the model goes on with.
+    """
+    states: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return states if states.ndim == 3 else states.view(batch, -1, states.shape[-1])
+
+
+def with_tensor(output: Any, states: torch.Tensor) -> Any:
+    """What the module would have returned with ``states`` ``(batch, tokens, width)`` in place of its own."""
+    if isinstance(output, tuple):
+        return (states, *output[1:])
+    return states.reshape(output.shape)
+
+
+def _has(root: Module, path: str) -> bool:
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _names_an_attribute(root: Module, path: str) -> bool:
+    """As `_has`, but None counts: it is what a model holds in place of an optional part that it leaves out."""
+    parent, _, name = path.rpartition(".")
+    return _has(root, parent) and hasattr(root.get_submodule(parent), name)
+
+
+def _anatomy(model: Any, layout: Layout, *, measured: bool) -> Anatomy:
+    config = model.config
+    blocks = model.get_submodule(layout.blocks)
+    value_matrix = blocks[0].get_submodule(layout.value_matrix) if layout.value_matrix else None
+    in_first = type(value_matrix).__name__ == "Conv1D"
+    return Anatomy(
+        architecture=config.model_type,
+        n_layers=len(blocks),
+        d_model=config.hidden_size,
+        d_mlp=_expert_width(config) if value_matrix is None else value_matrix.weight.shape[0 if in_first else 1],
+        embedding=layout.embedding,
+        blocks=layout.blocks,
+        attention=layout.attention,
+        mlp=layout.mlp,
+        value_matrix=layout.value_matrix,
+        value_matrix_missing="" if value_matrix is not None else "mixture of experts",
+        value_matrix_in_first=in_first,
+        final_norm=layout.final_norm if _has(model, layout.final_norm) else None,
+        projection=layout.projection if layout.projection and _has(model, layout.projection) else None,
+        unembedding=layout.unembedding,
+        logit_scale=getattr(config, "logit_scale", None) or 1.0,
+        softcap=getattr(config, "final_logit_softcapping", None),
+        adds_up=getattr(config, "do_layer_norm_before", True)
+        and not getattr(config, "apply_residual_connection_post_layernorm", False),
+        overwritten=layout.overwritten,
+        measured=measured,
+    )
+
+
+def _expert_width(config: Any) -> int:
+    return int(getattr(config, "moe_intermediate_size", None) or config.intermediate_size)
+
+
+def _agrees_with_a_forward_pass(model: Any, anatomy: Anatomy) -> bool:
+    """Whether, over three tokens, every block adds up and the last state is unembedded to the model's logits.
+
+    Each sum may be off by 2 % of its terms, which is what bfloat16 needs and no wrong layout meets.
+    """
+    seen: dict[tuple[int, str], torch.Tensor] = {}
+    hooks = []
+    for layer in range(anatomy.n_layers):
+        modules = {"block": anatomy.block(model, layer)}
+        for name in ("attention", "mlp"):
+            modules[name] = anatomy.in_block(model, layer, getattr(anatomy, name))
+        for name, module in modules.items():
+            hooks.append(module.register_forward_hook(_keep(seen, (layer, name))))
+        hooks.append(
+            modules["block"].register_forward_pre_hook(_keep_input(seen, (layer, "input")), with_kwargs=True)
+        )
+    try:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([[1, 2, 3]], device=model.device), use_cache=False).logits
+            last = unembed(model, anatomy, seen[anatomy.n_layers - 1, "block"])
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    def close(terms: list[torch.Tensor], total: torch.Tensor) -> bool:
+        size = torch.stack([term.abs() for term in [*terms, total]]).sum(dim=0)
+        return bool(((torch.stack(terms).sum(dim=0) - total).abs() <= 0.02 * size + 1e-6).all())
+
+    parts = ("input", "attention", "mlp")
+    return close([last], logits) and all(
+        close([seen[layer, part] for part in parts], seen[layer, "block"]) for layer in range(anatomy.n_layers)
+    )
+
+
+def _keep(seen: dict[tuple[int, str], torch.Tensor], key: tuple[int, str]) -> Any:
+    def hook(_module: Module, _args: Any, output: Any) -> None:
+        seen[key] = tensor_of(output).clone()
+
+    return hook
+
+
+def _keep_input(seen: dict[tuple[int, str], torch.Tensor], key: tuple[int, str]) -> Any:
+    def hook(_module: Module, args: Any, kwargs: Any) -> None:
+        seen[key] = (args[0] if args else kwargs["hidden_states"]).clone()
+
+    return hook
+
+
+def _names(layouts: list[Layout]) -> str:
+    return " and ".join("/".join(layout.model_types) for layout in layouts)

@@ -1,0 +1,175 @@
+"""A model folder: what must be in it, checked before anything is loaded, and the fingerprint of its weights.
+
+Only safetensors are read. Their header says where every tensor lies, so a truncated file is seen at once, and the
+bytes can be hashed without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import ModelError
+
+_INDEX = "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "*.tiktoken", "tekken.json")
+_HEADER_LIMIT = 100_000_000  # the format's own limit on a header, in bytes
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a safetensors file; its bytes are ``start`` to ``end`` of the file."""
+
+    file: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json. Raises `ModelError` where it is not that of a causal model this library knows.
+
+    Custom code is never run, so a model whose architecture is only described by code in its folder is refused.
+    """
+    from transformers.models.auto import configuration_auto, modeling_auto
+
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
+    config = _json_object(path)
+    model_type = config.get("model_type")
+    if "auto_map" in config and model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
+        raise ModelError(
+            f"{folder} brings its own code for the architecture {model_type}, which is never run; use a "
+            "model of an architecture that the transformers library knows"
+        )
+    if model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
+        raise ModelError(
+            f"{path} names the architecture {model_type}, which the transformers library does not know"
+        )
+    if config.get("quantization_config"):
+        raise ModelError(f"{folder} holds quantised weights, which cannot be edited; use the unquantised model")
+    if config.get("is_encoder_decoder") or model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        kind = "not a causal language model"
+    elif model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
+        kind = "an encoder"
+    else:
+        return config
+    raise ModelError(
+        f"{folder} is {kind} ({model_type}); the workbench needs a decoder that reads left to right, because every "
+        "method asks for the next token"
+    )
+
+
+def stored_tensors(folder: Path) -> list[StoredTensor]:
+    """All tensors of the folder's safetensors files, sorted by name. Reads the headers only.
+
+    Raises `ModelError` for weights that are missing, pickled, truncated, or lack a shard that the index names.
+    """
+    index = folder / _INDEX
+    if index.is_file():
+        shards = sorted(set(_json_object(index).get("weight_map", {}).values()))
+        files = [folder / shard for shard in shards]
+    else:
+        files = [folder / "model.safetensors"]
+    if not index.is_file() and not files[0].is_file():
+        raise _no_safetensors(folder)
+    absent = [file.name for file in files if not file.is_file()]
+    if absent:
+        raise ModelError(f"{folder} lacks {', '.join(absent)}, which {_INDEX} names; fetch the model again")
+    tensors = [tensor for file in files for tensor in _header(file)]
+    return sorted(tensors, key=lambda tensor: tensor.name)
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Raise `ModelError` where the folder has no vocabulary."""
+    if not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
+        raise ModelError(f"{folder} has no tokenizer; copy the tokenizer.json of the model into it")
+
+
+def fingerprint(tensors: Iterable[StoredTensor]) -> str:
+    """16 hex digits that identify the weights: SHA-256 over names, types, shapes and every byte.
+
+    All of the bytes, not a sample, so that one changed weight shows; the path, the shards and the dtype and device
+    the model is loaded to do not. Each tensor is hashed on its own so that all cores take part.
+    """
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(_digest, sorted(tensors, key=lambda tensor: tensor.name)))
+    return combine(parts)
+
+
+def combine(parts: Iterable[bytes]) -> str:
+    """One fingerprint from the digests of the tensors, in order of their names."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def tensor_digest(name: str, dtype: str, shape: tuple[int, ...], data: Any) -> bytes:
+    """SHA-256 of one tensor. ``data`` is anything with a buffer."""
+    digest = hashlib.sha256(json.dumps([name, dtype, shape]).encode())
+    digest.update(data)
+    return digest.digest()
+
+
+def _digest(tensor: StoredTensor) -> bytes:
+    if tensor.start == tensor.end:
+        return tensor_digest(tensor.name, tensor.dtype, tensor.shape, b"")
+    with tensor.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        with memoryview(whole) as view, view[tensor.start : tensor.end] as data:
+            return tensor_digest(tensor.name, tensor.dtype, tensor.shape, data)
+
+
+def _header(file: Path) -> list[StoredTensor]:
+    """The tensors of one file, after comparing its length with what its header promises."""
+    broken = ModelError(f"{file} is truncated or not a safetensors file; fetch the model again")
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 0 < length <= min(size - 8, _HEADER_LIMIT):
+            raise broken
+        text = stream.read(length)
+    try:
+        entries = json.loads(text)
+        entries.pop("__metadata__", None)
+        tensors = [
+            StoredTensor(file, name, entry["dtype"], tuple(entry["shape"]), *_span(entry, 8 + length))
+            for name, entry in entries.items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise broken from error
+    if max((tensor.end for tensor in tensors), default=8 + length) != size:
+        raise broken
+    return tensors
+
+
+def _span(entry: dict[str, Any], start: int) -> tuple[int, int]:
+    first, last = entry["data_offsets"]
+    return start + first, start + last
+
+
+def _no_safetensors(folder: Path) -> ModelError:
+    pickled = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+    if pickled:
+        return ModelError(
+            f"{folder} has its weights in {pickled[0]}, a pickle, which is refused because it can run code when "
+            "it is opened; where you trust it, load it with transformers and write it with save_pretrained(folder)"
+        )
+    return ModelError(f"{folder} has no model.safetensors; fetch the model again")
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON; fetch the model again") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} does not hold a JSON object; fetch the model again")
+    return value

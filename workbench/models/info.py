@@ -1,0 +1,27 @@
+"""What a session remembers about the model it was made with. Plain data: no torch."""
+
+from __future__ import annotations
+
+from workbench.case import Frozen
+
+
+class ModelInfo(Frozen):
+    """A loaded model as the trust strip and the session header know it.
+
+    ``fingerprint`` identifies the weights (a short hex digest, see `workbench.models.loading`); ``parameters`` is
+    their number; ``attention_kernel`` is what computes attention (sdpa, eager, ...); ``context`` is the longest
+    prompt in tokens; ``chat_template`` says whether the tokenizer brings one.
+    """
+
+    name: str
+    architecture: str
+    fingerprint: str
+    parameters: int
+    layers: int
+    d_model: int
+    vocabulary: int
+    context: int
+    dtype: str
+    device: str
+    attention_kernel: str
+    chat_template: bool

@@ -1,0 +1,273 @@
+"""Open a model: find its folder, check it, load it quietly, and give its parts the same names whatever it is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InputError, ModelError, OutOfMemory
+from workbench.lazy import nnsight, torch, transformers
+from workbench.memory import is_out_of_memory
+from workbench.methods.base import Progress, silent
+from workbench.models import anatomy as anatomy_of_models
+from workbench.models import checkpoint
+from workbench.models.anatomy import Anatomy, find_anatomy
+from workbench.models.info import ModelInfo
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+_CONTEXT_OF_ALIBI_MODELS = 2048  # BLOOM and its like state no limit; this is what they were trained on
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model in eval mode, without gradients on its parameters, with what is known about it.
+
+    ``nn`` is the model for nnsight, with the same names for every architecture: ``nn.embedding``,
+    ``nn.blocks[l]``, ``nn.blocks[l].attention``, ``nn.blocks[l].mlp``, ``nn.blocks[l].value_matrix`` (unless the
+    model is a mixture of experts), ``nn.final_norm`` (unless it has none) and ``nn.unembedding``. The *outputs* of
+    attention and MLP are what is added to the residual stream; take their tensor, and a block's, with
+    `workbench.models.anatomy.tensor_of`, as some are the first of a tuple.
+    """
+
+    hf: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    anatomy: Anatomy
+    info: ModelInfo
+    nn: Any
+
+    def unembed(self, states: torch.Tensor) -> torch.Tensor:
+        """Read states ``(..., d_model)`` as logits ``(..., vocabulary)``, as the model does after its blocks."""
+        return anatomy_of_models.unembed(self.hf, self.anatomy, states)
+
+    @property
+    def block_modules(self) -> list[Module]:
+        """The blocks, first layer first."""
+        return list(self.hf.get_submodule(self.anatomy.blocks).children())
+
+    @property
+    def embedding(self) -> Module:
+        """The module from token ids to embeddings."""
+        return self.anatomy.module(self.hf, self.anatomy.embedding)
+
+    def attention(self, layer: int) -> Module:
+        """The module whose output is the attention's contribution."""
+        return self.anatomy.in_block(self.hf, layer, self.anatomy.attention)
+
+    def mlp(self, layer: int) -> Module:
+        """The module whose output is the MLP's contribution."""
+        return self.anatomy.in_block(self.hf, layer, self.anatomy.mlp)
+
+    def value_matrix(self, layer: int) -> Module:
+        """The MLP's second matrix. Raises `ModelError` where the model has none."""
+        if self.anatomy.value_matrix is None:
+            raise ModelError(
+                f"{self.info.name} is a {self.anatomy.value_matrix_missing}, so no layer has the one MLP value "
+                "matrix that this needs; use a model with dense MLPs"
+            )
+        return self.anatomy.in_block(self.hf, layer, self.anatomy.value_matrix)
+
+
+def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progress = silent) -> LoadedModel:
+    """Load a model by catalogue name, local directory, GGUF file or Hugging Face id.
+
+    ``device`` "auto" is CUDA, then MPS, then CPU; ``dtype`` "auto" is float32 on a CPU and the checkpoint's own
+    elsewhere. Raises `InputError` for a dtype or device that is none, `ModelError` for a model that cannot be
+    found, read or understood, `OutOfMemory` where it does not fit on the device.
+    """
+    from workbench.models.catalog import resolve
+
+    chosen = _device(device)
+    precision = _dtype(dtype, chosen)
+    folder = resolve(spec, progress)
+    name = str(Path(spec).expanduser().resolve()) if Path(spec).expanduser().exists() else spec
+    return _load_folder(folder, name, precision, chosen, progress)
+
+
+def wrap(hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> LoadedModel:
+    """Make a `LoadedModel` of a live model, which is put in eval mode and loses its gradients.
+
+    The fingerprint is computed from the live weights. Raises `ModelError` for an architecture that is not known.
+    """
+    parts = [
+        checkpoint.tensor_digest(key, str(weight.dtype), tuple(weight.shape), _bytes(weight))
+        for key, weight in sorted(hf_model.state_dict().items())
+    ]
+    return _assemble(hf_model, tokenizer, name, checkpoint.combine(parts))
+
+
+def _load_folder(folder: Path, name: str, dtype: Any, device: torch.device, progress: Progress) -> LoadedModel:
+    progress(0, 3, stage="checking the model's files")
+    checkpoint.read_config(folder)
+    tensors = checkpoint.stored_tensors(folder)
+    checkpoint.check_tokenizer_files(folder)
+    with ThreadPoolExecutor(max_workers=1) as pool, _quiet():
+        fingerprint = pool.submit(checkpoint.fingerprint, tensors)  # it takes as long as loading, so beside it
+        progress(1, 3, stage="reading the tokenizer")
+        tokenizer = _tokenizer(folder)
+        progress(2, 3, stage="loading the weights")
+        hf_model = _to_device(_weights(folder, dtype), device)
+        return _assemble(hf_model, tokenizer, name, fingerprint.result())
+
+
+def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> LoadedModel:
+    hf_model.eval().requires_grad_(False)
+    anatomy = find_anatomy(hf_model)
+    _protect_overwritten(hf_model, anatomy)
+    config = hf_model.config
+    info = ModelInfo(
+        name=name,
+        architecture=anatomy.architecture,
+        fingerprint=fingerprint,
+        parameters=hf_model.num_parameters(),
+        layers=anatomy.n_layers,
+        d_model=anatomy.d_model,
+        vocabulary=config.vocab_size,
+        context=getattr(config, "max_position_embeddings", None) or _CONTEXT_OF_ALIBI_MODELS,
+        dtype=str(hf_model.dtype).removeprefix("torch."),
+        device=str(hf_model.device),
+        attention_kernel=config._attn_implementation,
+        chat_template=bool(tokenizer.chat_template),
+    )
+    return LoadedModel(hf_model, tokenizer, anatomy, info, _named(hf_model, anatomy))
+
+
+def _protect_overwritten(hf_model: Module, anatomy: Anatomy) -> None:
+    """Let the block change a copy, so that the MLP output one has saved stays what it was."""
+    if anatomy.overwritten:
+        for layer in range(anatomy.n_layers):
+            module = anatomy.in_block(hf_model, layer, anatomy.overwritten)
+            module.register_forward_hook(lambda _module, _args, output: output.clone())
+
+
+def _named(hf_model: Module, anatomy: Anatomy) -> Any:
+    """The model for nnsight, with the names that `LoadedModel` lists."""
+    names = {anatomy.embedding: "embedding", anatomy.blocks: "blocks", anatomy.unembedding: "unembedding"}
+    if anatomy.final_norm:
+        names[anatomy.final_norm] = "final_norm"
+    if anatomy.value_matrix:
+        names[anatomy.value_matrix] = "value_matrix"
+    nn = nnsight.NNsight(hf_model, rename=names)
+    for block in nn.blocks:
+        # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.
+        parts = {"attention": block.get(anatomy.attention), "mlp": block.get(anatomy.mlp)}
+        for name, part in parts.items():
+            object.__setattr__(block, name, part)
+    return nn
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # torch raises each of them for a missing one
+        raise InputError(f"there is no device {name!r} here; use auto, cpu, cuda, cuda:N or mps") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> Any:
+    """What `from_pretrained` takes: a torch dtype, or "auto" for the checkpoint's own."""
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    if name not in DTYPES:
+        raise InputError(f"{name!r} is not a dtype for a model; use auto, {', '.join(DTYPES)}")
+    return getattr(torch, name)
+
+
+def _tokenizer(folder: Path) -> Any:
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"the tokenizer in {folder} cannot be read ({_first_line(error)})") from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer in {folder} ({type(tokenizer).__name__}) does not say where in the text its tokens "
+            "lie; use a model that comes with a tokenizer.json"
+        )
+    return tokenizer
+
+
+def _weights(folder: Path, dtype: Any) -> Any:
+    from safetensors import SafetensorError
+
+    try:
+        hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"there is not enough memory to load {folder}; use a smaller model") from error
+        raise ModelError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise ModelError(
+            f"the weights in {folder} lack {len(missing)} tensors that the model needs, {missing[0]} first; fetch "
+            "the model again"
+        )
+    return hf_model
+
+
+def _to_device(hf_model: Any, device: torch.device) -> Any:
+    try:
+        return hf_model.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        needed = hf_model.get_memory_footprint()
+        free = ""
+        if device.type == "cuda":
+            hf_model.to("cpu")
+            torch.cuda.empty_cache()
+            free = f" and {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free"
+        raise OutOfMemory(
+            f"the model needs {needed / 2**30:.1f} GiB on {device}{free}; use --dtype bfloat16, --device cpu or a "
+            "smaller model"
+        ) from error
+
+
+def _bytes(weight: torch.Tensor) -> Any:
+    return weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers off the terminal, which the app owns; its settings are put back afterwards."""
+    log = transformers.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,359 @@
+"""From a Case to token ids, and token text that is safe to show.
+
+`encode` finds, by character offsets, which tokens are the prompt's own, which are its subject, and which token the
+target and the foil begin with where they really follow the prompt.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.case import Case, Frozen
+from workbench.errors import InputError, ModelError
+from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["EncodedCase", "TokenChoice", "display", "encode", "token_text", "token_texts"]
+
+
+class TokenChoice(Frozen):
+    """The first token of a target or foil, and how many tokens (``pieces``) the whole of it is."""
+
+    id: int
+    text: str
+    pieces: int
+
+
+class EncodedCase(Frozen):
+    """A Case as the model sees it. ``texts`` and the choices hold display text (see `display`).
+
+    The first ``in_front`` tokens hold nothing of the prompt's own text (a start token, the newline, the head of a
+    chat template), nor do the last ``behind`` (the template's tail). ``starts_bare``: a content token of the
+    prompt, neither special nor blank, stands in the model's first position, where much of it is lost.
+    ``subject`` is tokens [start, stop) of ``ids``. ``notes`` are sentences for the person about what was decided.
+    """
+
+    ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    in_front: int
+    behind: int
+    starts_bare: bool
+    subject: tuple[int, int] | None
+    target: TokenChoice | None
+    foil: TokenChoice | None
+    notes: tuple[str, ...]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None = None) -> EncodedCase:
+    """Tokenise a case: ids, the subject's tokens, and the tokens that target and foil begin with.
+
+    ``context`` is the longest prompt the model reads, in tokens. Raises InputError where the case makes no sense
+    with this tokenizer, and ModelError where the tokenizer cannot say which characters a token covers.
+    """
+    _check_text(case)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "The tokenizer does not say which characters a token covers: use a model that has a tokenizer.json."
+        )
+    notes: list[str] = []
+    frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
+    tokens = _tokenise(tokenizer, frame)
+    if tokens.closing:
+        notes.append(
+            "The end token that the tokenizer puts behind a text is left out, so that the model continues it."
+        )
+    if context is not None and len(tokens.ids) > context:
+        raise InputError(
+            f"The prompt is {len(tokens.ids)} tokens and the model reads at most {context}: shorten it."
+        )
+
+    own = [i for i, (_, stop) in enumerate(tokens.offsets) if frame.start < stop and not frame.is_behind(tokens, i)]
+    if not own:
+        raise InputError("The tokenizer makes no token of this prompt: type words that the model knows.")
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    table = token_table(tokenizer)
+    _note_special_tokens([table[tokens.ids[i]] for i in own if tokens.ids[i] in special], notes)
+    first = tokens.ids[0]
+
+    subject = None if case.subject is None else _subject_span(table, tokens, frame, case.subject, notes)
+    target = None if case.target is None else _choice(tokenizer, frame, tokens, "target", case.target, notes)
+    foil = None if case.foil is None else _choice(tokenizer, frame, tokens, "foil", case.foil, notes)
+    if target and foil and target.id == foil.id:
+        hint = (
+            "type that space at the end of the prompt"
+            if target.text == "·"
+            else "choose two that begin differently"
+        )
+        raise InputError(
+            f"Target {_quoted(case.target)} and foil {_quoted(case.foil)} begin with the same token, "
+            f'"{target.text}": {hint}.'
+        )
+    return EncodedCase(
+        ids=tuple(tokens.ids),
+        texts=tuple(table[token] for token in tokens.ids),
+        in_front=own[0],
+        behind=len(tokens.ids) - 1 - own[-1],
+        starts_bare=own[0] == 0 and first not in special and not table.is_blank(first),
+        subject=subject,
+        target=target,
+        foil=foil,
+        notes=tuple(notes),
+    )
+
+
+def _check_text(case: Case) -> None:
+    if not case.prompt.strip():
+        raise InputError("The prompt is empty: type the text that the model is to continue.")
+    for name in ("prompt", "subject", "target", "foil"):
+        try:
+            (getattr(case, name) or "").encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"The {name} holds bytes that are not UTF-8 text: type it again.") from error
+
+
+# --- What stands around the prompt ---
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What stands around the prompt: token ids, then ``head`` + ``prompt`` + ``tail`` as one text.
+
+    ``special``: the tokenizer adds its own special tokens to that text. ``reply``: what follows it begins a new
+    text (behind a chat template) instead of continuing the prompt.
+    """
+
+    ids: tuple[int, ...]
+    head: str
+    prompt: str
+    tail: str
+    special: bool
+    reply: bool
+
+    @property
+    def start(self) -> int:
+        """Where the prompt begins, in characters."""
+        return len(self.head)
+
+    @property
+    def stop(self) -> int:
+        return len(self.head) + len(self.prompt)
+
+    def is_behind(self, tokens: _Tokens, i: int) -> bool:
+        """Whether token i is the tail's. A blank token may have an empty span at the prompt's very end."""
+        start, stop = tokens.offsets[i]
+        return start >= self.stop and stop > self.stop
+
+
+def _plain_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
+    plain = _Frame(ids=(), head="", prompt=case.prompt, tail="", special=True, reply=False)
+    if case.prompt.endswith(" "):
+        notes.append("The prompt ends in a space, which most tokenizers make a part of the next word.")
+    if case.start == "as-is":
+        return plain
+    bare = _tokenise(tokenizer, plain)
+    if case.start == "newline":
+        frame = _Frame(ids=(), head="\n", prompt=case.prompt, tail="", special=True, reply=False)
+        if _tokenise(tokenizer, frame).ids == bare.ids:
+            raise InputError("This tokenizer drops a newline in front: set start to as-is or document.")
+        return frame
+    if bare.opening:  # the tokenizer puts the start token there by itself
+        return plain
+    separator = _document_separator(tokenizer)
+    if bare.ids[:1] == [separator]:  # it was typed
+        return plain
+    return _Frame(ids=(separator,), head="", prompt=case.prompt, tail="", special=True, reply=False)
+
+
+def _document_separator(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that stood between documents in training, for a tokenizer that puts nothing in front by itself.
+
+    A declared bos comes last: with such tokenizers it is often a chat marker that never began a document. (Of 600
+    facts SmolLM2 knows 192 behind its separator and 128 behind its bos.)
+    """
+    found = tokenizer.backend_tokenizer.token_to_id("<|endoftext|>")
+    for token in (found, tokenizer.eos_token_id, tokenizer.bos_token_id):
+        if token is not None:
+            return int(token)
+    raise InputError("This tokenizer has no start or separator token: set start to as-is or newline.")
+
+
+_MARK = "the-prompt-goes-here"
+
+
+def _chat_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
+    """The chat template around one user message. What surrounds it is found by rendering a marker in its place."""
+    import jinja2
+
+    if case.start != "as-is":
+        raise InputError("A chat template decides what stands in front: set start to as-is, or turn chat off.")
+    if not tokenizer.chat_template:
+        raise InputError("This model's tokenizer has no chat template: turn chat off, or use an instruct model.")
+
+    def rendered(content: str) -> str:
+        message = [{"role": "user", "content": content}]
+        return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+
+    try:
+        head, _, tail = rendered(_MARK).partition(_MARK)
+        text = rendered(case.prompt)
+    except (jinja2.TemplateError, ValueError) as error:
+        raise InputError(
+            f"This model's chat template does not take one user message ({error}): turn chat off."
+        ) from error
+    prompt = text[len(head) : len(text) - len(tail)]
+    if text != head + prompt + tail or prompt not in (case.prompt, case.prompt.strip()):
+        raise InputError("This model's chat template rewrites the prompt: turn chat off, or change the prompt.")
+    if prompt != case.prompt:
+        notes.append("The chat template takes away the blanks around the prompt.")
+    return _Frame(ids=(), head=head, prompt=prompt, tail=tail, special=False, reply=True)
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Token ids and the characters [start, stop) that each covers; how many the tokenizer added at either end.
+
+    Those at the end (``closing``) are left out of ``ids``.
+    """
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    opening: int
+    closing: int
+
+
+def _tokenise(tokenizer: PreTrainedTokenizerBase, frame: _Frame, continuation: str = "") -> _Tokens:
+    encoding = tokenizer(
+        frame.head + frame.prompt + frame.tail + continuation,
+        add_special_tokens=frame.special,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        verbose=False,  # encode itself says when a prompt is too long
+    )
+    added = "".join(map(str, encoding["special_tokens_mask"]))  # e.g. "1000"; special tokens that were typed are 0
+    closing = len(added) - len(added.rstrip("1"))
+    kept = slice(0, len(added) - closing)
+    return _Tokens(
+        ids=[*frame.ids, *encoding["input_ids"][kept]],
+        offsets=[*((0, 0) for _ in frame.ids), *encoding["offset_mapping"][kept]],
+        opening=len(added) - len(added.lstrip("1")),
+        closing=closing,
+    )
+
+
+def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
+    if texts:
+        listed = ", ".join(f'"{text}"' for text in dict.fromkeys(texts))
+        notes.append(f"The prompt's text holds {listed}, which the model reads as a special token.")
+
+
+# --- The subject ---
+
+
+def _subject_span(
+    table: TokenTable, tokens: _Tokens, frame: _Frame, subject: str, notes: list[str]
+) -> tuple[int, int]:
+    """Tokens [start, stop) that hold a character, other than a blank, of the subject's last occurrence."""
+    if not subject.strip():
+        raise InputError("The subject is empty: type words of the prompt, or leave the subject out.")
+    found = frame.prompt.rfind(subject)
+    if found < 0:
+        nearest = frame.prompt[-300:]
+        listed = ", ".join(map(display, nearest.split()))
+        raise InputError(
+            f"The subject {_quoted(subject)} is not in the prompt (upper and lower case count): "
+            f"choose among its words, {'…' if nearest != frame.prompt else ''}{listed}."
+        )
+    occurrences = frame.prompt.count(subject)
+    if occurrences > 1:
+        notes.append(f"The subject {_quoted(subject)} occurs {occurrences} times; the last is used.")
+
+    text = frame.head + frame.prompt + frame.tail
+    start = frame.start + found + len(subject) - len(subject.lstrip())
+    stop = start + len(subject.strip())
+    inside = [
+        i
+        for i, (left, right) in enumerate(tokens.offsets)
+        if left < stop and start < right and not table.is_blank(tokens.ids[i])
+    ]
+    if not inside:
+        raise InputError(f"The tokenizer makes no token of the subject {_quoted(subject)}: choose other words.")
+    first, last = inside[0], inside[-1]
+    if text[tokens.offsets[first][0] : start].strip() or text[stop : tokens.offsets[last][1]].strip():
+        pieces = ", ".join(f'"{table[token]}"' for token in tokens.ids[first : last + 1])
+        notes.append(f"The subject {_quoted(subject)} is a part of the token{'s' * (last > first)} {pieces}.")
+    return first, last + 1
+
+
+# --- Target and foil ---
+
+
+def _choice(
+    tokenizer: PreTrainedTokenizerBase, frame: _Frame, prompt: _Tokens, name: str, text: str, notes: list[str]
+) -> TokenChoice:
+    """The token that really follows the prompt when ``text`` does."""
+    if not text.strip(" "):
+        raise InputError(f"The {name} is empty: type the continuation that is meant, or leave the {name} out.")
+    if not frame.reply:
+        text = _spaced(frame.prompt, name, text, notes)
+    joined = _tokenise(tokenizer, frame, text).ids
+    at = len(prompt.ids)
+    pieces = joined[at:]
+    if joined[:at] != prompt.ids:
+        pieces = _tokenised_alone(tokenizer, text)
+        notes.append(
+            f"The tokenizer would join the end of the prompt with the {name} {_quoted(text)}; "
+            f"the {name} is tokenised by itself."
+        )
+    if not pieces or (pieces[0] == tokenizer.unk_token_id and not text.lstrip().startswith(tokenizer.unk_token)):
+        raise InputError(f"The {name} {_quoted(text)} is not in this model's vocabulary: choose another.")
+    choice = TokenChoice(id=pieces[0], text=token_text(tokenizer, pieces[0]), pieces=len(pieces))
+    if choice.pieces > 1:
+        notes.append(f'The {name} {_quoted(text)} is {choice.pieces} tokens; the first, "{choice.text}", is used.')
+    return choice
+
+
+def _spaced(prompt: str, name: str, text: str, notes: list[str]) -> str:
+    """The continuation, with a space before it where two words would otherwise run together."""
+    before, after = prompt[-1], text[0]
+    if not _is_of_a_word(after) or _has_no_spaces(before) or _has_no_spaces(after):
+        return text
+    if _is_of_a_word(before):
+        notes.append(f"A space is put before the {name} {_quoted(text)}.")
+        return " " + text
+    if before in ".,:;!?)]}=…":  # an opening bracket or quotation mark takes no space, so nothing is said there
+        notes.append(
+            f'No space is put before the {name} {_quoted(text)} behind "{before}": type one if it is meant.'
+        )
+    return text
+
+
+def _is_of_a_word(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def _has_no_spaces(character: str) -> bool:
+    """Whether the character's script writes words without spaces between them. The name says which script it is."""
+    scripts = "CJK HIRAGANA KATAKANA HALFWIDTH IDEOGRAPHIC BOPOMOFO YI THAI LAO KHMER MYANMAR TIBETAN JAVANESE"
+    return unicodedata.name(character, "").split(" ")[0].split("-")[0] in scripts.split()
+
+
+def _tokenised_alone(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text that continues another one, without the blank that some tokenizers put before a text.
+
+    A line break stands before it, which joins with next to nothing.
+    """
+    fence = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    fenced: list[int] = tokenizer("\n" + text, add_special_tokens=False)["input_ids"]
+    if fence and fenced[: len(fence)] == fence:
+        return fenced[len(fence) :]
+    alone: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return alone
+
+
+def _quoted(text: str | None) -> str:
+    return f'"{display(text or "")}"'
