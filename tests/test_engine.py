@@ -1,0 +1,265 @@
+"""The engine: one thread, every job answered once, cancelled within a layer, errors as values."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tiny import tiny_loaded
+from workbench.case import Case
+from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed, Started
+from workbench.methods import continuation, logit_lens
+from workbench.methods.base import Request
+from workbench.methods.continuation import ContinueRequest
+from workbench.methods.logit_lens import LensRequest, LensResult
+from workbench.models import loading
+from workbench.session import SessionFile, Step, load_session
+
+PROMPT = "the cat sat on the mat"
+
+
+class Listening:
+    """An engine and what it said."""
+
+    def __init__(self, **options: Any) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.heard: list[Event] = []
+        self.engine = Engine(self.events.put, **options)
+
+    def finished(self, job: int, timeout: float = 30.0) -> Finished:
+        for event in self.heard:
+            if isinstance(event, Finished) and event.job == job:
+                return event
+        end = time.monotonic() + timeout
+        while True:
+            event = self.events.get(timeout=end - time.monotonic())
+            self.heard.append(event)
+            if isinstance(event, Finished) and event.job == job:
+                return event
+
+    def answer(self, request: Request) -> Step:
+        return self.finished(self.engine.submit(request)).step
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listening]:
+    monkeypatch.setattr(loading, "load", lambda *_: tiny_loaded("llama"))
+    session = Listening()
+    assert session.answer(LoadRequest(model="tiny")).status == "done"
+    yield session
+    assert session.engine.close()
+
+
+def lens(prompt: str = PROMPT) -> LensRequest:
+    return LensRequest(case=Case(prompt=prompt))
+
+
+def slow_forward(monkeypatch: pytest.MonkeyPatch, entered: threading.Event) -> None:
+    """Make every block of the next forward slow, so that there is time to cancel in the middle of it."""
+
+    def wait(*_: object) -> None:
+        entered.set()
+        time.sleep(0.05)
+
+    real = logit_lens.run
+
+    def run(model: Any, request: Any, progress: Any) -> Any:
+        handles = [block.register_forward_pre_hook(wait) for block in model.block_modules]
+        try:
+            return real(model, request, progress)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    _replace_run(monkeypatch, LensRequest, run)
+
+
+def _replace_run(monkeypatch: pytest.MonkeyPatch, request: type[Request], run: Any) -> None:
+    import dataclasses
+
+    from workbench import methods
+
+    replaced = tuple(
+        dataclasses.replace(method, run=run) if method.request is request else method for method in methods.METHODS
+    )
+    monkeypatch.setattr(methods, "METHODS", replaced)
+
+
+def test_a_request_is_answered_with_a_step(listening: Listening) -> None:
+    step = listening.answer(lens())
+    assert step.status == "done"
+    assert isinstance(step.result, LensResult)
+    assert all(column is not None for column in step.result.columns)
+    kinds = [type(event) for event in listening.heard]
+    assert kinds[-1] is Finished
+    assert Started in kinds
+    assert Progressed in kinds
+
+
+def test_a_request_without_a_model_fails_with_a_sentence() -> None:
+    listening = Listening()
+    step = listening.answer(lens())
+    assert step.status == "failed"
+    assert step.error is not None
+    assert "no model is loaded" in step.error.message
+    assert listening.engine.close()
+
+
+def test_bad_input_is_a_value_and_the_next_job_runs(listening: Listening) -> None:
+    step = listening.answer(lens(""))
+    assert (step.status, step.error.kind if step.error else "") == ("failed", "InputError")
+    assert listening.answer(lens()).status == "done"
+
+
+def test_a_bug_is_a_value_with_its_traceback_in_the_log(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> Any:
+        raise ZeroDivisionError("one over nothing")
+
+    _replace_run(monkeypatch, ContinueRequest, broken)
+    step = listening.answer(ContinueRequest(case=Case(prompt=PROMPT)))
+    assert step.error is not None
+    assert step.error.kind == "ZeroDivisionError"
+    assert "one over nothing" in step.error.message
+    assert "in broken" in step.error.message
+    assert caplog.records[-1].exc_info is not None
+    assert listening.answer(lens()).status == "done"
+
+
+def test_a_forward_is_cancelled_within_a_layer(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = threading.Event()
+    slow_forward(monkeypatch, entered)
+    job = listening.engine.submit(lens())
+    assert entered.wait(10)
+    listening.engine.cancel(job)
+    asked = time.monotonic()
+    step = listening.finished(job).step
+    assert step.status == "cancelled"
+    assert step.result is None
+    assert time.monotonic() - asked < 2.0
+    monkeypatch.undo()
+    assert listening.answer(lens()).status == "done"
+
+
+def test_a_cancelled_step_keeps_what_was_found(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = continuation.run
+
+    def run(model: Any, request: Any, progress: Any) -> Any:
+        def cancelling(done: int, total: int, partial: Any = None, *, stage: str = "") -> None:
+            if done == 2:
+                listening.engine.cancel()
+            progress(done, total, partial, stage=stage)
+
+        return real(model, request, cancelling)
+
+    _replace_run(monkeypatch, ContinueRequest, run)
+    step = listening.answer(ContinueRequest(case=Case(prompt=PROMPT), tokens=8))
+    assert step.status == "partial"
+    assert step.result is not None
+    assert len(step.result.generated) == 2  # type: ignore[attr-defined]
+
+
+def test_a_waiting_job_can_be_cancelled_before_it_runs(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered = threading.Event()
+    slow_forward(monkeypatch, entered)
+    running, waiting = listening.engine.submit(lens()), listening.engine.submit(lens())
+    assert entered.wait(10)
+    listening.engine.cancel(waiting)
+    assert listening.finished(running).step.status == "done"
+    assert listening.finished(waiting).step.status == "cancelled"
+    assert not any(isinstance(event, Started) and event.job == waiting for event in listening.heard)
+
+
+def test_many_quick_submits_and_cancels_are_each_answered_once_and_in_order(listening: Listening) -> None:
+    dice = random.Random(7)
+    jobs = []
+    for number in range(60):
+        request = lens("" if number % 11 == 0 else PROMPT)
+        jobs.append(listening.engine.submit(request))
+        if dice.random() < 0.4:
+            listening.engine.cancel(dice.choice(jobs))
+    for job in jobs:
+        listening.finished(job)
+    order = [event.job for event in listening.heard if isinstance(event, Finished) and event.job in jobs]
+    assert order == jobs
+    statuses = {event.step.status for event in listening.heard if isinstance(event, Finished)}
+    assert "done" in statuses
+    assert "failed" in statuses
+    assert listening.answer(lens()).status == "done"
+
+
+def test_closing_cancels_what_runs_and_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "load", lambda *_: tiny_loaded("llama"))
+    listening = Listening()
+    listening.answer(LoadRequest(model="tiny"))
+    entered = threading.Event()
+    slow_forward(monkeypatch, entered)
+    for _ in range(5):
+        listening.engine.submit(lens())
+    assert entered.wait(10)
+    assert listening.engine.close(timeout=5)
+    assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
+
+
+def test_every_finished_step_is_saved_before_it_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load", lambda *_: tiny_loaded("llama"))
+    file = SessionFile(tmp_path / "s.json")
+    listening = Listening(record=file.append)
+    listening.answer(LoadRequest(model="tiny"))
+    for number, prompt in enumerate([PROMPT, "", PROMPT], 1):
+        step = listening.answer(lens(prompt))
+        assert step.id == number
+        assert load_session(tmp_path / "s.json").steps[-1] == step
+    assert listening.engine.close()
+
+
+def test_running_out_of_memory_halves_the_batch_and_then_says_so(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = loading.LoadedModel.unembed
+
+    def fits(at_most: int) -> Any:
+        def unembed(self: Any, states: torch.Tensor) -> torch.Tensor:
+            sizes.append(states.shape[1])
+            if states.shape[1] > at_most:
+                raise torch.OutOfMemoryError("no room")
+            return real(self, states)
+
+        return unembed
+
+    monkeypatch.setattr(loading.LoadedModel, "unembed", fits(2))
+    assert listening.answer(lens()).status == "done"
+    assert max(sizes) > 2
+    monkeypatch.setattr(loading.LoadedModel, "unembed", fits(0))
+    step = listening.answer(lens())
+    assert step.error is not None
+    assert step.error.kind == "OutOfMemory"
+
+
+def test_logits_that_are_not_numbers_are_reported_and_not_drawn(listening: Listening) -> None:
+    model = listening.engine._model  # the one place where a test must spoil the weights
+    assert model is not None
+    weight = model.hf.get_input_embeddings().weight
+    kept = weight.data.clone()
+    try:
+        weight.data[:] = float("nan")
+        step = listening.answer(lens())
+    finally:
+        weight.data.copy_(kept)
+    assert step.error is not None
+    assert step.error.kind == "NumericalError"
+    assert step.result is None

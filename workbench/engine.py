@@ -1,0 +1,264 @@
+"""The engine: one long-lived thread that owns the model and does all the work on it.
+
+Requests go in by `Engine.submit`, events come out through a listener that is called on the engine's thread (an app
+posts them as messages, the command line puts them in a queue). Errors are values: a failed job is a step that says
+why, and the next job runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
+from workbench.memory import is_out_of_memory
+from workbench.methods import method_of
+from workbench.methods.base import Progress, Request, Result
+from workbench.models.info import ModelInfo
+from workbench.session import Status, Step, StepError
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+REPORT_EVERY = 0.03
+"""Seconds between two reports of progress: a screen shows no more."""
+
+BACKGROUND_NICENESS = 5
+"""How far the engine's thread gives way to the screen's, where the system knows niceness by thread (Linux)."""
+
+
+class LoadRequest(Request):
+    """Load a model: a catalogue name, a directory, a GGUF file or a hub id. It replaces the one before."""
+
+    kind: Literal["load"] = "load"
+    model: str
+    dtype: str = "auto"
+    device: str = "auto"
+
+
+class LoadResult(Result):
+    """The model that is now loaded."""
+
+    kind: Literal["load"] = "load"
+    model: ModelInfo
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job has left the queue."""
+
+    job: int
+    request: Request
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """``done`` of ``total``; ``remaining`` is the estimated time left in seconds, None while it cannot be known."""
+
+    job: int
+    request: Request
+    done: int
+    total: int
+    stage: str
+    partial: Result | None
+    remaining: float | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job has ended, whichever way. ``unsaved`` is a sentence when the session could not be written."""
+
+    job: int
+    step: Step
+    unsaved: str | None = None
+
+
+Event = Started | Progressed | Finished
+Listener = Callable[[Event], None]
+
+
+@dataclass
+class _Job:
+    id: int
+    request: Request
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Engine:
+    """Runs requests one after the other on a thread of its own.
+
+    ``listener`` hears of everything, on that thread. ``record`` is given every finished step but loads before the
+    listener hears of it, and returns it as recorded: a `workbench.session.SessionFile` appends and saves there.
+    """
+
+    def __init__(self, listener: Listener, record: Callable[[Step], Step] | None = None) -> None:
+        self._listener = listener
+        self._record = record
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, _Job] = {}
+        self._lock = threading.Lock()
+        self._model: LoadedModel | None = None
+        self._current: _Job | None = None
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> int:
+        """Queue a request and return the number of its job."""
+        job = _Job(next(self._numbers), request)
+        with self._lock:
+            self._waiting[job.id] = job
+        self._queue.put(job)
+        return job.id
+
+    def cancel(self, job: int | None = None) -> None:
+        """Stop a job, waiting or running, or all of them. It ends with a step that says so."""
+        with self._lock:
+            for waiting in self._waiting.values():
+                if job is None or waiting.id == job:
+                    waiting.cancelled.set()
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Cancel everything and wait for the thread to end. Returns whether it did in time."""
+        self.cancel()
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        _give_way()
+        while (job := self._queue.get()) is not None:
+            self._current = job
+            self._run(job)
+            self._current = None
+            with self._lock:
+                del self._waiting[job.id]
+        self._model = None
+
+    def _run(self, job: _Job) -> None:
+        started, clock = datetime.now(UTC), time.perf_counter()
+        progress = _Reporter(job, self._listener)
+        status: Status = "done"
+        result: Result | None = None
+        failure: StepError | None = None
+        try:
+            progress.check()
+            self._listener(Started(job.id, job.request))
+            result = self._answer(job.request, progress)
+        except Cancelled:
+            result = progress.partial
+            status = "cancelled" if result is None else "partial"
+        except WorkbenchError as error:
+            status, failure = "failed", StepError(kind=type(error).__name__, message=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in one job must not end the thread that owns the model
+            status, failure = "failed", _unexpected(error)
+        step = Step.model_construct(
+            id=0,
+            started=started,
+            seconds=round(time.perf_counter() - clock, 4),
+            edits=(),
+            status=status,
+            request=job.request,
+            result=result,
+            error=failure,
+        )
+        self._finish(job, step)
+
+    def _finish(self, job: _Job, step: Step) -> None:
+        unsaved = None
+        if self._record is not None and not isinstance(job.request, LoadRequest):
+            try:
+                step = self._record(step)
+            except SessionError as error:
+                unsaved = str(error)
+        self._listener(Finished(job.id, step, unsaved))
+
+    def _answer(self, request: Request, progress: Progress) -> Result:
+        if isinstance(request, LoadRequest):
+            return self._load(request, progress)
+        if self._model is None:
+            raise WorkbenchError("no model is loaded; load one first")
+        return method_of(request).run(self._model, request, progress)
+
+    def _load(self, request: LoadRequest, progress: Progress) -> LoadResult:
+        progress(0, 1, stage="importing torch")
+        from workbench.models.loading import load
+
+        self._model = None  # the old one's memory is free before the new one needs it
+        model = load(request.model, request.dtype, request.device, progress)
+        for block in model.block_modules:
+            block.register_forward_pre_hook(self._checkpoint)
+        self._model = model
+        return LoadResult(model=model.info)
+
+    def _checkpoint(self, *_: object) -> None:
+        """Runs before every block of every forward: nothing is ever more than a layer away from stopping."""
+        if self._current is not None and self._current.cancelled.is_set():
+            raise Cancelled
+
+
+class _Reporter:
+    """The `Progress` of one job: throttles, estimates the time left, and stops the job when that was asked for."""
+
+    def __init__(self, job: _Job, listener: Listener) -> None:
+        self.partial: Result | None = None
+        self._job = job
+        self._listener = listener
+        self._stage = ""
+        self._stage_began = time.perf_counter()
+        self._stage_done = 0
+        self._reported = 0.0
+
+    def __call__(self, done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+        now = time.perf_counter()
+        news = stage != self._stage or (partial is not None and self.partial is None)
+        if stage != self._stage:
+            self._stage, self._stage_began, self._stage_done = stage, now, done
+        self.partial = partial or self.partial
+        self.check()
+        if news or now - self._reported >= REPORT_EVERY:
+            self._reported = now
+            remaining = self._remaining(done, total, now)
+            self._listener(Progressed(self._job.id, self._job.request, done, total, stage, self.partial, remaining))
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the job was asked to stop."""
+        if self._job.cancelled.is_set():
+            raise Cancelled
+
+    def _remaining(self, done: int, total: int, now: float) -> float | None:
+        did = done - self._stage_done
+        return (now - self._stage_began) / did * (total - done) if did > 0 else None
+
+
+def _unexpected(error: Exception) -> StepError:
+    """A bug, or memory that ran out where nobody expected it: the place in the code goes with it, in words."""
+    if "torch" in sys.modules and is_out_of_memory(error):
+        first = str(error).partition("\n")[0]
+        sentence = f"out of memory ({first}); use a shorter prompt, a smaller model or --dtype bfloat16"
+        return StepError(kind=OutOfMemory.__name__, message=sentence)
+    logger.exception("a job failed unexpectedly", exc_info=error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return StepError(
+        kind=type(error).__name__, message=f"{error} (a bug, in {frame.name}; the log has the traceback)"
+    )
+
+
+def _give_way() -> None:
+    """Let the screen's thread go first: a key must be answered while every core multiplies matrices."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)

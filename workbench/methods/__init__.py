@@ -1,0 +1,27 @@
+"""The registry of methods. A further method is one file beside this one and one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from workbench.methods import continuation, logit_lens
+from workbench.methods.base import Method, Request, Result
+
+METHODS: tuple[Method, ...] = (
+    Method("Logit lens", logit_lens.LensRequest, logit_lens.LensResult, logit_lens.run),
+    Method("Continuation", continuation.ContinueRequest, continuation.ContinueResult, continuation.run),
+)
+
+if TYPE_CHECKING:
+    AnyRequest = Request
+    AnyResult = Result
+else:  # told apart in files by their ``kind``
+    AnyRequest = Annotated[Union[tuple(method.request for method in METHODS)], Field(discriminator="kind")]  # noqa: UP007
+    AnyResult = Annotated[Union[tuple(method.result for method in METHODS)], Field(discriminator="kind")]  # noqa: UP007
+
+
+def method_of(request: Request) -> Method:
+    """The registry's entry for a request."""
+    return next(method for method in METHODS if method.request is type(request))
