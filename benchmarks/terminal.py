@@ -1,0 +1,78 @@
+"""A real pseudo-terminal with the program in it, and what its screen shows. Shared by benchmarks and tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import pexpect
+import pyte
+
+ROOT = Path(__file__).parent.parent
+WORKBENCH = [sys.executable, "-m", "workbench.cli"]
+
+
+class Terminal:
+    """Runs a command in a pty of ``columns`` × ``rows`` and keeps the screen that it draws."""
+
+    def __init__(
+        self, *arguments: str, columns: int = 80, rows: int = 24, env: Mapping[str, str] | None = None
+    ) -> None:
+        command = [*WORKBENCH, *arguments]
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.started = time.perf_counter()
+        self.child = pexpect.spawn(
+            command[0],
+            command[1:],
+            dimensions=(rows, columns),
+            env={**os.environ, "TERM": "xterm-256color", **(env or {})},
+            cwd=str(ROOT),
+            timeout=120,
+        )
+        self.child.delaybeforesend = None
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.child.close(force=True)
+
+    @property
+    def text(self) -> str:
+        """The screen as lines."""
+        return "\n".join(self.screen.display)
+
+    def read(self, seconds: float) -> int:
+        """Take what the program writes within some seconds; returns how many bytes came first."""
+        try:
+            data = self.child.read_nonblocking(65536, timeout=seconds)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            return 0
+        self._stream.feed(data)
+        return len(data)
+
+    def wait_for(self, what: str | Callable[[str], bool], seconds: float = 60.0) -> float:
+        """Wait until the screen shows a text (or satisfies a condition); returns seconds since the start."""
+        shows = what if callable(what) else lambda text: what in text
+        end = time.perf_counter() + seconds
+        while not shows(self.text):
+            if time.perf_counter() > end or not (self.read(0.05) or self.child.isalive()):
+                raise AssertionError(f"waited {seconds:.0f} s for {what!r}; the screen shows:\n{self.text}")
+        return time.perf_counter() - self.started
+
+    def settle(self, seconds: float = 0.15) -> None:
+        """Take output until there has been none for a while."""
+        while self.read(seconds):
+            pass
+
+    def press(self, *keys: str) -> None:
+        """Send keys as a terminal does."""
+        for key in keys:
+            self.child.send(key)

@@ -1,0 +1,1 @@
+"""The Textual app. It draws frozen results and never touches a model."""

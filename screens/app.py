@@ -1,0 +1,215 @@
+"""The app: a switchboard between the engine's thread, the session file and the main screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from screens.base import BaseApp
+from screens.history import load_history, remember
+from screens.main import MainScreen
+from screens.messages import Ask, CancelAsked, EngineSaid
+from screens.models import ModelsScreen
+from screens.panes.prompt import PromptPane
+from screens.sessions import SessionList, SessionsScreen
+from workbench import paths
+from workbench.case import Case
+from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
+from workbench.errors import SessionError
+from workbench.methods.base import Request
+from workbench.session import SessionFile, Step, new_session_path
+
+logger = logging.getLogger(__name__)
+
+EngineFactory = Callable[[Callable[[Event], None], Callable[[Step], Step]], Engine]
+
+
+class WorkbenchApp(BaseApp):
+    """The live app. The engine starts after the first paint; until then nothing heavy is imported."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "ctrl+o", "open_session", "Sessions", id="app.sessions", tooltip="Open a saved session", show=False
+        ),
+        Binding("ctrl+l", "choose_model", "Models", id="app.models", tooltip="Load another model", show=False),
+    ]
+
+    def __init__(
+        self,
+        load: LoadRequest,
+        case: Case | None = None,
+        recording: SessionFile | None = None,
+        engine: EngineFactory = Engine,
+    ) -> None:
+        super().__init__()
+        self._load = load
+        self._case = case
+        self._recording = recording or SessionFile(new_session_path(paths.sessions_folder()))
+        self._make_engine = engine
+        self._engine: Engine | None = None
+        self._waiting: set[int] = set()
+        self._history = paths.sessions_folder().parent / "history.jsonl"
+        self._main = MainScreen(case or self._last_case(), load_history(self._history), self._session_folders())
+
+    def start(self) -> None:
+        """Run until the user leaves, then stop the engine with the terminal already given back."""
+        try:
+            self.run()
+        finally:
+            if self._engine is not None:
+                self._engine.close()
+
+    def on_mount(self) -> None:
+        """Paint first; then show what a continued session holds, and start the engine."""
+        self.push_screen(self._main)
+        self._main.status.session = self._recording.path
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        for step in self._recording.session.steps:
+            self._main.show_step(step)
+        self._main.model = self._recording.session.model
+        self._engine = self._make_engine(self._hear, self._record)
+        self._submit(self._load)
+        if self._case is not None:
+            self._main.ask_about(self._case)
+
+    def _hear(self, event: Event) -> None:
+        """Runs on the engine's thread: the message carries the event over to ours."""
+        self.post_message(EngineSaid(event))
+
+    def _record(self, step: Step) -> Step:
+        """Runs on the engine's thread, so that a slow disk stops no key."""
+        return self._recording.append(step)
+
+    def _submit(self, request: Request) -> None:
+        if self._engine is not None:
+            self._waiting.add(self._engine.submit(request))
+            self._main.status.waiting = len(self._waiting) - 1
+
+    @on(Ask)
+    def ask(self, message: Ask) -> None:
+        """Give a pane's request to the engine."""
+        self._submit(message.request)
+
+    @on(CancelAsked)
+    def cancel(self) -> None:
+        """Stop what is running and what waits."""
+        if self._engine is not None and self._waiting:
+            self._engine.cancel()
+
+    @on(PromptPane.Submitted)
+    def remember_case(self, message: PromptPane.Submitted) -> None:
+        """Keep the case for the next run."""
+        self._remember(message.case)
+
+    @on(EngineSaid)
+    def engine_said(self, message: EngineSaid) -> None:
+        """Pass an event on; loads and saving are the app's own business."""
+        event = message.event
+        if isinstance(event, Started):
+            self._main.status.message = ""
+        if isinstance(event, Finished):
+            self._waiting.discard(event.job)
+            self._finished(event)
+        self._main.status.waiting = max(0, len(self._waiting) - 1)
+        with self.batch_update():
+            self._main.hear(event)
+
+    def _finished(self, event: Finished) -> None:
+        step = event.step
+        if event.unsaved:
+            self.notify(event.unsaved, title="Not saved", severity="error", timeout=20)
+        if isinstance(step.result, LoadResult):
+            self._loaded(step.result)
+        elif step.error is not None:
+            self._main.status.message = "failed" if not isinstance(step.request, LoadRequest) else "no model"
+            self.notify(step.error.message, title="Failed", severity="error", timeout=15, markup=False)
+        else:
+            self._main.status.message = "" if step.status == "done" else step.status
+
+    def _loaded(self, result: LoadResult) -> None:
+        self._main.model = result.model
+        try:
+            self._recording.use_model(result.model)
+        except SessionError as error:
+            self._recording = SessionFile(new_session_path(paths.sessions_folder()))
+            self._recording.use_model(result.model)
+            self._main.status.session = self._recording.path
+            self.notify(f"{error}. A new session was begun.", title="Another model", timeout=12, markup=False)
+
+    def action_open_session(self) -> None:
+        """Choose a session and continue it."""
+        self.push_screen(SessionsScreen(self._session_folders()), self._open_session)
+
+    @on(SessionList.Chosen)
+    def session_chosen(self, message: SessionList.Chosen) -> None:
+        """A recent session was chosen on the start screen."""
+        self._open_session(message.path)
+
+    def _session_folders(self) -> list[Path]:
+        """Where this session is kept, and where sessions are kept by default."""
+        return list(dict.fromkeys([self._recording.path.absolute().parent, paths.sessions_folder()]))
+
+    def _open_session(self, path: Path | None) -> None:
+        if path is None:
+            return
+        try:
+            recording = SessionFile.open(path)
+            if self._main.model is not None:
+                recording.use_model(self._main.model)
+        except SessionError as error:
+            self.notify(str(error), title="Not opened", severity="error", timeout=15, markup=False)
+            return
+        self._recording = recording
+        self._main.status.session = path
+        for step in recording.session.steps:
+            self._main.show_step(step)
+        case = self._last_case()
+        if case is not None:
+            self._main.prompt.put(case)
+
+    def action_choose_model(self) -> None:
+        """Choose a model and load it in place of the one that is loaded."""
+        loaded = self._main.model.name if self._main.model else None
+        self.push_screen(ModelsScreen(loaded), self._choose_model)
+
+    def _choose_model(self, name: str | None) -> None:
+        if name is not None:
+            self._load = self._load.model_copy(update={"model": name})
+            self._submit(self._load)
+
+    async def action_quit(self) -> None:
+        """Leave. What stands in the prompt, asked about or not, is there again next time."""
+        self._remember(self._main.prompt.edited())
+        self.exit()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The command palette."""
+        yield from super().get_system_commands(screen)
+        yield SystemCommand("Open session", "Continue a saved session", self.action_open_session)
+        yield SystemCommand("Load model", "Load another model", self.action_choose_model)
+        yield SystemCommand("Continue", "Let the model continue the prompt greedily", self._main.action_continue)
+        yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self._main.action_keep)
+        yield SystemCommand("Cancel", "Stop the running job", self.cancel)
+        yield SystemCommand(
+            "In front", "Change what stands before the prompt", self._main.prompt.action_cycle_start
+        )
+        yield SystemCommand("Chat template", "Switch the chat template", self._main.prompt.action_toggle_chat)
+
+    def _remember(self, case: Case) -> None:
+        try:
+            remember(self._history, case)
+        except OSError as error:
+            logger.warning("the history could not be written: %s", error)
+
+    def _last_case(self) -> Case | None:
+        cases = [step.case for step in self._recording.session.steps if step.case is not None]
+        return cases[-1] if cases else None

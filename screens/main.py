@@ -1,0 +1,201 @@
+"""The main screen: the prompt and the panes, one shared case and cursor, and what has been found so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widgets import Footer, Label, Tab, Tabs
+
+from screens.messages import Ask, CancelAsked, Cursor, CursorMoved
+from screens.panes import PANES
+from screens.panes.pane import Pane
+from screens.panes.prompt import PromptPane
+from screens.sessions import SessionList
+from screens.widgets.status import StatusLine
+from workbench.case import Case
+from workbench.engine import Event, Finished, Progressed, Started
+from workbench.methods.base import Request
+from workbench.methods.continuation import ContinueRequest
+from workbench.methods.logit_lens import LensRequest
+from workbench.models.info import ModelInfo
+from workbench.session import Step
+
+
+class MainScreen(Screen[None]):
+    """Tells every pane what it needs to know. It knows no method: panes say which requests they accept."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (40, "-narrow"), (120, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (12, "-short"), (20, "-high")]
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(number), f"pane({number})", f"Pane {number}", id=f"pane.{number}", show=False)
+            for number in range(1, len(PANES) + 2)
+        ),
+        Binding("p", "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
+        Binding("g", "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
+        Binding("G", "keep", "Keep continuation", id="continue.keep", show=False),
+        Binding("escape", "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
+    ]
+
+    cursor: reactive[Cursor | None] = reactive[Cursor | None](None)
+    case: reactive[Case | None] = reactive[Case | None](None)
+    model: reactive[ModelInfo | None] = reactive[ModelInfo | None](None)
+    active: reactive[int] = reactive(2)
+
+    def __init__(
+        self,
+        case: Case | None = None,
+        history: Iterable[Case] = (),
+        session_folders: Sequence[Path] = (),
+        read_only: bool = False,
+    ) -> None:
+        """``session_folders`` are where recent sessions are looked for, to be offered until something is asked."""
+        super().__init__()
+        self._recent = SessionList(session_folders, id="recent")
+        self.prompt = PromptPane(case, list(history), read_only)
+        self.others = [pane() for pane in PANES]
+        self.status = StatusLine()
+        self.live = not read_only
+
+    @property
+    def panes(self) -> list[Pane]:
+        """All panes, in the order of their number keys."""
+        return [self.prompt, *self.others]
+
+    def compose(self) -> ComposeResult:
+        """The prompt, tabs (only where one pane is shown at a time), the other panes, status line, footer."""
+        yield Label("This terminal is too small: 40 columns and 12 rows are the least.", id="too-small")
+        with Container(id="panes"):
+            yield self.prompt
+            yield Tabs(*(Tab(f"{n} {pane.TITLE}", id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
+            yield from self.others
+            yield self._recent
+        yield self.status
+        yield Footer(show_command_palette=True, compact=True)
+
+    def on_mount(self) -> None:
+        """Begin in the prompt, with the first of the other panes showing."""
+        for number, pane in enumerate(self.panes, 1):
+            pane.border_title = f"{number} {pane.TITLE}"
+        self.query_one(Tabs).set_class(len(self.others) < 2, "-single")
+        self.watch_active()
+        self.prompt.focus_content()
+
+    @on(SessionList.Found)
+    def offer_sessions(self, message: SessionList.Found) -> None:
+        """Recent sessions stand where the pictures will be, until there is something to picture."""
+        self.set_class(message.number > 0 and self.case is None, "-start")
+
+    def watch_active(self) -> None:
+        """Show the pane that was asked for where there is room for one only."""
+        for number, pane in enumerate(self.others, 2):
+            pane.set_class(number == self.active, "-active")
+
+    def watch_cursor(self) -> None:
+        """One cursor for all panes."""
+        for pane in self.panes:
+            pane.cursor = self.cursor
+
+    def watch_case(self) -> None:
+        """One case for all panes."""
+        if self.case is not None:
+            self.remove_class("-start")
+        for pane in self.panes:
+            pane.case = self.case
+
+    def watch_model(self) -> None:
+        """Panes draw the model's name and numbers into their trust strips."""
+        self.status.model = self.model
+        for pane in self.panes:
+            pane.model = self.model
+
+    def hear(self, event: Event) -> None:
+        """Pass an event of the engine on to the status line and to the panes that accept its request."""
+        if isinstance(event, Finished):
+            self.status.progress = None
+            self.show_step(event.step)
+            return
+        for pane in self._accepting(event.request):
+            if isinstance(event, Started):
+                pane.started(event.request)
+            else:
+                pane.show_progress(event)
+        if isinstance(event, Progressed):
+            self.status.progress = event
+
+    def show_step(self, step: Step) -> None:
+        """Show a step that has ended just now or long ago, and make its case everybody's."""
+        if step.case is not None:
+            self.case = step.case
+        for pane in self._accepting(step.request):
+            pane.show_step(step)
+
+    def ask_about(self, case: Case) -> None:
+        """Make a case everybody's and look through the lens at it, the cursor's token first."""
+        same_prompt = self.case is not None and (self.case.prompt, self.case.start) == (case.prompt, case.start)
+        if not same_prompt:
+            self.cursor = None
+        self.case = case
+        self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
+
+    @on(PromptPane.Submitted)
+    def submitted(self, message: PromptPane.Submitted) -> None:
+        """Ask, and hand the keyboard to the picture that is about to appear."""
+        self.ask_about(message.case)
+        self.active = 2
+        self.others[0].focus_content()
+
+    @on(CursorMoved)
+    def move_cursor(self, message: CursorMoved) -> None:
+        """Move the cursor in all panes."""
+        message.stop()
+        self.cursor = message.cursor
+
+    @on(Tabs.TabActivated)
+    def tab_activated(self, message: Tabs.TabActivated) -> None:
+        """A tab was clicked or chosen."""
+        self.active = int((message.tab.id or "tab-2").removeprefix("tab-"))
+
+    def action_pane(self, number: int) -> None:
+        """Put the keyboard into a pane, and show it where only one is shown."""
+        if number > 1:
+            self.active = number
+            self.query_one(Tabs).active = f"tab-{number}"
+        self.panes[number - 1].focus_content()
+
+    def action_continue(self) -> None:
+        """Let the model go on for a few tokens."""
+        case = self.case or self.prompt.edited()
+        if not self.live:
+            return
+        if not case.prompt.strip():
+            self.notify("Type a prompt first; then g lets the model go on.")
+            return
+        self.post_message(Ask(ContinueRequest(case=case)))
+
+    def action_keep(self) -> None:
+        """Append the last continuation to the prompt, so that its tokens can be looked at like any other."""
+        case = self.prompt.continued()
+        if case is None or case.chat:
+            self.notify("There is no continuation to append; g makes one (not with the chat template).")
+            return
+        self.prompt.put(case)
+        self.ask_about(case)
+
+    def action_cancel(self) -> None:
+        """Stop the running job; without one, leave the editor for the panes."""
+        if self.status.progress is None and self.prompt.has_focus_within:
+            self.others[self.active - 2].focus_content()
+        self.post_message(CancelAsked())
+
+    def _accepting(self, request: Request) -> list[Pane]:
+        return [pane for pane in self.panes if isinstance(request, pane.accepts)]

@@ -1,0 +1,64 @@
+"""What panes, the main screen and the app say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from workbench import engine
+from workbench.case import Case
+from workbench.methods.base import Request
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The cell that all panes look at.
+
+    ``layer`` counts blocks from 0; the embedding is layer −1. ``token`` is an index into the encoded case, front
+    included.
+    """
+
+    layer: int
+    token: int
+
+
+@dataclass
+class CursorMoved(Message):
+    """A pane asks for the cursor to be moved; the main screen moves it in all panes."""
+
+    cursor: Cursor
+
+
+@dataclass
+class CaseChanged(Message):
+    """The prompt pane holds another case, not asked about yet."""
+
+    case: Case
+
+
+@dataclass
+class Ask(Message):
+    """A pane asks for a request to be run. The app gives it to the engine."""
+
+    request: Request
+
+
+@dataclass
+class EngineSaid(Message):
+    """An event of the engine, on its way from its thread to the screen."""
+
+    event: engine.Event
+
+    def can_replace(self, message: Message) -> bool:
+        """A report of progress makes the one before it stale; nothing else may be lost."""
+        return (
+            isinstance(message, EngineSaid)
+            and isinstance(self.event, engine.Progressed)
+            and isinstance(message.event, engine.Progressed)
+            and self.event.job == message.event.job
+        )
+
+
+class CancelAsked(Message):
+    """The running job is to be stopped."""

@@ -1,0 +1,69 @@
+"""The status line: which model, what is being done, how far it is, and where the session is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from workbench.engine import Progressed
+from workbench.models.info import ModelInfo
+
+BAR = 12
+
+
+class StatusLine(Widget):
+    """One row. Without a job it says what is loaded; with one, the stage, a bar and the time left."""
+
+    DEFAULT_CSS = """
+    StatusLine { height: 1; background: $panel; color: $text-muted; padding: 0 1; }
+    """
+
+    model: reactive[ModelInfo | None] = reactive[ModelInfo | None](None)
+    progress: reactive[Progressed | None] = reactive[Progressed | None](None)
+    message: reactive[str] = reactive("")
+    session: reactive[Path | None] = reactive[Path | None](None)
+    waiting: reactive[int] = reactive(0)
+
+    def render(self) -> Text:
+        """The job first, as it is what changes; then the model; the session file where there is room."""
+        parts = [Text(part) for part in self._model_parts()]
+        if self.session is not None:
+            parts.append(Text(f"session {self.session.name}"))
+        head = describe_job(self.progress, self.waiting) if self.progress else Text(self.message)
+        if head.plain:
+            parts.insert(0, head)
+        return Text(" · ", no_wrap=True, overflow="ellipsis").join(parts)
+
+    def _model_parts(self) -> list[str]:
+        if self.model is None:
+            return ["no model yet"]
+        return [self.model.name, self.model.device, self.model.dtype]
+
+
+def describe_job(progress: Progressed, waiting: int) -> Text:
+    """A running job in words and as a bar that reads without colour."""
+    text = Text(progress.stage or progress.request.kind, style="bold")
+    if progress.total > 1:
+        filled = round(BAR * min(progress.done / progress.total, 1.0))
+        amount = f"{progress.done}/{progress.total}"
+        if progress.total > 1_000_000:  # bytes
+            amount = f"{progress.done / 1e6:.0f}/{progress.total / 1e6:.0f} MB"
+        text.append(f" {'█' * filled}{'░' * (BAR - filled)} {amount}", style="not bold")
+    if progress.remaining is not None and progress.remaining >= 1:
+        text.append(f" · {time_left(progress.remaining)} left", style="not bold")
+    if waiting:
+        text.append(f" · {waiting} waiting", style="not bold")
+    text.append(" · esc cancels", style="not bold dim")
+    return text
+
+
+def time_left(seconds: float) -> str:
+    """Seconds in the units that a person would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,322 @@
+"""The app as it is used, with an engine whose answers the test gives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import OptionList
+
+from screens.app import WorkbenchApp
+from screens.history import load_history
+from screens.messages import Cursor
+from screens.panes.prompt import CaseField, PromptArea
+from screens.sessions import SessionsScreen
+from screens.widgets.token_strip import TokenStrip
+from tests.screens.fake import MODEL, FakeEngine, encoded, lens_result
+from workbench.case import Case
+from workbench.engine import LoadRequest
+from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.logit_lens import LensRequest
+from workbench.session import SessionFile, StepError, load_session
+
+HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
+
+
+class Running:
+    """An app under test, with its engine and its pilot."""
+
+    def __init__(self, app: WorkbenchApp, engine: FakeEngine, pilot: Pilot[None]) -> None:
+        self.app, self.engine, self.pilot = app, engine, pilot
+
+    @property
+    def main(self) -> Any:
+        return self.app._main
+
+    @property
+    def text(self) -> str:
+        """What the screen shows, line by line."""
+        width = self.app.size.width
+        return "\n".join(
+            "".join(segment.text for segment in line)[:width]
+            for line in self.app.screen._compositor.render_strips()
+        )
+
+    @property
+    def notified(self) -> str:
+        """What pops up."""
+        return "\n".join(notification.message for notification in self.app._notifications)
+
+    async def settle(self) -> None:
+        await self.pilot.pause()
+        await self.pilot.pause(0.05)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(100):
+            await self.settle()
+            if condition():
+                return
+        raise AssertionError(f"waited in vain; asked: {self.engine.asked}; the screen shows:\n{self.text}")
+
+    async def type(self, text: str) -> None:
+        self.app.screen.focused.insert(text) if isinstance(  # type: ignore[union-attr]
+            self.app.screen.focused, PromptArea
+        ) else await self.pilot.press(*text)
+        await self.pilot.pause()
+
+
+@asynccontextmanager
+async def running(
+    size: tuple[int, int] = (80, 24), case: Case | None = None, recording: SessionFile | None = None
+) -> AsyncIterator[Running]:
+    engines: list[FakeEngine] = []
+
+    def make(*hooks: Any) -> FakeEngine:
+        engines.append(FakeEngine(*hooks))
+        return engines[-1]
+
+    app = WorkbenchApp(LoadRequest(model="tiny"), case=case, recording=recording, engine=make)  # type: ignore[arg-type]
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.pause(0.05)
+        session = Running(app, engines[0], pilot)
+        session.engine.say_loaded()
+        await session.settle()
+        yield session
+
+
+async def ask_hero(run: Running) -> None:
+    """Type the hero case and let the engine answer."""
+    run.main.prompt.put(HERO)
+    run.main.prompt.focus_content()
+    await run.pilot.press("enter")
+    await run.until(lambda: isinstance(run.engine.last, LensRequest))
+    run.engine.say_started()
+    run.engine.say_finished(lens_result(HERO))
+    await run.settle()
+
+
+async def test_the_model_is_loaded_first_and_named_in_the_status_line() -> None:
+    async with running() as run:
+        assert run.engine.asked == [LoadRequest(model="tiny")]
+        assert "tiny · cpu · float32" in run.text
+
+
+async def test_enter_asks_for_the_lens_and_hands_the_keyboard_to_it() -> None:
+    async with running() as run:
+        await run.type("The capital of Australia is")
+        await run.pilot.press("tab", *"Australia", "tab", *"Canberra", "tab", *"Sydney", "enter")
+        await run.settle()
+        assert run.engine.last == LensRequest(case=HERO)
+        run.engine.say_finished(lens_result(HERO))
+        await run.settle()
+        assert run.main.cursor == Cursor(layer=MODEL.layers - 1, token=4)
+        await run.pilot.press("j", "j", "h")
+        await run.settle()
+        assert run.main.cursor == Cursor(layer=MODEL.layers - 3, token=3)
+        assert run.main.prompt.query_one(TokenStrip).cursor == 3
+
+
+async def test_a_partial_lens_is_drawn_and_its_progress_shown() -> None:
+    async with running((160, 48), case=HERO) as run:
+        run.engine.say_started()
+        run.engine.say_progress(1, 5, lens_result(HERO, done=1))
+        await run.settle()
+        assert "1/5" in run.text
+        assert "12 s left" in run.text
+        assert "Canberra" in run.text
+
+
+async def test_escape_cancels_the_running_job() -> None:
+    async with running(case=HERO) as run:
+        run.engine.say_started()
+        run.engine.say_progress(1, 5, lens_result(HERO, done=1))
+        await run.settle()
+        await run.pilot.press("escape")
+        await run.settle()
+        assert run.engine.cancelled == 1
+        run.engine.say_finished(lens_result(HERO, done=1), status="partial")
+        await run.settle()
+        assert "partial" in run.text
+
+
+async def test_a_failed_step_says_why_in_the_pane_and_keeps_what_was_typed() -> None:
+    async with running((100, 30)) as run:
+        await run.type("words")
+        await run.pilot.press("tab", *"other", "enter")
+        await run.settle()
+        sentence = 'the subject "other" is not in the prompt; its words are: words'
+        run.engine.say_finished(None, status="failed", error=StepError(kind="InputError", message=sentence))
+        await run.settle()
+        assert "is not in the prompt" in run.text
+        assert run.main.prompt.edited() == Case(prompt="words", subject="other")
+
+
+async def test_every_finished_step_is_in_the_session_file(tmp_path: Path) -> None:
+    async with running(recording=SessionFile(tmp_path / "s.json")) as run:
+        await ask_hero(run)
+        session = load_session(tmp_path / "s.json")
+        assert session.model == MODEL
+        assert [step.request for step in session.steps] == [LensRequest(case=HERO)]
+
+
+async def test_a_continued_session_shows_what_it_holds(tmp_path: Path) -> None:
+    async with running(recording=SessionFile(tmp_path / "s.json")) as run:
+        await ask_hero(run)
+    async with running((160, 48), recording=SessionFile.open(tmp_path / "s.json")) as run:
+        assert run.main.prompt.edited() == HERO
+        assert "Canberra against Sydney" in run.text
+        assert len(run.engine.asked) == 1
+
+
+async def test_a_session_of_another_model_is_left_alone_and_a_new_one_begun(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    async with running(recording=SessionFile(path)) as run:
+        await ask_hero(run)
+    before = path.read_text().replace("0123456789abcdef", "ffffffffffffffff")
+    path.write_text(before)
+    async with running(recording=SessionFile.open(path)) as run:
+        await ask_hero(run)
+        assert run.main.status.session != path
+    assert path.read_text() == before
+
+
+async def test_g_lets_the_model_go_on_and_capital_g_keeps_it() -> None:
+    async with running((160, 48)) as run:
+        await ask_hero(run)
+        await run.pilot.press("g")
+        await run.settle()
+        assert run.engine.last == ContinueRequest(case=HERO)
+        token = ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34)
+        run.engine.say_finished(ContinueResult(encoded=encoded(HERO.prompt), generated=(token,), text=" Sydney"))
+        await run.settle()
+        assert "is Sydney" in run.text
+        await run.pilot.press("G")
+        await run.settle()
+        last = run.engine.last
+        assert isinstance(last, LensRequest)
+        assert last.case.prompt == "The capital of Australia is Sydney"
+
+
+async def test_ctrl_t_changes_what_stands_in_front_and_asks_again() -> None:
+    async with running((100, 30)) as run:
+        await ask_hero(run)
+        await run.pilot.press("p", "ctrl+t")
+        await run.settle()
+        assert run.engine.last == LensRequest(case=HERO.model_copy(update={"start": "document"}), first=None)
+        assert "document start" in run.text
+
+
+async def test_up_walks_the_history_and_down_comes_back_to_what_was_being_typed() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("p")
+        run.main.prompt.put(Case(prompt="half a thou"))
+        await run.pilot.press("up")
+        await run.settle()
+        assert run.main.prompt.edited() == HERO
+        await run.pilot.press("down")
+        await run.settle()
+        assert run.main.prompt.edited() == Case(prompt="half a thou")
+
+
+async def test_what_was_typed_and_not_asked_is_there_the_next_time(own_home: Path) -> None:
+    async with running() as run:
+        await run.type("never asked")
+        await run.pilot.press("ctrl+c", "ctrl+c")
+        await run.settle()
+    assert load_history(own_home / "history.jsonl") == [Case(prompt="never asked")]
+
+
+async def test_recent_sessions_are_offered_at_the_start_and_one_can_be_opened() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        path = run.main.status.session
+    async with running() as run:
+        await run.pilot.pause(0.3)
+        assert "Recent sessions" in run.text
+        assert "The capital of Australia is · 1 steps · tiny" in run.text
+        await run.pilot.press("2")
+        run.main.query_one("#recent", OptionList).focus()
+        await run.pilot.press("down", "enter")
+        await run.settle()
+        assert run.main.status.session == path
+        assert run.main.prompt.edited() == HERO
+        assert "Recent sessions" not in run.text
+
+
+async def test_a_session_can_be_opened_by_its_path_and_a_bad_one_says_why(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    async with running((100, 30)) as run:
+        await run.pilot.press("ctrl+o")
+        await run.pilot.pause(0.3)
+        assert isinstance(run.app.screen, SessionsScreen)
+        await run.pilot.press(*str(tmp_path / "bad.json"), "enter")
+        await run.settle()
+        assert "not a complete session file" in run.notified
+
+
+async def test_a_model_is_chosen_and_loaded() -> None:
+    async with running((100, 30)) as run:
+        await run.pilot.press("ctrl+l")
+        await run.pilot.pause(0.2)
+        assert "smollm2-135m" in run.text
+        await run.pilot.press("enter")
+        await run.settle()
+        assert run.engine.last == LoadRequest(model="smollm2-135m")
+
+
+async def test_a_step_that_could_not_be_saved_is_said(tmp_path: Path) -> None:
+    async with running((100, 30), case=HERO) as run:
+        run.engine.say_finished(lens_result(HERO), unsaved="the session could not be saved: no space left")
+        await run.settle()
+        assert "no space left" in run.notified
+
+
+@pytest.mark.parametrize("size", [(39, 24), (80, 11), (20, 5)])
+async def test_a_terminal_that_is_too_small_says_so(size: tuple[int, int]) -> None:
+    async with running(size, case=HERO) as run:
+        assert "too small" in " ".join(run.text.split())
+
+
+@pytest.mark.parametrize("size", [(40, 12), (50, 24), (80, 24), (125, 40), (160, 48), (200, 24)])
+async def test_prompt_and_lens_are_in_view_at_every_size(size: tuple[int, int]) -> None:
+    async with running(size) as run:
+        await ask_hero(run)
+        assert "The capital of Australia" in run.text
+        assert "layer" in run.text
+        assert "▸" in run.text
+
+
+async def test_escape_sequences_markup_and_emoji_are_shown_and_do_no_harm() -> None:
+    nasty = "[red]not red[/red] \x1b[31m 🙂 ‮rtl \t end"
+    async with running((120, 30)) as run:
+        case = Case(prompt=nasty)
+        run.main.prompt.put(case)
+        run.main.prompt.focus_content()
+        await run.pilot.press("enter")
+        await run.settle()
+        run.engine.say_finished(lens_result(case))
+        await run.settle()
+        assert "[red]not" in run.text
+        assert run.engine.last == LensRequest(case=run.main.prompt.edited())
+
+
+async def test_the_help_panel_opens_and_closes() -> None:
+    async with running((160, 48)) as run:
+        await run.pilot.press("f1")
+        await run.settle()
+        assert run.app.screen.query("HelpPanel")
+        await run.pilot.press("f1")
+        await run.settle()
+        assert not run.app.screen.query("HelpPanel")
+
+
+async def test_an_empty_field_is_no_subject() -> None:
+    async with running() as run:
+        run.main.prompt.query_one("#subject", CaseField).value = ""
+        assert run.main.prompt.edited() == Case(prompt="")
