@@ -12,8 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer, Label, Tab, Tabs
 
+from screens.jump import JumpScreen
 from screens.messages import Ask, CancelAsked, Cursor, CursorMoved
 from screens.panes import PANES
 from screens.panes.pane import Pane
@@ -43,6 +45,7 @@ class MainScreen(Screen[None]):
         Binding("p", "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
         Binding("g", "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
         Binding("G", "keep", "Keep continuation", id="continue.keep", show=False),
+        Binding("ctrl+g", "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
         Binding("escape", "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
 
@@ -85,7 +88,7 @@ class MainScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin in the prompt, with the first of the other panes showing."""
         for number, pane in enumerate(self.panes, 1):
-            pane.border_title = f"{number} {pane.TITLE}"
+            pane.number, pane.live = number, self.live
         self.query_one(Tabs).set_class(len(self.others) < 2, "-single")
         self.watch_active()
         self.prompt.focus_content()
@@ -145,7 +148,10 @@ class MainScreen(Screen[None]):
         if not same_prompt:
             self.cursor = None
         self.case = case
-        self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
+        request = LensRequest(case=case, first=self.cursor.token if self.cursor else None)
+        for pane in self._accepting(request):
+            pane.waiting(request)
+        self.post_message(Ask(request))
 
     @on(PromptPane.Submitted)
     def submitted(self, message: PromptPane.Submitted) -> None:
@@ -190,6 +196,15 @@ class MainScreen(Screen[None]):
             return
         self.prompt.put(case)
         self.ask_about(case)
+
+    def action_jump(self) -> None:
+        """Letters on everything that takes the keyboard."""
+        targets = [widget for widget in self.focus_chain if widget.region]
+        self.app.push_screen(JumpScreen(targets), self._jump)
+
+    def _jump(self, widget: Widget | None) -> None:
+        if widget is not None:
+            self.set_focus(widget)
 
     def action_cancel(self) -> None:
         """Stop the running job; without one, leave the editor for the panes."""

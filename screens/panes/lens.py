@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import clamp
+from textual.geometry import Region, clamp
 from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widgets import Static
@@ -35,10 +35,7 @@ EMPTY = "No lens yet.\nType a prompt and press enter."
 
 
 class LensPane(Pane):
-    """Draws the last `LensResult` of the whole case, and opens the detail of a cell.
-
-    ``live`` is False where nobody can answer (a replayed session): the detail then shows what was recorded.
-    """
+    """Draws the last `LensResult` of the whole case, and opens the detail of a cell."""
 
     TITLE = "Logit lens"
     accepts: ClassVar[tuple[type[Request], ...]] = (LensRequest,)
@@ -56,7 +53,8 @@ class LensPane(Pane):
         Binding("m", "metric", "Colour by", tooltip="Colour the grid by the next metric", id="lens.metric"),
     ]
 
-    live: reactive[bool] = reactive(True)
+    # Not repainted as a whole: a step of the cursor changes two rows of the grid.
+    cursor: reactive[Cursor | None] = reactive[Cursor | None](None, repaint=False)
     view: reactive[Literal["table", "grid"]] = reactive[Literal["table", "grid"]]("table", init=False)
     metric: reactive[int] = reactive(0, init=False)
 
@@ -67,7 +65,9 @@ class LensPane(Pane):
         self._edits: tuple[str, ...] = ()
         self._failure = ""  # the sentence of the last run, where it failed
         self._status = ""  # in the frame's lower edge
-        self._running = False
+        self._under_way = False
+        self._legend_shown: Content | None = None
+        self._status_shown = ""
         self._asked: deque[Cursor] = deque(maxlen=256)  # moves of ours that the main screen has not made yet
         self._here = Cursor(0, 0)  # what is drawn; ahead of ``cursor`` while a move is under way
         self._detail: LensDetail | None = None
@@ -93,10 +93,18 @@ class LensPane(Pane):
 
     # What happened
 
+    def waiting(self, request: Request) -> None:
+        """Say that it will run."""
+        if _is_whole(request):
+            self._under_way, self._failure, self._status = True, "", "waiting for the model …"
+            self._draw_frame()
+            if self._result is None:
+                self._grid.show_placeholder("Waiting for the model …")
+
     def started(self, request: Request) -> None:
         """Say that it runs; what was found before stays until there is something newer."""
         if _is_whole(request):
-            self._running, self._failure, self._status = True, "", "running …"
+            self._under_way, self._failure, self._status = True, "", "running …"
             self._draw_frame()
             if self._result is None:
                 self._grid.show_placeholder("Running the model …")
@@ -106,7 +114,7 @@ class LensPane(Pane):
         if not _is_whole(progress.request):
             return
         left = f" · {numbers.seconds(progress.remaining)} left" if progress.remaining is not None else ""
-        self._running, self._failure = True, ""
+        self._under_way, self._failure = True, ""
         self._status = f"{progress.done} of {progress.total} tokens · {progress.stage}{left}"
         if isinstance(progress.partial, LensResult) and isinstance(progress.request, LensRequest):
             self._take(progress.partial, progress.request.case, ())
@@ -120,7 +128,7 @@ class LensPane(Pane):
         if not _is_whole(step.request):
             self._take_wider(step, step.request)
             return
-        self._running = False
+        self._under_way = False
         self._failure = step.error.message if step.error else ""
         self._status = {"failed": "failed", "cancelled": "cancelled"}.get(step.status, "")
         if isinstance(step.result, LensResult):
@@ -238,16 +246,26 @@ class LensPane(Pane):
         if not self.is_mounted:
             return
         result = self._result
-        self.border_title = Content(title(result, self._here) if result else self.TITLE)
-        stale = result is not None and not self._running and self.case is not None and self.case != self._case
-        self.border_subtitle = Content(
-            self._status or ("stale: the prompt has changed, press enter there" if stale else "")
-        )
-        legend = self._legend()
-        self.query_one("#legend", Static).update(legend)
-        self.query_one("#legend").display = bool(legend.plain)
+        self.entitle(title(result, self._here) if result else self.TITLE)
+        stale = result is not None and not self._under_way and self.case is not None and self.case != self._case
+        status = self._status or ("stale: the prompt has changed, press enter there" if stale else "")
+        if status != self._status_shown:
+            self._status_shown = status
+            self.border_subtitle = Content(status)
+        if (legend := self._legend()) != self._legend_shown:
+            self._legend_shown = legend
+            self.query_one("#legend", Static).update(legend)
+            self.query_one("#legend").display = bool(legend.plain)
         if result is not None:
             self.query_one(TrustStrip).show(self.model, self._edits, result.checks)
+
+    def entitle(self, title: str) -> None:
+        """Put a title into the frame and draw that line only.
+
+        Setting ``border_title`` paints the whole pane again, 40 kB at 200 × 50, for each token that is stepped over.
+        """
+        self._border_title = Content(f"{self.number} {title}" if self.number else title)
+        self.refresh(Region(-1, -1, self.outer_size.width, 1))
 
     def _legend(self) -> Content:
         if self._failure:
@@ -258,6 +276,10 @@ class LensPane(Pane):
             return ramp_legend(self._metric, self.app.current_theme.dark)
         column = self._result.columns[clamp(self._here.token, 0, len(self._result.columns) - 1)]
         return Content(lead_summary(self._result.encoded, column) if column else "")
+
+    def watch_number(self) -> None:
+        """The title begins with the pane's key."""
+        self._draw_frame()
 
     def watch_case(self) -> None:
         """Another prompt than the one drawn makes the picture stale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -20,7 +21,8 @@ class Pane(Widget):
 
     A pane draws the last step (or unfinished partial result) of the requests that it ``accepts``, and may post
     `screens.messages.Ask` and `CursorMoved`. It must look right before the first step, while one is running, and
-    after a step that failed, was cancelled or is partial.
+    after a step that failed, was cancelled or is partial. ``number`` is the key that leads to it; ``live`` is False
+    where nobody can answer, in a replayed session.
     """
 
     TITLE: ClassVar[str] = ""
@@ -29,14 +31,27 @@ class Pane(Widget):
     cursor: reactive[Cursor | None] = reactive[Cursor | None](None)
     case: reactive[Case | None] = reactive[Case | None](None)
     model: reactive[ModelInfo | None] = reactive[ModelInfo | None](None)
+    number: reactive[int | None] = reactive[int | None](None)
+    live: reactive[bool] = reactive(True)
 
     def on_mount(self) -> None:
         """Give the frame its title."""
-        self.border_title = self.TITLE
+        self.entitle(self.TITLE)
+
+    def watch_number(self) -> None:
+        """The frame names the key that leads to the pane."""
+        self.entitle(self.TITLE)
+
+    def entitle(self, title: str) -> None:
+        """Put a title into the frame, behind the pane's number key."""
+        self.border_title = Content(f"{self.number} {title}" if self.number else title)
 
     def focus_content(self) -> None:
         """Put the keyboard into the pane's main widget."""
         raise NotImplementedError
+
+    def waiting(self, request: Request) -> None:
+        """A request that the pane accepts has been asked and waits for the engine (which may still be loading)."""
 
     def started(self, request: Request) -> None:
         """A request that the pane accepts has begun to run."""

@@ -226,7 +226,7 @@ class PromptPane(Pane):
         strip.show(tokens)
         strip.cursor = self.cursor.token if self.cursor else None
         self.border_subtitle = f"{len(encoded.ids)} tokens"
-        self._say("notes", "\n".join(f"· {note}" for note in encoded.notes))
+        self._say("notes", " ".join(encoded.notes))
 
     def watch_case(self, case: Case | None) -> None:
         """The case that is being asked about: tokens belong to it until the text is edited."""

@@ -10,9 +10,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from textwrap import wrap
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
@@ -24,65 +24,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.widgets.colours import Shade, fill
+from screens.widgets.grid_model import Cell, Column, GridModel, Place, Tone, fit
 
-Tone = Literal["plain", "dim", "strong", "target", "foil", "warn", "error"]
-"""How a text is set. Each is a component class ``grid--…`` of `CellGrid`."""
+__all__ = ["Cell", "CellGrid", "Column", "GridModel", "Place", "Tone", "fit"]
 
 STRIPS_KEPT = 1024
-
-
-class Cell(NamedTuple):
-    """One cell: display-safe text, how it is set, and a background where its value is coloured.
-
-    ``badge`` stands at the right end: the value as a character, for who cannot see the colour.
-    """
-
-    text: str
-    tone: Tone = "plain"
-    shade: Shade | None = None
-    badge: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of ``width`` cells, the last of them free between texts. ``key`` is the model's own."""
-
-    key: object
-    label: str
-    width: int
-    right: bool = False
-
-
-class GridModel(Protocol):
-    """What a grid draws. Must not change once shown: show a new one instead."""
-
-    @property
-    def n_rows(self) -> int:
-        """How many rows there are."""
-
-    @property
-    def corner(self) -> str:
-        """The label above the row labels."""
-
-    @property
-    def labels_right(self) -> bool:
-        """Whether row labels stand to the right, as numbers do."""
-
-    def columns(self, width: int) -> tuple[Column, ...]:
-        """All columns, laid out for ``width`` cells beside the row labels; they may be wider and then scroll."""
-
-    def row_label(self, row: int) -> str:
-        """The label of a row, counted from the top."""
-
-    def cell(self, row: int, column: Column) -> Cell:
-        """The cell of a row and one of `columns`."""
-
-
-class Place(NamedTuple):
-    """A cell, counted from the top left."""
-
-    row: int
-    column: int
 
 
 class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
@@ -106,6 +52,7 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         & > .grid--error { color: $text-error; }
         & > .grid--label { color: $foreground 55%; }
         & > .grid--cursor-label { color: $foreground; text-style: bold; }
+        & > .grid--cursor-column { color: $foreground; text-style: bold underline; }
         & > .grid--row { background: $primary 22%; }
         & > .grid--cursor { color: $foreground; text-style: bold reverse; }
         &:focus > .grid--row { background: $primary 45%; }
@@ -113,7 +60,7 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"grid--{name}" for name in ("plain", "dim", "strong", "target", "foil", "warn", "error")),
-        *(f"grid--{name}" for name in ("label", "cursor-label", "row", "cursor")),
+        *(f"grid--{name}" for name in ("label", "cursor-label", "cursor-column", "row", "cursor")),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k,up", "move(-1, 0)", "Up", tooltip="One row up", show=False, id="grid.up"),
@@ -151,13 +98,13 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         self._laid_out_for = -1
         self._version = 0
         self._strips: LRUCache[object, Strip] = LRUCache(STRIPS_KEPT)
+        self._styles_of: dict[tuple[str, bool], Style] = {}
 
     def show(self, model: GridModel | None, cursor: Place | None = None, pages: int | None = None) -> None:
         """Draw another model, or the placeholder when there is none. The cursor stays unless another is given."""
         self._model, self._pages = model, pages
-        self.styles.overflow_x = (
-            "auto" if pages is None else "hidden"
-        )  # a row that is too wide has no key to scroll it
+        # With pages no key scrolls sideways: what does not fit is for the model to leave out.
+        self.styles.overflow_x = "auto" if pages is None else "hidden"
         self._version += 1
         self._laid_out_for = -1
         self._lay_out()
@@ -179,8 +126,7 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         offset = self.scroll_offset
         self._scroll_to_cursor()
         if self.scroll_offset == offset:
-            self._refresh_cursor(before)
-            self._refresh_cursor(place)
+            self.refresh(*self._changed(before, place))
 
     def action_move(self, rows: int, columns: int) -> None:
         """Step the cursor."""
@@ -188,7 +134,7 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_page(self, direction: int) -> None:
         """Move the cursor by as many rows as can be seen."""
-        self._go(Place(self.cursor.row + direction * max(1, self.size.height - 2), self.cursor.column))
+        self._go(Place(self.cursor.row + direction * max(1, self._seen.height - 2), self.cursor.column))
 
     def action_edge(self, direction: int) -> None:
         """Move the cursor to the first or last column (or page)."""
@@ -218,34 +164,40 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         self._lay_out()
         self._scroll_to_cursor()
 
-    def on_focus(self) -> None:
-        """The cursor's row looks different with the keyboard in it."""
-        self._strips.clear()
+    def watch_show_vertical_scrollbar(self) -> None:
+        """A scrollbar that comes or goes is another width; only now can its direction be scrolled."""
+        self.on_resize()
 
-    def on_blur(self) -> None:
-        """And without."""
-        self._strips.clear()
+    def watch_show_horizontal_scrollbar(self) -> None:
+        """And another height."""
+        self.on_resize()
 
     def notify_style_update(self) -> None:
-        """The theme has changed, hence every strip."""
+        """The theme has changed or the keyboard has come or gone, hence every strip."""
         super().notify_style_update()
         self._strips.clear()
+        self._styles_of.clear()
 
     def render_line(self, y: int) -> Strip:
         """One line of what can be seen: the column labels, then rows."""
-        width = self.size.width
+        width = self._seen.width
         if self._model is None:
-            return self._placeholder_line(y, width).apply_style(self.rich_style)
+            return self._placeholder_line(y, width)
         scroll_x, scroll_y = self.scroll_offset
         row = y - 1 + scroll_y if y else -1
         cursor = self.cursor.column if row in (-1, self.cursor.row) else None
-        key = (self._version, row, cursor, row == self.cursor.row, scroll_x, width, self.has_focus, self.app.theme)
+        key = (self._version, row, cursor, row == self.cursor.row, scroll_x, width)
         strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[key] = self._draw(row, scroll_x, width).apply_style(self.rich_style)
+            strip = self._strips[key] = self._draw(row, scroll_x, width)
         return strip
 
     # Moving
+
+    @property
+    def _seen(self) -> Size:
+        """What can be seen, without the scrollbars."""
+        return self.scrollable_content_region.size
 
     @property
     def _n_steps(self) -> int:
@@ -264,28 +216,32 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _scroll_to_cursor(self) -> None:
         """Scroll as little as brings the cursor's cell into view, and without animation: that costs bytes."""
-        if self._model is None or not self.size:
+        seen = self._seen
+        if self._model is None or not seen:
             return
         x, y = self.scroll_offset
         row, column = self.cursor
-        y = clamp(y, row + 2 - self.size.height, row)
+        y = clamp(y, row + 2 - seen.height, row)
         if self._pages is None and self._columns:
             start, stop = self._starts[column], self._starts[column + 1]
-            x = min(max(x, stop - (self.size.width - self._label_width)), start)
+            x = min(max(x, stop - (seen.width - self._label_width)), start)
         if (x, y) != self.scroll_offset:
             self.scroll_to(x, y, animate=False)
 
-    def _refresh_cursor(self, place: Place) -> None:
-        """Draw again what looks different because the cursor is, or was, there."""
-        y = place.row + 1 - self.scroll_offset.y
-        if self._pages is not None:
-            self.refresh(Region(0, y, self.size.width, 1))
-            return
-        if place.column >= len(self._columns):
-            return
-        x = self._label_width + self._starts[place.column] - self.scroll_offset.x
-        width = self._columns[place.column].width
-        self.refresh(Region(0, y, self._label_width, 1), Region(x, y, width, 1), Region(x, 0, width, 1))
+    def _changed(self, before: Place, after: Place) -> list[Region]:
+        """What looks different because the cursor went from one place to another.
+
+        A row from its label to the cell: Textual (8.2) paints from a widget's left edge to the region anyway.
+        """
+        regions = []
+        for row, column in (before, after):
+            width = self._seen.width
+            if self._pages is None and column < len(self._columns):
+                width = self._label_width + self._starts[column + 1] - self.scroll_offset.x
+            regions.append(Region(0, row + 1 - self.scroll_offset.y, width, 1))
+        if self._pages is None and before.column != after.column:
+            regions.append(Region(0, 0, max(region.width for region in regions), 1))
+        return regions
 
     # Drawing
 
@@ -295,7 +251,7 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
             self._columns, self._starts, self._label_width = (), [0], 0
             self.virtual_size = Size(0, 0)
             return
-        width = self.size.width
+        width = self._seen.width
         if width == self._laid_out_for:
             return
         if self._laid_out_for == -1:
@@ -312,84 +268,72 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
     def _draw(self, row: int, scroll_x: int, width: int) -> Strip:
         """A line as a strip; row −1 is the line of labels."""
         assert self._model is not None
+        plain = self._style("plain")
         if row >= self._model.n_rows:
-            return Strip.blank(width)
+            return Strip.blank(width, plain)
         here = row == self.cursor.row
-        base = self._row_style() if here else Style.null()
+        dark = self.app.current_theme.dark
+        room = max(0, width - self._label_width)
         first = max(0, bisect_right(self._starts, scroll_x) - 1)
+        stop = bisect_right(self._starts, scroll_x + room - 1, hi=len(self._columns))
         segments: list[Segment] = []
+        for index in range(first, stop):
+            segments += self._header(index) if row < 0 else self._cell(row, index, here, dark)
         start = self._starts[first]
-        for index in range(first, len(self._columns)):
-            if self._starts[index] - scroll_x >= width - self._label_width:
-                break
-            segments += self._header(index) if row < 0 else self._cell(row, index, base)
-        body = Strip(segments).crop(scroll_x - start, scroll_x - start + max(0, width - self._label_width))
-        strip = Strip([self._label(row, here), *body]).simplify()
-        return strip.adjust_cell_length(width, base)
+        body = Strip(segments, self._starts[max(first, stop)] - start)
+        strip = Strip([self._label(row, here), *body.crop(scroll_x - start, scroll_x - start + room)])
+        end = self._style("plain", here and self._pages is not None)
+        return strip.simplify().adjust_cell_length(width, end)
 
     def _label(self, row: int, here: bool) -> Segment:
         assert self._model is not None
         text = self._model.corner if row < 0 else self._model.row_label(row)
-        marker = "▸ " if here else "  "
-        style = self._text_style("grid--cursor-label" if here else "grid--label")
-        return Segment(
-            marker + fit(text, self._label_width - 3, self._model.labels_right) + " ", style + self._row_style(here)
-        )
+        drawn = fit(text, self._label_width - 3, self._model.labels_right)
+        style = self._style("cursor-label" if here else "label", here and self._pages is not None)
+        return Segment(f"{'▸' if here else ' '} {drawn} ", style)
 
     def _header(self, index: int) -> list[Segment]:
         column = self._columns[index]
         here = self._pages is None and index == self.cursor.column
-        style = self._text_style("grid--cursor-label" if here else "grid--label")
-        text = fit(column.label, column.width - 1, column.right)
-        if here:  # visible without colour too
-            style += Style(underline=True)
-        return [Segment(text, style), Segment(" ")]
+        style = self._style("cursor-column" if here else "label")
+        return [
+            Segment(fit(column.label, column.width - 1, column.right), style),
+            Segment(" ", self._style("label")),
+        ]
 
-    def _cell(self, row: int, index: int, base: Style) -> list[Segment]:
+    def _cell(self, row: int, index: int, row_is_here: bool, dark: bool) -> list[Segment]:
         assert self._model is not None
         column = self._columns[index]
         text, tone, shade, badge = self._model.cell(row, column)
-        space = column.width - 1 - cell_len(badge)
-        drawn = fit(text, space - 1, column.right) + " " if badge else fit(text, space, column.right)
-        if self._pages is None and self.cursor == (row, index):
-            style = quiet = self.get_component_rich_style("grid--cursor")
+        if row_is_here and self._pages is None and index == self.cursor.column:
+            style = quiet = self._style("cursor")
         elif shade is not None:
-            style, quiet = _shade_styles(shade, self.app.current_theme.dark)
+            style, quiet = _shade_styles(shade, dark)
         else:
-            style = quiet = base + self._text_style(f"grid--{tone}")
-        return [Segment(drawn, style), Segment(badge + " ", quiet)]
+            style = quiet = self._style(tone, row_is_here and self._pages is not None)
+        if not badge:
+            return [Segment(fit(text, column.width - 1, column.right) + " ", style)]
+        space = column.width - 2 - cell_len(badge)
+        return [Segment(fit(text, space, column.right) + " ", style), Segment(badge + " ", quiet)]
 
-    def _text_style(self, name: str) -> Style:
-        """The style of a component class without its background, which is the row's."""
-        style = self.get_component_rich_style(name)
-        return Style(color=style.color, bold=style.bold)
-
-    def _row_style(self, here: bool = True) -> Style:
-        if not here or self._pages is None:
-            return Style.null()
-        return Style(bgcolor=self.get_component_rich_style("grid--row").bgcolor)
+    def _style(self, name: str, on_cursor_row: bool = False) -> Style:
+        """The style of a component class, with the widget's background or that of the cursor's row."""
+        style = self._styles_of.get((name, on_cursor_row))
+        if style is None:
+            style = self.get_component_rich_style(f"grid--{name}")
+            if on_cursor_row:
+                style += Style(bgcolor=self.get_component_rich_style("grid--row").bgcolor)
+            self._styles_of[name, on_cursor_row] = style
+        return style
 
     def _placeholder_line(self, y: int, width: int) -> Strip:
         lines = [line for part in self.placeholder.splitlines() for line in wrap(part, max(1, width - 4)) or [""]]
-        line = y - max(0, (self.size.height - len(lines)) // 2)
+        line = y - max(0, (self._seen.height - len(lines)) // 2)
         if not 0 <= line < len(lines):
-            return Strip.blank(width)
+            return Strip.blank(width, self._style("dim"))
         text = fit(lines[line], min(width, cell_len(lines[line])))
         left = max(0, (width - cell_len(text)) // 2)
-        style = self._text_style("grid--dim")
-        return Strip([Segment(" " * left), Segment(text, style)]).adjust_cell_length(width)
-
-
-@lru_cache(16384)
-def fit(text: str, width: int, right: bool = False) -> str:
-    """Make a text exactly ``width`` cells wide; what is cut off is marked by "…"."""
-    if width <= 0:
-        return ""
-    length = cell_len(text)
-    if length > width:
-        return set_cell_size(text, width - 1) + "…"
-    padding = " " * (width - length)
-    return padding + text if right else text + padding
+        return Strip([Segment(" " * left + text, self._style("dim"))]).adjust_cell_length(width, self._style("dim"))
 
 
 @lru_cache(256)

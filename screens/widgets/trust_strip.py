@@ -35,7 +35,10 @@ class TrustStrip(Widget, can_focus=True):
 
     def show(self, model: ModelInfo | None, edits: tuple[str, ...] = (), checks: Iterable[Check] = ()) -> None:
         """Say what the result was made with, and what its checks found. Nothing to say leaves no line."""
-        self._pieces = pieces(model, edits, checks)
+        said = pieces(model, edits, checks)
+        if said == self._pieces:
+            return
+        self._pieces = said
         self.tooltip = Content("\n").join(self._pieces) if self._pieces else None
         self.display = bool(self._pieces)
         self.refresh(layout=True)

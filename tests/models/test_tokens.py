@@ -14,7 +14,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from workbench.case import Case
 from workbench.errors import InputError, ModelError
@@ -324,6 +324,8 @@ def test_a_target_is_the_token_that_follows_with_or_without_a_typed_space(tokeni
 def test_no_space_is_put_where_the_script_has_none_or_no_word_begins() -> None:
     for prompt, target in (
         ("東京は日本の", "首都"),
+        ("東京", "Sydney"),
+        ("Sydney", "東京"),
         ("ภาษา", "ไทย"),
         ("foo", "("),
         ("Australia", "'s"),
@@ -448,11 +450,9 @@ def test_any_text_is_encoded_whole_or_refused_with_a_sentence(
 # --- The default model's own tokenizer ---
 
 
-@pytest.fixture(scope="module")
-def default_tokenizer() -> Any:
-    from workbench.models.catalog import resolve
-
-    return AutoTokenizer.from_pretrained(resolve("smollm2-135m"))
+@pytest.fixture
+def default_tokenizer(default_model: Any) -> Any:
+    return default_model.tokenizer
 
 
 @pytest.mark.real

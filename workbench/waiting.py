@@ -1,0 +1,71 @@
+"""The engine, waited for: what the command line does with the queue that the app listens to."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import typer
+
+from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Progressed
+from workbench.errors import Cancelled, WorkbenchError
+from workbench.methods.base import Request
+from workbench.models.info import ModelInfo
+from workbench.reports import progress_line
+from workbench.session import SessionFile, Step
+
+
+class WaitingEngine:
+    """Loads a model on entry; `answer` then runs a request as the app would, with its progress on stderr.
+
+    Steps are appended to the session file, if one is given. Raises `WorkbenchError` when the model cannot be loaded
+    or the session belongs to another one, and `Cancelled` when ctrl+c came first.
+    """
+
+    model: ModelInfo
+
+    def __init__(self, load: LoadRequest, session: Path | None = None) -> None:
+        self._load = load
+        self._recording = SessionFile.open(session) if session else None
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._engine = Engine(self._events.put, self._recording.append if self._recording else _number)
+
+    def __enter__(self) -> WaitingEngine:
+        try:
+            step = self.answer(self._load)
+            if step.error is not None:
+                raise WorkbenchError(step.error.message)
+            if not isinstance(step.result, LoadResult):
+                raise Cancelled
+            self.model = step.result.model
+            if self._recording is not None:
+                self._recording.use_model(self.model)
+        except BaseException:
+            self._engine.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+    def answer(self, request: Request) -> Step:
+        """Submit a request and wait for its step. ctrl+c cancels it, which is a step too."""
+        job = self._engine.submit(request)
+        with progress_line() as show:
+            while True:
+                try:
+                    event = self._events.get()
+                except KeyboardInterrupt:
+                    self._engine.cancel(job)
+                    continue
+                if isinstance(event, Progressed):
+                    show(event)
+                elif isinstance(event, Finished) and event.job == job:
+                    if event.unsaved:
+                        typer.echo(f"workbench: {event.unsaved}", err=True)
+                    return event.step
+
+
+def _number(step: Step) -> Step:
+    """A step that belongs to no session file is the first of its own."""
+    return step.model_copy(update={"id": 1})
