@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workbench.case import Case
-from workbench.session import write_atomically
+from workbench.files import write_atomically
 
 KEPT = 200
 """Cases remembered, the latest last."""

@@ -14,11 +14,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from screens.lens_views import contenders, layer_label, overtake_sentence, overtakes
+from screens.lens_words import contenders, layer_label, overtake_sentence, overtakes
 from screens.messages import Cursor
 from screens.widgets import numbers
 from screens.widgets.colours import horizontal_bar
-from screens.widgets.grid import fit
+from screens.widgets.grid_model import fit
 from workbench.methods.logit_lens import LensColumn, TokenTrack
 from workbench.models.tokens import EncodedCase, TokenChoice
 

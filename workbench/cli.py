@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from workbench.asking import Chat, Device, Dtype, Foil, InFront, ModelName, SessionPath, Subject, Target, asks
 from workbench.case import Case
 from workbench.checking import check_session
+from workbench.doctor import print_doctor
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.base import Request
@@ -24,7 +25,7 @@ from workbench.methods.logit_lens import LensRequest
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
 from workbench.paths import cache_folder
-from workbench.reports import print_check, print_doctor
+from workbench.reports import print_check
 from workbench.session import SessionFile, load_session
 from workbench.waiting import WaitingEngine
 

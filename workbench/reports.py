@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from workbench.checking import CheckReport
-from workbench.engine import Progressed
 from workbench.methods.base import Result
 from workbench.methods.continuation import ContinueResult
 from workbench.methods.logit_lens import LensColumn, LensResult
 from workbench.models.info import ModelInfo
-from workbench.session import Step, environment
+from workbench.session import Step
 
 
 def print_step(step: Step, model: ModelInfo) -> None:
@@ -124,56 +118,3 @@ def print_check(report: CheckReport) -> None:
             table.add_row("", "", "", "", Text(f"{drift.place}: {drift.recorded} → {drift.now}", style="dim"))
     console.print(table)
     console.print("nothing drifted" if report.passed else "the session does not replay as it was recorded")
-
-
-def print_doctor() -> None:
-    """Print what this machine has. Imports torch: it is the one place to ask what it sees."""
-    from workbench import paths
-    from workbench.lazy import torch
-    from workbench.models.catalog import list_models
-
-    console = Console()
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, version in environment().items():
-        table.add_row(name, version)
-    devices = ["cpu"]
-    if torch.cuda.is_available():
-        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] + devices
-    elif torch.backends.mps.is_available():
-        devices = ["mps", *devices]
-    table.add_row("devices", ", ".join(devices))
-    table.add_row("threads", str(torch.get_num_threads()))
-    table.add_row("cache", str(paths.cache_folder()))
-    table.add_row("sessions", str(paths.sessions_folder()))
-    free = shutil.disk_usage(_existing(paths.cache_folder())).free
-    table.add_row("free disk", f"{free / 2**30:.1f} GiB")
-    table.add_row("terminal", f"{os.environ.get('TERM', 'unknown')}, {console.color_system or 'no colour'}")
-    for model in list_models():
-        table.add_row("model", f"{model.name}: {model.state}")
-    console.print(table)
-
-
-def _existing(path: os.PathLike[str]) -> str:
-    from pathlib import Path
-
-    folder = Path(path)
-    while not folder.exists():
-        folder = folder.parent
-    return str(folder)
-
-
-@contextmanager
-def progress_line() -> Iterator[Callable[[Progressed], None]]:
-    """A progress bar on stderr that disappears when the work is done; nothing where stderr is not a terminal."""
-    console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def show(event: Progressed) -> None:
-            progress.update(task, description=event.stage, completed=event.done, total=event.total or None)
-
-        yield show

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from workbench.case import Case, Frozen
 from workbench.errors import SessionError
+from workbench.files import write_atomically
 from workbench.methods import AnyRequest, AnyResult
 from workbench.models.info import ModelInfo
 
@@ -159,20 +158,6 @@ class SessionFile:
         header: dict[str, Any] = self.session.model_dump(mode="json", exclude={"steps"})
         yield json.dumps(header, ensure_ascii=False)[:-1]
         yield ', "steps": [\n' + ",\n".join(self._lines) + "\n]}\n"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that a kill at any moment leaves either the old one or the new one, complete."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def new_session_path(folder: Path) -> Path:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import queue
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Progressed
 from workbench.errors import Cancelled, WorkbenchError
 from workbench.methods.base import Request
 from workbench.models.info import ModelInfo
-from workbench.reports import progress_line
 from workbench.session import SessionFile, Step
 
 
@@ -51,7 +55,7 @@ class WaitingEngine:
     def answer(self, request: Request) -> Step:
         """Submit a request and wait for its step. ctrl+c cancels it, which is a step too."""
         job = self._engine.submit(request)
-        with progress_line() as show:
+        with _progress_line() as show:
             while True:
                 try:
                     event = self._events.get()
@@ -69,3 +73,20 @@ class WaitingEngine:
 def _number(step: Step) -> Step:
     """A step that belongs to no session file is the first of its own."""
     return step.model_copy(update={"id": 1})
+
+
+@contextmanager
+def _progress_line() -> Iterator[Callable[[Progressed], None]]:
+    """A progress bar on stderr that disappears when the work is done; nothing where stderr is not a terminal."""
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def show(event: Progressed) -> None:
+            progress.update(task, description=event.stage, completed=event.done, total=event.total or None)
+
+        yield show

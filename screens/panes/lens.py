@@ -8,17 +8,17 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Region, clamp
+from textual.geometry import clamp
 from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widgets import Static
 
 from screens.lens_detail import Detail, LensDetail
-from screens.lens_views import LensGrid, LensTable, Metric, lead_summary, metrics_for, title
+from screens.lens_views import LensGrid, LensTable, Metric, metrics_for, ramp_legend
+from screens.lens_words import lead_summary, title
 from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.pane import Pane
 from screens.widgets import numbers
-from screens.widgets.colours import fill
 from screens.widgets.grid import CellGrid
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
@@ -53,8 +53,6 @@ class LensPane(Pane):
         Binding("m", "metric", "Colour by", tooltip="Colour the grid by the next metric", id="lens.metric"),
     ]
 
-    # Not repainted as a whole: a step of the cursor changes two rows of the grid.
-    cursor: reactive[Cursor | None] = reactive[Cursor | None](None, repaint=False)
     view: reactive[Literal["table", "grid"]] = reactive[Literal["table", "grid"]]("table", init=False)
     metric: reactive[int] = reactive(0, init=False)
 
@@ -259,14 +257,6 @@ class LensPane(Pane):
         if result is not None:
             self.query_one(TrustStrip).show(self.model, self._edits, result.checks)
 
-    def entitle(self, title: str) -> None:
-        """Put a title into the frame and draw that line only.
-
-        Setting ``border_title`` paints the whole pane again, 40 kB at 200 × 50, for each token that is stepped over.
-        """
-        self._border_title = Content(f"{self.number} {title}" if self.number else title)
-        self.refresh(Region(-1, -1, self.outer_size.width, 1))
-
     def _legend(self) -> Content:
         if self._failure:
             return Content.styled(f"✗ {self._failure}", "$text-error")
@@ -374,19 +364,6 @@ class LensPane(Pane):
             found = enumerate(step.result.columns)
             self._wider |= {position: column for position, column in found if column is not None}
         self._draw_detail()
-
-
-def ramp_legend(metric: Metric, dark: bool) -> Content:
-    """The scale of a metric, in its colours and characters."""
-    steps = 8
-    parts: list[tuple[str, str]] = [(f"{metric.name}  {metric.low} ", "")]
-    for step in range(steps):
-        fraction = (step + 0.5) / steps * (2 if metric.signed else 1) - (1 if metric.signed else 0)
-        shade = metric.shade(fraction)
-        assert shade is not None
-        colours = fill(shade, dark)
-        parts.append((f"{metric.badge(fraction)} ", f"{colours.quiet} on {colours.background}"))
-    return Content.assemble(*parts, (f" {metric.high}", ""))
 
 
 def _is_whole(request: Request) -> bool:

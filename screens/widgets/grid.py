@@ -24,9 +24,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.widgets.colours import Shade, fill
-from screens.widgets.grid_model import Cell, Column, GridModel, Place, Tone, fit
-
-__all__ = ["Cell", "CellGrid", "Column", "GridModel", "Place", "Tone", "fit"]
+from screens.widgets.grid_model import Column, GridModel, Place, fit
 
 STRIPS_KEPT = 1024
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from workbench.models.tokens import display, token_text, token_texts
 
@@ -137,10 +137,8 @@ def test_a_table_of_texts_does_not_keep_its_tokenizer_alive() -> None:
 
 
 @pytest.mark.real
-def test_the_default_models_whole_vocabulary_can_be_drawn() -> None:
-    from workbench.models.catalog import resolve
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(resolve("smollm2-135m"))
+def test_the_default_models_whole_vocabulary_can_be_drawn(default_model: Any) -> None:
+    tokenizer = default_model.tokenizer
     texts = token_texts(tokenizer, range(len(tokenizer)))
     assert len(texts) == 49_152
     assert all(text.isprintable() and cell_len(text) > 0 for text in texts)

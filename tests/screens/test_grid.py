@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.color import Color
+from textual.geometry import Size
 
 from screens.widgets import numbers
 from screens.widgets.colours import (
@@ -24,7 +25,8 @@ from screens.widgets.colours import (
     sign,
     signed,
 )
-from screens.widgets.grid import Cell, CellGrid, Column, Place, fit
+from screens.widgets.grid import CellGrid
+from screens.widgets.grid_model import Cell, Column, Place, fit
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,14 @@ class GridApp(App[None]):
         self.said.append(("chosen", event.place))
 
 
+def seen(grid: CellGrid) -> Size:
+    """What is left of the widget beside its scrollbars."""
+    return grid.scrollable_content_region.size
+
+
 def lines(grid: CellGrid) -> list[str]:
     """The visible text, line by line."""
-    return [grid.render_line(y).text for y in range(grid.size.height)]
+    return [grid.render_line(y).text for y in range(seen(grid).height)]
 
 
 async def test_an_empty_grid_says_what_it_was_given() -> None:
@@ -90,7 +97,7 @@ async def test_labels_stay_while_cells_scroll() -> None:
         assert drawn[0].startswith("  row")
         assert "c1999" in drawn[0]
         assert any(line.startswith("▸ r80") and "80×1999" in line for line in drawn)
-        assert all(cell_len(line) == app.grid.size.width for line in drawn)
+        assert all(cell_len(line) == seen(app.grid).width for line in drawn)
 
 
 async def test_every_move_is_said_once_and_stays_inside() -> None:
@@ -107,8 +114,8 @@ async def test_every_move_is_said_once_and_stays_inside() -> None:
             Place(2, 1),
             Place(2, 4),
             Place(2, 0),
-            Place(2 + app.grid.size.height - 2, 0),
-            Place(2 + app.grid.size.height - 3, 0),
+            Place(2 + seen(app.grid).height - 2, 0),
+            Place(2 + seen(app.grid).height - 3, 0),
             ("chosen", app.grid.cursor),
         ]
 
@@ -184,7 +191,7 @@ async def test_two_wide_characters_and_markup_keep_the_columns_straight() -> Non
             app.grid.show(Squares(3, 4, text=text), Place(2, 3))
             await pilot.pause()
             line = app.grid.render_line(1).text
-            assert cell_len(line) == app.grid.size.width
+            assert cell_len(line) == seen(app.grid).width
             assert line.count("…") == 4
 
 
