@@ -8,26 +8,32 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast, get_args
 
 import typer
 from typer.core import TyperGroup
 
+from workbench import __version__
 from workbench.asking import Chat, Device, Dtype, Foil, InFront, ModelName, SessionPath, Subject, Target, asks
 from workbench.case import Case
 from workbench.checking import check_session
 from workbench.doctor import print_doctor
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.methods.attribution import AttributionMethod, AttributionRequest
 from workbench.methods.base import Request
+from workbench.methods.causal_trace import Kind, TraceRequest
 from workbench.methods.continuation import ContinueRequest
 from workbench.methods.logit_lens import LensRequest
+from workbench.methods.trace_facts import FactsTraceRequest, read_facts
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
 from workbench.paths import cache_folder
 from workbench.reports import print_check
 from workbench.session import SessionFile, load_session
 from workbench.waiting import WaitingEngine
+
+Reading = Literal["probability", "difference"]
 
 CHECK_FAILED, BAD_INPUT, CANCELLED = 1, 2, 130
 
@@ -59,6 +65,7 @@ def main() -> None:
     """The console script. Errors meant for the user become one sentence and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     try:
+        _check_arguments(sys.argv[1:])
         app()
     except WorkbenchError as error:
         typer.echo(f"workbench: {error}", err=True)
@@ -68,15 +75,28 @@ def main() -> None:
         raise SystemExit(CANCELLED) from None
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
-        from workbench import __version__
+def _check_arguments(arguments: list[str]) -> None:
+    """Bytes that are not UTF-8 arrive as lone surrogates, which no session and no terminal can hold."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"the argument {argument!a} is not UTF-8 text; type it again") from None
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command("open")
@@ -164,6 +184,83 @@ def continue_(
 ) -> Request:
     """Continue the prompt greedily, with the probability of every token."""
     return ContinueRequest(case=case, tokens=tokens)
+
+
+@app.command()
+@asks
+def attribute(
+    case: Case,
+    method: Annotated[AttributionMethod, typer.Option(help="How scores are computed.")] = "integrated-gradients",
+    position: Annotated[
+        int | None, typer.Option(help="The token behind which the prediction is asked about.")
+    ] = None,
+    baseline: Annotated[str, typer.Option(help="mean, eos, zero, or the text of one token.")] = "mean",
+    unit: Annotated[Literal["token", "word"], typer.Option(help="What occlusion takes away together.")] = "token",
+    samples: Annotated[int, typer.Option(help="Permutations for Shapley values.")] = 25,
+    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 1,
+    tolerance: Annotated[float, typer.Option(help="Completeness error at which to stop, as a share.")] = 0.05,
+    limit: Annotated[int, typer.Option(help="Most gradients to evaluate.")] = 600,
+) -> Request:
+    """Print which tokens pull towards the target, and which towards the foil."""
+    return AttributionRequest(
+        case=case,
+        method=method,
+        position=position,
+        baseline=baseline,
+        unit=unit,
+        samples=samples,
+        seed=seed,
+        tolerance=tolerance,
+        limit=limit,
+    )
+
+
+@app.command()
+@asks
+def trace(
+    case: Case,
+    kinds: Annotated[
+        str | None,
+        typer.Option(help="Of states, mlp, attention, with commas.  [default: states]"),
+    ] = None,
+    noise: Annotated[float, typer.Option(help="Noise, in standard deviations of the subjects' embeddings.")] = 3.0,
+    noise_std: Annotated[float | None, typer.Option(help="Noise, as a standard deviation of its own.")] = None,
+    replacement: Annotated[str | None, typer.Option(help="Another subject, instead of noise.")] = None,
+    samples: Annotated[int, typer.Option(help="Noised runs.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 1,
+    window: Annotated[int | None, typer.Option(help="Layers of MLP or attention restored together.")] = None,
+    read: Annotated[Reading, typer.Option(help="Probability of the answer, or target − foil.")] = "probability",
+    answer: Annotated[Literal["top", "target"], typer.Option(help="Whose probability.")] = "top",
+    facts: Annotated[
+        Path | None, typer.Option(help="Average over the facts of this file (JSON lines), by role of the token.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many of the facts.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start even if it takes hours.")] = False,
+) -> Request:
+    """Print which states carry the fact: the causal trace of a prompt, or the average over many facts."""
+    noised = {"noise": noise, "noise_std": noise_std, "samples": samples, "seed": seed, "window": window}
+    if facts is not None:
+        every = _kinds(kinds or ",".join(get_args(Kind)))
+        return FactsTraceRequest(
+            facts=read_facts(facts)[:limit], kinds=every, start=case.start, confirmed=yes, **noised
+        )
+    return TraceRequest(
+        case=case,
+        kinds=_kinds(kinds or "states"),
+        replacement=replacement,
+        read=read,
+        answer=answer,
+        confirmed=yes,
+        **noised,
+    )
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    named = [name.strip() for name in text.split(",")]
+    for name in named:
+        if name not in get_args(Kind):
+            raise InputError(f"there is no kind {name!r} to restore; name some of {', '.join(get_args(Kind))}")
+    return tuple(cast(Kind, name) for name in named)
 
 
 def _log_to_file() -> None:

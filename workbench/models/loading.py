@@ -89,7 +89,9 @@ def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progres
     chosen = _device(device)
     precision = _dtype(dtype, chosen)
     folder = resolve(spec, progress)
-    name = str(Path(spec).expanduser().resolve()) if Path(spec).expanduser().exists() else spec
+    path = Path(spec).expanduser()  # by its full path, so that it is found again from anywhere
+    from_disk = path.is_file() or (path.is_dir() and path.samefile(folder))
+    name = str(path.resolve()) if from_disk else spec
     return _load_folder(folder, name, precision, chosen, progress)
 
 

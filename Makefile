@@ -1,0 +1,70 @@
+# Needs Python 3.11 or newer, make, and a package registry that pip can reach. Everything is installed into .venv, once:
+# the stamp files in it are older than pyproject.toml or constraints.txt only when there is something new to install.
+#
+#   make run ARGS='"The capital of Australia is" --target Canberra --foil Sydney'
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+DEFAULT_MODEL := smollm2-135m
+
+# A recorded session is replayed without a model, and who names a model may not want the default one.
+NEEDED_MODEL = $(if $(filter replay doctor models --help --version --model% -m,$(ARGS)),,$(VENV)/.model)
+
+NOT_INSTALLED = { echo "The packages in pyproject.toml could not be fetched (pip says why above): make a registry reachable, \
+	or bring their wheels in a folder and run: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER make $(MAKECMDGOALS)" >&2; exit 1; }
+
+.PHONY: help setup run test check bench
+
+help: ## Print these targets.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(VENV)/.installed $(VENV)/.model ## Install the workbench into .venv and fetch the default model.
+
+run: $(VENV)/.installed $(NEEDED_MODEL) ## Open the app; ARGS='...' is passed on to it.
+	@$(BIN)/workbench $(ARGS)
+
+test: $(VENV)/.developed $(VENV)/.model check ## Check formatting, types and imports, and run all tests; ARGS='...' for pytest.
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+
+check: $(VENV)/.developed ## Check formatting, lint, types and which package imports which.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.developed $(VENV)/.model ## Run the benchmarks; each prints a table.
+	@for script in $$(grep -l '^if __name__' benchmarks/*.py); do \
+		echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; \
+	done
+
+# The pip that comes with Python may be too old for dependency groups and build constraints.
+$(VENV)/.python:
+	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14 none; do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	done; \
+	if [ "$$python" = none ]; then \
+		echo "No Python 3.11 or newer was found: install one, or name it with make PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	echo "Creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv --clear $(VENV)
+	@$(PIP_INSTALL) pip || $(NOT_INSTALLED)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.python
+	@echo "Installing the workbench and its libraries into $(VENV) (some minutes the first time: torch is large)"
+	@$(PIP_INSTALL) --build-constraint constraints.txt --editable . || $(NOT_INSTALLED)
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	@echo "Installing what the tests need"
+	@$(PIP_INSTALL) --group dev || $(NOT_INSTALLED)
+	@touch $@
+
+$(VENV)/.model: | $(VENV)/.installed
+	@$(BIN)/workbench models pull $(DEFAULT_MODEL) >/dev/null
+	@touch $@

@@ -1,0 +1,101 @@
+"""What can be said of a model without loading it: from config.json and the headers of its safetensors. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from workbench.case import Frozen
+from workbench.errors import ModelError
+from workbench.models.checkpoint import StoredTensor, stored_tensors
+
+State = Literal["ready", "not fetched", "added", "missing", "damaged"]
+"""Here; to be had by a download; added by reference; added, but no longer there; here, but not whole."""
+
+# One thing has had several names in configurations.
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
+_D_MODEL = ("hidden_size", "n_embd", "d_model")
+_CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
+_LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
+
+
+class ModelDescription(Frozen):
+    """A model as `workbench models` shows it. ``bytes`` is its size on the disk; None is what is not known."""
+
+    name: str
+    state: State
+    title: str | None = None
+    path: Path | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    layers: int | None = None
+    d_model: int | None = None
+    vocabulary: int | None = None
+    context: int | None = None
+    dtype: str | None = None
+    bytes: int | None = None
+    chat_template: bool | None = None
+    licence: str | None = None
+
+
+def describe_folder(
+    name: str, folder: Path, state: State, title: str | None = None, licence: str | None = None
+) -> ModelDescription:
+    """Describe the model in ``folder``. Raises `ModelError` where there is none, or its weights are not whole."""
+    config = _config(folder)
+    tensors = stored_tensors(folder)
+    return ModelDescription(
+        name=name,
+        state=state,
+        title=title,
+        path=folder,
+        architecture=next(iter(config.get("architectures") or ()), config.get("model_type")),
+        parameters=sum(_count(tensor) for tensor in tensors),
+        layers=_first(config, _LAYERS),
+        d_model=_first(config, _D_MODEL),
+        vocabulary=_first(config, ("vocab_size",)),
+        context=_first(config, _CONTEXT),
+        dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
+        bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        chat_template=_has_chat_template(folder),
+        licence=licence or _licence(folder),
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """config.json, with the part about the language model of a model that also sees on top."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return {**config, **config.get("text_config", {})}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ModelError(f"{path} is not a model's configuration; fetch the model again") from error
+
+
+def _count(tensor: StoredTensor) -> int:
+    count = 1
+    for length in tensor.shape:
+        count *= length
+    return count
+
+
+def _first(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.is_file() and '"chat_template"' in path.read_text(encoding="utf-8", errors="replace")
+
+
+def _licence(folder: Path) -> str | None:
+    """What the model card says, where there is one."""
+    card = folder / "README.md"
+    found = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
+    return found[1] if found else None
