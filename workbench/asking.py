@@ -11,7 +11,7 @@ import typer
 
 from workbench.case import Case, Start
 from workbench.engine import LoadRequest
-from workbench.errors import Cancelled, WorkbenchError
+from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.base import Request
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.reports import print_step
@@ -63,7 +63,10 @@ def asks(to_request: Callable[..., Request]) -> Callable[..., None]:
         common = {name: given.pop(name) for name in shared}
         case = Case(**{name: common[name] for name in CASE})
         load = LoadRequest(**{name: common[name] for name in LOAD})
-        _run(to_request(case, **given), load, common["session"], common["json"])
+        request = to_request(case, **given)
+        if getattr(request, "case", None) == case and not case.prompt.strip():  # before a model is fetched for it
+            raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
+        _run(request, load, common["session"], common["json"])
 
     parameters = [*shared.values(), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -78,7 +81,7 @@ def _run(request: Request, load: LoadRequest, session: Path | None, json: bool) 
         typer.echo(step.model_dump_json())
     elif step.result is not None:
         print_step(step, engine.model)
-    if step.error is not None:
-        raise WorkbenchError(step.error.message)
+    if wrong := [text for text in (step.error and step.error.message, engine.unsaved) if text]:
+        raise WorkbenchError("; and ".join(wrong))
     if step.status != "done":
         raise Cancelled

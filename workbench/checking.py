@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from workbench.case import Frozen
+from workbench.errors import Cancelled
 from workbench.methods.base import Request
-from workbench.session import Session, Step
+from workbench.models.info import ModelInfo
+from workbench.session import Session, Step, environment
 
 EXAMPLES = 5
 """Drifts listed for one step; the rest is counted."""
@@ -38,9 +40,14 @@ class StepCheck(Frozen):
 
 
 class CheckReport(Frozen):
-    """All steps of a session compared. ``tolerance`` is absolute for small numbers and relative for large ones."""
+    """All steps of a session compared.
+
+    ``tolerance`` is absolute for small numbers and relative for large ones. ``changed`` names what differs between
+    the recorded model and environment and those of now: a drift begins there.
+    """
 
     tolerance: float
+    changed: tuple[str, ...] = ()
     steps: tuple[StepCheck, ...]
 
     @property
@@ -51,11 +58,26 @@ class CheckReport(Frozen):
         )
 
 
-def check_session(session: Session, answer: Callable[[Request], Step], tolerance: float) -> CheckReport:
-    """Run every finished step of ``session`` again through ``answer`` and compare."""
+def check_session(
+    session: Session, model: ModelInfo, answer: Callable[[Request], Step], tolerance: float
+) -> CheckReport:
+    """Run every finished step of ``session`` again through ``answer``, on ``model``, and compare.
+
+    Raises `Cancelled` as soon as one of them was cancelled: what is left of a check says nothing.
+    """
     return CheckReport(
-        tolerance=tolerance, steps=tuple(_check_step(step, answer, tolerance) for step in session.steps)
+        tolerance=tolerance,
+        changed=tuple(_changed(session, model)),
+        steps=tuple(_check_step(step, answer, tolerance) for step in session.steps),
     )
+
+
+def _changed(session: Session, model: ModelInfo) -> Iterator[str]:
+    recorded = session.environment | (session.model.model_dump(mode="json") if session.model else {})
+    now = environment() | model.model_dump(mode="json")
+    for name in recorded.keys() & now.keys() - {"name"}:  # the same weights may be kept in another place
+        if recorded[name] != now[name]:
+            yield f"{name} was {recorded[name]} and is {now[name]}"
 
 
 def _check_step(step: Step, answer: Callable[[Request], Step], tolerance: float) -> StepCheck:
@@ -63,7 +85,9 @@ def _check_step(step: Step, answer: Callable[[Request], Step], tolerance: float)
     if step.status != "done" or step.result is None:
         return StepCheck(id=step.id, kind=kind, outcome="skipped", message=f"it was recorded as {step.status}")
     now = answer(step.request)
-    if now.result is None or now.status != "done":
+    if now.status in ("cancelled", "partial"):
+        raise Cancelled
+    if now.result is None:
         why = now.error.message if now.error else now.status
         return StepCheck(id=step.id, kind=kind, outcome="failed", message=why)
     recorded = step.result.model_dump(mode="json", exclude={"checks"})
@@ -94,5 +118,7 @@ def _differences(recorded: Any, now: Any, place: str) -> Iterator[tuple[float, D
 def _distance(recorded: Any, now: Any) -> float:
     numbers = (int, float)
     if isinstance(recorded, numbers) and isinstance(now, numbers) and not isinstance(recorded, bool):
-        return abs(recorded - now) / max(1.0, abs(recorded))
+        if math.isfinite(recorded) and math.isfinite(now):
+            return abs(recorded - now) / max(1.0, abs(recorded))
+        return 0.0 if math.isnan(recorded) and math.isnan(now) else math.inf
     return math.inf

@@ -149,7 +149,7 @@ def check(
     if recorded is None:
         raise InputError(f"the session {file} has nothing to check: no step of it was made with a model")
     with WaitingEngine(LoadRequest(model=model or recorded.name, dtype=recorded.dtype)) as engine:
-        report = check_session(session, engine.answer, tolerance)
+        report = check_session(session, engine.model, engine.answer, tolerance)
     if json:
         typer.echo(report.model_dump_json())
     else:

@@ -184,6 +184,8 @@ class Engine:
                 step = self._record(step)
             except SessionError as error:
                 unsaved = str(error)
+            except Exception as error:  # noqa: BLE001 - nor must a bug in saving: whoever waits must hear of the step
+                unsaved = f"the step could not be saved: {_unexpected(error).message}"
         self._listener(Finished(job.id, step, unsaved))
 
     def _answer(self, request: Request, progress: Progress) -> Result:

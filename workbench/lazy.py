@@ -7,8 +7,13 @@ request and result classes from that file costs nothing. (``lazy import`` of lat
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+# OpenMP's threads spin between two multiplications unless told otherwise before torch is imported: on a machine
+# that somebody else uses too, a forward pass then takes many times as long, and the screen waits for a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class LazyModule(ModuleType):

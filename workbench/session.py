@@ -65,7 +65,7 @@ class Session(Frozen):
 
 def environment() -> dict[str, str]:
     """The versions that a result may depend on, read without importing anything heavy."""
-    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for package in ("lm-workbench", "torch", "transformers", "nnsight", "captum", "concept-erasure"):
         try:
             found[package] = version(package)
@@ -138,8 +138,8 @@ class SessionFile:
         """Give the step its number, keep it, and write the file. Raises `SessionError` when writing fails."""
         last = self.session.steps[-1].id if self.session.steps else 0
         step = step.model_copy(update={"id": last + 1})
-        self.session = self.session.model_copy(update={"steps": (*self.session.steps, step)})
         self._lines.append(_line(step))
+        self.session = self.session.model_copy(update={"steps": (*self.session.steps, step)})
         self.save()
         return step
 

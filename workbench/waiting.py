@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,6 +26,8 @@ class WaitingEngine:
     """
 
     model: ModelInfo
+    unsaved: str | None = None
+    """Why the last step is not in the session file, where it should be and is not."""
 
     def __init__(self, load: LoadRequest, session: Path | None = None) -> None:
         self._load = load
@@ -65,8 +66,7 @@ class WaitingEngine:
                 if isinstance(event, Progressed):
                     show(event)
                 elif isinstance(event, Finished) and event.job == job:
-                    if event.unsaved:
-                        typer.echo(f"workbench: {event.unsaved}", err=True)
+                    self.unsaved = event.unsaved
                     return event.step
 
 

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from workbench.methods import continuation, logit_lens
+from workbench.methods import attribution, causal_trace, continuation, logit_lens, trace_facts
 from workbench.methods.base import Method, Request, Result
 
 METHODS: tuple[Method, ...] = (
     Method("Logit lens", logit_lens.LensRequest, logit_lens.LensResult, logit_lens.run),
     Method("Continuation", continuation.ContinueRequest, continuation.ContinueResult, continuation.run),
+    Method("Attribution", attribution.AttributionRequest, attribution.AttributionResult, attribution.run),
+    Method("Causal trace", causal_trace.TraceRequest, causal_trace.TraceResult, causal_trace.run),
+    Method("Trace of facts", trace_facts.FactsTraceRequest, trace_facts.FactsTraceResult, trace_facts.run),
 )
 
 if TYPE_CHECKING:

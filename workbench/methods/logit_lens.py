@@ -203,12 +203,12 @@ def _answer_behind_document(model: LoadedModel, case: Case) -> Answer | None:
         return None
     input_ids = torch.tensor([encoded.ids], device=model.hf.device)
     p = model.hf(input_ids=input_ids, use_cache=False).logits[0, -1].float().softmax(dim=-1)
-    best = int(p.argmax())
+    best = p.topk(1)
     return Answer(
-        token=token_texts(model.tokenizer, [best])[0],
-        probability=float(p[best]),
-        target=float(p[encoded.target.id]) if encoded.target else None,
-        foil=float(p[encoded.foil.id]) if encoded.foil else None,
+        token=token_texts(model.tokenizer, best.indices.tolist())[0],
+        probability=significant(best.values)[0],
+        target=significant(p[encoded.target.id]) if encoded.target else None,
+        foil=significant(p[encoded.foil.id]) if encoded.foil else None,
     )
 
 
@@ -225,5 +225,5 @@ def _first_position_check(columns: list[LensColumn | None], behind: Answer | Non
         return ()
     now = last.top_tokens[-1][0]
     verb = "stays" if behind.token == now else "becomes"
-    text = f"the top answer {verb} “{behind.token}” {behind.probability:.2f} behind a document start"
+    text = f"the top answer {verb} “{behind.token.strip()}” {behind.probability:.2f} behind a document start"
     return (Check(name="first position", text=text, level="info" if verb == "stays" else "warn"),)

@@ -1,0 +1,77 @@
+"""Integrated gradients until 5 % of the difference, against plain captum with as many evaluations, default model.
+
+``error`` is a share of the difference: the sum of the pieces' absolute errors, and captum's convergence delta, in
+which errors of either sign cancel. So ``token`` is the fairer figure: how far a score is from that of a reference at
+a fifth of the tolerance, at most, as a share of the difference too.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from captum.attr import IntegratedGradients
+
+from workbench.case import Case, Start
+from workbench.methods.attributed import Question, ask
+from workbench.methods.attribution import AttributionRequest, AttributionResult, run
+from workbench.methods.base import silent
+from workbench.models.loading import LoadedModel, load
+
+CASES = {
+    "Eiffel": Case(prompt="The Eiffel Tower is located in the city of", target="Paris", foil="Rome"),
+    "hero": Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney"),
+}
+STARTS: tuple[Start, ...] = ("document", "as-is")
+AT_ONCE = 12
+
+
+def main() -> None:
+    model = load("smollm2-135m")
+    print(f"{model.info.device}, {torch.get_num_threads()} threads, baseline mean")
+    print(f"{'':43} | {'pieces':^24} | {'plain captum':^24}")
+    print(f"{'case':7} {'start':9} {'difference':>12} {'evaluations':>12}", end="")
+    print(f" | {'seconds':>8} {'error':>7} {'token':>7}" * 2)
+    for name, prompt in CASES.items():
+        for start in STARTS:
+            measure(model, name, prompt.model_copy(update={"start": start}))
+
+
+def measure(model: LoadedModel, name: str, case: Case) -> None:
+    began = time.perf_counter()
+    found = run(model, AttributionRequest(case=case), silent)
+    seconds = time.perf_counter() - began
+    reference = run(model, AttributionRequest(case=case, tolerance=0.01, limit=4000), silent)
+
+    _, _, question = ask(model, case)
+    began = time.perf_counter()
+    scores, error = _plain(question, found.evaluations)
+    plain_seconds = time.perf_counter() - began
+
+    difference = abs(found.value - found.baseline_value)
+    own = list(found.scores[slice(*found.attributed)])
+    print(f"{name:7} {case.start:9} {difference:12.3f} {found.evaluations:12}", end="")
+    print(f" | {seconds:8.1f} {found.completeness_error / difference:7.1%} {_off(own, reference):7.1%}", end="")
+    print(f" | {plain_seconds:8.1f} {error / difference:7.1%} {_off(scores, reference):7.1%}", flush=True)
+
+
+def _plain(question: Question, steps: int) -> tuple[list[float], float]:
+    """Captum on the whole path: scores a token, and the absolute convergence delta."""
+    scores, delta = IntegratedGradients(question.value).attribute(
+        question.inputs[None],
+        question.baseline[None],
+        n_steps=steps,
+        internal_batch_size=AT_ONCE,
+        return_convergence_delta=True,
+    )
+    return scores[0].sum(dim=-1).tolist(), abs(float(delta))
+
+
+def _off(scores: list[float], reference: AttributionResult) -> float:
+    expected = reference.scores[slice(*reference.attributed)]
+    furthest = max(abs(score - other) for score, other in zip(scores, expected, strict=True))
+    return furthest / abs(reference.value - reference.baseline_value)
+
+
+if __name__ == "__main__":
+    main()
