@@ -67,6 +67,16 @@ class Terminal:
                 raise AssertionError(f"waited {seconds:.0f} s for {what!r}; the screen shows:\n{self.text}")
         return time.perf_counter() - self.started
 
+    def wait_for_end(self, seconds: float = 60.0) -> int:
+        """Wait until the program has ended and the screen shows its last words; returns its exit code."""
+        end = time.perf_counter() + seconds
+        while self.read(0.05) or self.child.isalive():
+            if time.perf_counter() > end:
+                raise AssertionError(f"the program did not end in {seconds:.0f} s; the screen shows:\n{self.text}")
+        self.settle()
+        self.child.wait()
+        return int(self.child.exitstatus if self.child.signalstatus is None else -self.child.signalstatus)
+
     def settle(self, seconds: float = 0.15) -> None:
         """Take output until there has been none for a while."""
         while self.read(seconds):
