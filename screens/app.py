@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ from workbench.case import Case
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
 from workbench.errors import SessionError
 from workbench.methods.base import Request
-from workbench.session import SessionFile, Step, new_session_path
+from workbench.session import SessionFile, Step, StepError, new_session_path
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +131,18 @@ class WorkbenchApp(BaseApp):
         if isinstance(step.result, LoadResult):
             self._loaded(step.result)
         elif step.error is not None:
-            self._main.status.message = "failed" if not isinstance(step.request, LoadRequest) else "no model"
-            self.notify(step.error.message, title="Failed", severity="error", timeout=15, markup=False)
+            self._failed(step.request, step.error)
         else:
             self._main.status.message = "" if step.status == "done" else step.status
+            if isinstance(step.request, LoadRequest):
+                self._main.status.message = "the model was not loaded; ctrl+l loads one"
+
+    def _failed(self, request: Request, error: StepError) -> None:
+        """Panes say themselves why a request of theirs failed; a model that is not there concerns everybody."""
+        self._main.status.message = "failed"
+        if isinstance(request, LoadRequest):
+            self._main.status.message = "no model; ctrl+l loads one"
+            self.notify(error.message, title="No model", severity="error", timeout=15, markup=False)
 
     def _loaded(self, result: LoadResult) -> None:
         self._main.model = result.model
@@ -196,6 +205,10 @@ class WorkbenchApp(BaseApp):
         yield from super().get_system_commands(screen)
         yield SystemCommand("Open session", "Continue a saved session", self.action_open_session)
         yield SystemCommand("Load model", "Load another model", self.action_choose_model)
+        for number, pane in enumerate(self._main.others, 2):
+            if pane.ASK_KEY:
+                run = partial(self._main.action_ask, number)
+                yield SystemCommand(pane.TITLE, f"Run it for this prompt (key {pane.ASK_KEY})", run)
         yield SystemCommand("Continue", "Let the model continue the prompt greedily", self._main.action_continue)
         yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self._main.action_keep)
         yield SystemCommand("Cancel", "Stop the running job", self.cancel)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
+from textual.containers import Container, Vertical
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Label, Tab, Tabs
+from textual.widgets import Label, Tab, Tabs
 
 from screens.jump import JumpScreen
-from screens.messages import Ask, CancelAsked, Cursor, CursorMoved
+from screens.messages import Ask, CancelAsked, Cursor, CursorMoved, EditLayerChosen
 from screens.panes import PANES
 from screens.panes.pane import Pane
 from screens.panes.prompt import PromptPane
 from screens.sessions import SessionList
+from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
 from workbench.case import Case
 from workbench.engine import Event, Finished, Progressed, Started
@@ -41,6 +42,17 @@ class MainScreen(Screen[None]):
         *(
             Binding(str(number), f"pane({number})", f"Pane {number}", id=f"pane.{number}", show=False)
             for number in range(1, len(PANES) + 2)
+        ),
+        *(
+            Binding(
+                pane.ASK_KEY,
+                f"ask({number})",
+                pane.TITLE,
+                id=f"ask.{number}",
+                tooltip=f"Run it for this prompt: {pane.TITLE.lower()}",
+            )
+            for number, pane in enumerate(PANES, 2)
+            if pane.ASK_KEY
         ),
         Binding("p", "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
         Binding("g", "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
@@ -68,6 +80,7 @@ class MainScreen(Screen[None]):
         self.others = [pane() for pane in PANES]
         self.status = StatusLine()
         self.live = not read_only
+        self.edit_layer: int | None = None
 
     @property
     def panes(self) -> list[Pane]:
@@ -78,18 +91,20 @@ class MainScreen(Screen[None]):
         """The prompt, tabs (only where one pane is shown at a time), the other panes, status line, footer."""
         yield Label("This terminal is too small: 40 columns and 12 rows are the least.", id="too-small")
         with Container(id="panes"):
-            yield self.prompt
-            yield Tabs(*(Tab(f"{n} {pane.TITLE}", id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
-            yield from self.others
-            yield self._recent
+            with Vertical(id="left"):
+                yield self.prompt
+                yield Tabs(*(Tab(f"{n} {pane.TITLE}", id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
+                yield from (pane for pane in self.others if pane.SIDE == "left")
+            with Vertical(id="right"):
+                yield from (pane for pane in self.others if pane.SIDE == "right")
+                yield self._recent
         yield self.status
-        yield Footer(show_command_palette=True, compact=True)
+        yield ShortFooter(show_command_palette=True, compact=True)
 
     def on_mount(self) -> None:
         """Begin in the prompt, with the first of the other panes showing."""
         for number, pane in enumerate(self.panes, 1):
             pane.number, pane.live = number, self.live
-        self.query_one(Tabs).set_class(len(self.others) < 2, "-single")
         self.watch_active()
         self.prompt.focus_content()
 
@@ -99,9 +114,13 @@ class MainScreen(Screen[None]):
         self.set_class(message.number > 0 and self.case is None, "-start")
 
     def watch_active(self) -> None:
-        """Show the pane that was asked for where there is room for one only."""
-        for number, pane in enumerate(self.others, 2):
-            pane.set_class(number == self.active, "-active")
+        """Show the pane that was asked for where there is room for one only, in all or in its column."""
+        active = self.others[self.active - 2]
+        for pane in self.others:
+            pane.set_class(pane is active, "-active")
+            if pane.SIDE == active.SIDE:
+                pane.set_class(pane is active, "-foremost")
+        self.query_one("#panes").set_class(active.SIDE == "left", "-left-active")
 
     def watch_cursor(self) -> None:
         """One cursor for all panes."""
@@ -148,23 +167,32 @@ class MainScreen(Screen[None]):
         if not same_prompt:
             self.cursor = None
         self.case = case
-        request = LensRequest(case=case, first=self.cursor.token if self.cursor else None)
-        for pane in self._accepting(request):
-            pane.waiting(request)
-        self.post_message(Ask(request))
+        self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
+
+    @on(Ask)
+    def asked(self, message: Ask) -> None:
+        """Tell the panes that draw the answer that it is on its way. The message goes on to the app."""
+        for pane in self._accepting(message.request) if self.live else []:
+            pane.waiting(message.request)
 
     @on(PromptPane.Submitted)
     def submitted(self, message: PromptPane.Submitted) -> None:
         """Ask, and hand the keyboard to the picture that is about to appear."""
         self.ask_about(message.case)
-        self.active = 2
-        self.others[0].focus_content()
+        self.action_pane(2)
 
     @on(CursorMoved)
     def move_cursor(self, message: CursorMoved) -> None:
         """Move the cursor in all panes."""
         message.stop()
         self.cursor = message.cursor
+
+    @on(EditLayerChosen)
+    def note_edit_layer(self, message: EditLayerChosen) -> None:
+        """Keep the layer that was proposed for an edit."""
+        message.stop()
+        self.edit_layer = message.layer
+        self.notify(f"Noted: layer {message.layer} is where the next edit is to be made.")
 
     @on(Tabs.TabActivated)
     def tab_activated(self, message: Tabs.TabActivated) -> None:
@@ -177,6 +205,16 @@ class MainScreen(Screen[None]):
             self.active = number
             self.query_one(Tabs).active = f"tab-{number}"
         self.panes[number - 1].focus_content()
+
+    def action_ask(self, number: int) -> None:
+        """Show a pane and let it ask about the case."""
+        case = self.case or self.prompt.edited()
+        if not case.prompt.strip():
+            self.notify("Type a prompt first.")
+            return
+        self.case = case
+        self.action_pane(number)
+        self.panes[number - 1].ask()
 
     def action_continue(self) -> None:
         """Let the model go on for a few tokens."""
@@ -211,6 +249,10 @@ class MainScreen(Screen[None]):
         if self.status.progress is None and self.prompt.has_focus_within:
             self.others[self.active - 2].focus_content()
         self.post_message(CancelAsked())
+
+    def slot(self, request: Request) -> Hashable:
+        """What a step of this request takes the place of: a step with the same slot is not seen any more."""
+        return request.kind, *(pane.slot(request) for pane in self._accepting(request))
 
     def _accepting(self, request: Request) -> list[Pane]:
         return [pane for pane in self.panes if isinstance(request, pane.accepts)]

@@ -62,3 +62,10 @@ class EngineSaid(Message):
 
 class CancelAsked(Message):
     """The running job is to be stopped."""
+
+
+@dataclass
+class EditLayerChosen(Message):
+    """A pane proposes the layer for the next edit."""
+
+    layer: int

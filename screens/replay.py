@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import ClassVar
 
@@ -90,17 +91,20 @@ class ReplayScreen(MainScreen):
         if not 0 <= place < len(self._session.steps):
             return
         self._line.place = place
+        for pane in self.panes:
+            pane.clear()
         for step in self._until(place):
             self.show_step(step)
         if self.case is not None:
             self.prompt.put(self.case)
 
     def _until(self, place: int) -> list[Step]:
-        """For every kind of request the last step that had been made by then, in order."""
-        latest: dict[str, Step] = {}
+        """The steps made by then that a later one has not taken the place of, in order."""
+        latest: dict[Hashable, Step] = {}
         for step in self._session.steps[: place + 1]:
-            latest.pop(step.request.kind, None)
-            latest[step.request.kind] = step
+            slot = self.slot(step.request)
+            latest.pop(slot, None)
+            latest[slot] = step
         return list(latest.values())
 
 

@@ -50,7 +50,7 @@ def _summary(path: Path) -> str:
     prompts = [step.case.prompt for step in session.steps if step.case is not None]
     model = session.model.name if session.model else "no model"
     first = " ".join(prompts[0].split()) if prompts else "no prompt"
-    return f"{first} · {len(session.steps)} steps · {model}"
+    return f"{first} · {len(session.steps)} step{'s' * (len(session.steps) != 1)} · {model}"
 
 
 class SessionList(OptionList):

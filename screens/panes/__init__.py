@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from screens.panes.attribution import AttributionPane
 from screens.panes.lens import LensPane
 from screens.panes.pane import Pane
+from screens.panes.trace import TracePane
 
-PANES: tuple[type[Pane], ...] = (LensPane,)
+PANES: tuple[type[Pane], ...] = (LensPane, AttributionPane, TracePane)
 """All panes but the prompt, which is always there and always first."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Hashable
+from typing import ClassVar, Literal
 
 from textual.content import Content
 from textual.geometry import Region
@@ -23,10 +24,13 @@ class Pane(Widget):
     A pane draws the last step (or unfinished partial result) of the requests that it ``accepts``, and may post
     `screens.messages.Ask` and `CursorMoved`. It must look right before the first step, while one is running, and
     after a step that failed, was cancelled or is partial. ``number`` is the key that leads to it; ``live`` is False
-    where nobody can answer, in a replayed session.
+    where nobody can answer, in a replayed session. A pane with an ``ASK_KEY`` is shown and asked by that key from
+    everywhere; ``SIDE`` is the column it stands in where there is room for two.
     """
 
     TITLE: ClassVar[str] = ""
+    ASK_KEY: ClassVar[str] = ""
+    SIDE: ClassVar[Literal["left", "right"]] = "right"
     accepts: ClassVar[tuple[type[Request], ...]] = ()
 
     # A pane draws a moved cursor itself: repainting all of it would cost 23 kB a key over SSH.
@@ -55,6 +59,17 @@ class Pane(Widget):
     def focus_content(self) -> None:
         """Put the keyboard into the pane's main widget."""
         raise NotImplementedError
+
+    def ask(self) -> None:
+        """Post `screens.messages.Ask` about the shared case and cursor: the pane's ``ASK_KEY`` was pressed."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Forget every step that was shown: another place in a recorded session is about to be."""
+
+    def slot(self, request: Request) -> Hashable:
+        """What a step of this request takes the place of, for panes that show several steps side by side."""
+        return request.kind
 
     def waiting(self, request: Request) -> None:
         """A request that the pane accepts has been asked and waits for the engine (which may still be loading)."""

@@ -79,6 +79,16 @@ def fill(shade: Shade, dark: bool = True) -> Fill:
     return _RAMPS[shade.ramp, dark][shade.level]
 
 
+def block(shade: Shade, dark: bool = True) -> tuple[str, str]:
+    """Foreground and background for block characters that fill a cell: its colour, on half of it.
+
+    So a higher block is also more of the colour; the other half is that of the ramp's quietest level.
+    """
+    quietest = shade._replace(level=0 if shade.ramp == "sequential" else (LEVELS - 2) // 2)
+    own, least = Color.parse(fill(shade, dark).background), Color.parse(fill(quietest, dark).background)
+    return own.hex, own.blend(least, 0.5).hex
+
+
 def contrast(one: Color, other: Color) -> float:
     """The contrast ratio of WCAG 2.1 (1 … 21); text wants 4.5."""
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)

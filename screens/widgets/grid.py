@@ -23,7 +23,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from screens.widgets.colours import Shade, fill
+from screens.widgets.colours import Shade, block, fill
 from screens.widgets.grid_model import Column, GridModel, Place, fit
 
 STRIPS_KEPT = 1024
@@ -295,8 +295,9 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         here = self._pages is None and index == self.cursor.column
         style = self._style("cursor-column" if here else "label")
         return [
-            Segment(fit(column.label, column.width - 1, column.right), style),
-            Segment(" ", self._style("label")),
+            Segment(" " * column.lead, self._style("label")),
+            Segment(fit(column.label, column.room, column.right), style),
+            Segment("" if column.tight else " ", self._style("label")),
         ]
 
     def _cell(self, row: int, index: int, row_is_here: bool, dark: bool) -> list[Segment]:
@@ -306,13 +307,15 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         if row_is_here and self._pages is None and index == self.cursor.column:
             style = quiet = self._style("cursor")
         elif shade is not None:
-            style, quiet = _shade_styles(shade, dark)
+            style, quiet = _block_styles(shade, dark) if column.tight else _shade_styles(shade, dark)
         else:
             style = quiet = self._style(tone, row_is_here and self._pages is not None)
+        lead = Segment(" " * column.lead, self._style("plain"))
+        free = "" if column.tight else " "
         if not badge:
-            return [Segment(fit(text, column.width - 1, column.right) + " ", style)]
-        space = column.width - 2 - cell_len(badge)
-        return [Segment(fit(text, space, column.right) + " ", style), Segment(badge + " ", quiet)]
+            return [lead, Segment(fit(text, column.room, column.right) + free, style)]
+        space = column.room - cell_len(badge) - len(free)
+        return [lead, Segment(fit(text, space, column.right) + free, style), Segment(badge + free, quiet)]
 
     def _style(self, name: str, on_cursor_row: bool = False) -> Style:
         """The style of a component class, with the widget's background or that of the cursor's row."""
@@ -338,3 +341,9 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
 def _shade_styles(shade: Shade, dark: bool) -> tuple[Style, Style]:
     background, foreground, quiet = fill(shade, dark)
     return Style(color=foreground, bgcolor=background), Style(color=quiet, bgcolor=background)
+
+
+@lru_cache(256)
+def _block_styles(shade: Shade, dark: bool) -> tuple[Style, Style]:
+    foreground, background = block(shade, dark)
+    return (Style(color=foreground, bgcolor=background),) * 2

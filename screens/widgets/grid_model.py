@@ -28,12 +28,23 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of ``width`` cells, the last of them free between texts. ``key`` is the model's own."""
+    """A column of ``width`` cells, the last of them free between texts. ``key`` is the model's own.
+
+    A ``tight`` column has no free cell, so that neighbouring cells are one picture; the first ``lead`` of its cells
+    are left blank, which sets a group of columns apart.
+    """
 
     key: object
     label: str
     width: int
     right: bool = False
+    tight: bool = False
+    lead: int = 0
+
+    @property
+    def room(self) -> int:
+        """What is left for text and badge."""
+        return self.width - self.lead - (0 if self.tight else 1)
 
 
 class GridModel(Protocol):

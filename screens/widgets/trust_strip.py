@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from textual.content import Content
 from textual.geometry import Size
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from workbench.methods.base import Check
 from workbench.models.info import ModelInfo
 
 LINES = 2
-"""Lines that the strip may take while nobody asks for all of it."""
+"""Lines that the strip may take while nobody asks for all of it, unless its owner has more room."""
 
 SEPARATOR = Content.styled(" · ", "$foreground 30%")
 
@@ -20,13 +21,16 @@ SEPARATOR = Content.styled(" · ", "$foreground 30%")
 class TrustStrip(Widget, can_focus=True):
     """dtype · device · attention kernel · edits · then what the method's own checks say.
 
-    Takes one line, two where it is narrow. What does not fit is in its tooltip, and shown while it has the focus.
+    Takes one line, and up to ``lines`` where it is narrow. What does not fit is in its tooltip, and shown while it
+    has the focus.
     """
 
     DEFAULT_CSS = """
     TrustStrip { height: auto; padding: 0 1; background: $panel; }
     TrustStrip:focus { background: $primary 25%; }
     """
+
+    lines: reactive[int] = reactive(LINES, layout=True)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -53,7 +57,7 @@ class TrustStrip(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         """Something to read by focus only where something is cut."""
-        self.can_focus = len(arranged(self._pieces, self.size.width)) > LINES
+        self.can_focus = len(arranged(self._pieces, self.size.width)) > self.lines
 
     def on_focus(self) -> None:
         """Make room for everything."""
@@ -65,10 +69,10 @@ class TrustStrip(Widget, can_focus=True):
 
     def _lines(self, width: int) -> list[Content]:
         lines = arranged(self._pieces, width)
-        if len(lines) <= LINES or self.has_focus:
+        if len(lines) <= self.lines or self.has_focus:
             return lines
-        cut = lines[LINES - 1].truncate(max(1, width - 2), ellipsis=False)
-        return [*lines[: LINES - 1], Content.assemble(cut, (" …", "$text-muted"))]
+        cut = lines[self.lines - 1].truncate(max(1, width - 2), ellipsis=False)
+        return [*lines[: self.lines - 1], Content.assemble(cut, (" …", "$text-muted"))]
 
 
 def pieces(model: ModelInfo | None, edits: tuple[str, ...], checks: Iterable[Check]) -> tuple[Content, ...]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from workbench.case import Case
 from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
+from workbench.methods.attribution import AttributionRequest, AttributionResult
 from workbench.methods.base import Check, Request, Result
+from workbench.methods.causal_trace import TraceGrid, TraceRequest, TraceResult
 from workbench.methods.logit_lens import LensColumn, LensResult, TokenTrack
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase, TokenChoice
@@ -149,4 +151,73 @@ def _column(dice: np.random.RandomState, layers: int, tokens: EncodedCase) -> Le
         target=track(tokens.target),
         foil=track(tokens.foil),
         logit_difference=difference,
+    )
+
+
+def subject_tokens(case: Case) -> tuple[int, int] | None:
+    """Where the words of the subject are among the words of the prompt."""
+    words, subject = case.prompt.split(), (case.subject or "").split()
+    starts = [start for start in range(len(words)) if subject and words[start : start + len(subject)] == subject]
+    return (starts[0], starts[0] + len(subject)) if starts else None
+
+
+def encoded_case(case: Case) -> EncodedCase:
+    """Words as tokens, with the subject's."""
+    return encoded(case.prompt, case.target, case.foil).model_copy(update={"subject": subject_tokens(case)})
+
+
+def attribution_result(request: AttributionRequest, seed: int = 0) -> AttributionResult:
+    """Random scores; whatever depends on them is computed from them."""
+    tokens = encoded_case(request.case)
+    position = len(tokens.ids) - 1 if request.position is None else request.position
+    dice = np.random.RandomState(seed + len(request.method) + 10 * len(request.baseline))
+    found = [float(f"{score:.3g}") for score in dice.randn(position + 1)]
+    scores = (*found, *(0.0 for _ in range(len(tokens.ids) - position - 1)))
+    return AttributionResult(
+        encoded=tokens,
+        position=position,
+        method=request.method,
+        target_text=tokens.target.text if tokens.target else " next",
+        foil_text=tokens.foil.text if tokens.foil else None,
+        attributed=(0, position + 1),
+        units=tuple((index, index + 1) for index in range(position + 1)),
+        scores=scores,
+        value=sum(scores) + 0.5,
+        baseline_value=0.5,
+        completeness_error=0.0,
+        completeness_share=0.0,
+        evaluations=104,
+        baseline=request.baseline,
+        checks=(
+            Check(name="completeness", text="0.0% of the difference", level="ok"),
+            Check(name="baseline", text=request.baseline),
+        ),
+    )
+
+
+def trace_result(request: TraceRequest, exact: int | None = None, layers: int = MODEL.layers) -> TraceResult:
+    """A trace with a peak of its own for each kind; only the last ``exact`` tokens (all if not given) are exact."""
+    tokens = encoded_case(request.case)
+    n_tokens = len(tokens.ids)
+    known = [exact is None or token >= n_tokens - exact for token in range(n_tokens)]
+    grids = []
+    for number, kind in enumerate(request.kinds):
+        dice = np.random.RandomState(number + len(kind))
+        values = dice.uniform(0.02, 0.5, (layers, n_tokens)).round(3)
+        values[(2 + len(kind)) % layers, n_tokens // 2] = 0.62
+        grid = TraceGrid(kind=kind, values=tuple(map(tuple, values.tolist())), exact=(tuple(known),) * layers)
+        grids.append(grid.model_copy(update={"peak": grid.peak_among(range(n_tokens))}))
+    return TraceResult(
+        encoded=tokens,
+        read=request.read,
+        answer=" Sydney",
+        top=" Sydney",
+        clean=0.7,
+        corrupted=0.02,
+        grids=tuple(grids),
+        window=4,
+        noise_std=None if request.replacement else 0.1,
+        samples=1 if request.replacement else request.samples,
+        replacement=request.replacement,
+        checks=(Check(name="floor and ceiling", text="clean 0.7, corrupted 0.02", level="ok"),),
     )

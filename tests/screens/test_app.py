@@ -239,7 +239,7 @@ async def test_recent_sessions_are_offered_at_the_start_and_one_can_be_opened() 
     async with running() as run:
         await run.pilot.pause(0.3)
         assert "Recent sessions" in run.text
-        assert "The capital of Australia is · 1 steps · tiny" in run.text
+        assert "The capital of Australia is · 1 step · tiny" in run.text
         await run.pilot.press("2")
         run.main.query_one("#recent", OptionList).focus()
         await run.pilot.press("down", "enter")

@@ -1,0 +1,228 @@
+"""The attribution pane: the prompt's tokens coloured by what each adds to the prediction, with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from screens import attribution_views as views
+from screens.attribution_views import BASELINES, METHODS, Variant, variant_of
+from screens.messages import Ask, Cursor
+from screens.panes.picture import PicturePane
+from screens.widgets.score_strip import ScoreStrip
+from screens.widgets.trust_strip import TrustStrip
+from workbench.methods.attribution import AttributionRequest, AttributionResult
+from workbench.methods.base import Check, Request, Result
+from workbench.session import Step
+
+_Value = TypeVar("_Value")
+
+EMPTY = "No attribution yet.\nPress a to see which tokens pull towards the target."
+
+
+class AttributionPane(PicturePane):
+    """Draws attributions of one question by several methods and baselines, one at a time or as rows.
+
+    The question is a token of a case: what follows it is explained. Another question forgets the one before.
+    """
+
+    TITLE = "Attribution"
+    ASK_KEY = "a"
+    SIDE = "left"
+    accepts: ClassVar[tuple[type[Request], ...]] = (AttributionRequest,)
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "method", "Method", tooltip="The next method", id="attribution.method"),
+        Binding("r", "rows", "Rows", tooltip="All methods as rows", id="attribution.rows"),
+        Binding("b", "baseline", "Baseline", tooltip="Mean, end token or zero", id="attribution.baseline"),
+        Binding("w", "unit", "Words", tooltip="Take words or tokens away", id="attribution.unit"),
+    ]
+
+    variant: reactive[Variant] = reactive(Variant(), init=False)
+    rows: reactive[bool] = reactive(False, init=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[Variant, AttributionResult] = {}
+        self._position: int | None = None  # that is asked about
+        self._asked: list[AttributionRequest] = []  # by us, and not ended yet
+
+    def compose(self) -> ComposeResult:
+        """The scale, the tokens, how far to believe it."""
+        yield Static(id="legend")
+        yield ScoreStrip()
+        yield TrustStrip()
+
+    def focus_content(self) -> None:
+        """Put the keyboard into the tokens."""
+        self._strip.focus()
+
+    # Asking
+
+    def ask(self) -> None:
+        """Explain what follows the cursor's token, by the method that is looked at."""
+        self._position = self.cursor.token if self.cursor else None
+        self._ask(self.variant)
+
+    def _ask(self, variant: Variant) -> None:
+        if self.case is None:
+            return
+        method, baseline, unit = variant.asked()
+        request = AttributionRequest(
+            case=self.case, method=method, position=self._position, baseline=baseline, unit=unit
+        )
+        if request not in self._asked:
+            if self.live:
+                self._asked.append(request)
+            self.post_message(Ask(request))
+
+    def on_score_strip_chosen(self, event: ScoreStrip.Chosen) -> None:
+        """Ask again, about another token."""
+        event.stop()
+        self._position = event.token
+        self._ask(self.variant)
+
+    def action_method(self) -> None:
+        """Go to the next method, which is asked for where it is not there."""
+        self._turn_to(self.variant._replace(method=_after(METHODS, self.variant.method)))
+
+    def action_baseline(self) -> None:
+        """Go to the next baseline."""
+        self._turn_to(self.variant._replace(baseline=_after(BASELINES, self.variant.baseline)))
+
+    def action_unit(self) -> None:
+        """Take words away in place of tokens, or tokens again."""
+        self._turn_to(self.variant._replace(unit="token" if self.variant.unit == "word" else "word"))
+
+    def action_rows(self) -> None:
+        """Numbers of all methods under the tokens, or of one."""
+        self.rows = not self.rows
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """Gradients have no words; where there is no picture there are no rows."""
+        if action == "unit":
+            return self.variant.has_units
+        return not self.empty if action == "rows" else True
+
+    def _turn_to(self, variant: Variant) -> None:
+        there = variant.asked() in self._found
+        if self.live or there:
+            self.variant = variant
+        if not there and not self.empty:
+            self._ask(variant)
+
+    def watch_variant(self) -> None:
+        """Draw it, as soon as it is there."""
+        self.refresh_bindings()
+        self.redraw()
+
+    def watch_rows(self) -> None:
+        """Draw otherwise."""
+        self.redraw()
+
+    # What happened
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was attributed yet."""
+        return not self._found
+
+    def clear(self) -> None:
+        """Begin empty again."""
+        self._found, self._position, self._asked = {}, None, []
+        super().clear()
+
+    def slot(self, request: Request) -> Hashable:
+        """Methods and baselines stand side by side."""
+        return variant_of(request) if isinstance(request, AttributionRequest) else super().slot(request)
+
+    def show_step(self, step: Step) -> None:
+        """Take the result; an attribution of unknown origin (a recorded one) decides what is looked at."""
+        request = step.request
+        assert isinstance(request, AttributionRequest)
+        if request in self._asked:
+            self._asked.remove(request)
+        elif step.result is not None:
+            self.set_reactive(AttributionPane.variant, variant_of(request))
+            self._position = request.position
+        super().show_step(step)
+        self.refresh_bindings()
+
+    def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
+        """Keep a result beside those that answer the same question."""
+        assert isinstance(request, AttributionRequest)
+        assert isinstance(result, AttributionResult)
+        others = next(iter(self._found.values()), None)
+        if others is not None and not views.same_question(others, result):
+            self._found = {}
+        self._found[variant_of(request)] = result
+        self.drawn_case, self.drawn_edits = request.case, edits
+        if self.cursor is None or self.cursor.token >= len(result.encoded.texts):
+            self._move(result.position)
+
+    def unfinished(self, result: Result) -> str:
+        """What was found is kept."""
+        assert isinstance(result, AttributionResult)
+        return f"partial: stopped after {result.evaluations} evaluations"
+
+    # The cursor
+
+    def on_score_strip_moved(self, event: ScoreStrip.Moved) -> None:
+        """The person moved: tell everybody."""
+        event.stop()
+        self._move(event.token)
+
+    def _move(self, token: int) -> None:
+        last_layer = self.model.layers - 1 if self.model else 0
+        self.move_cursor(Cursor(self.cursor.layer if self.cursor else last_layer, token))
+
+    # Drawing
+
+    @property
+    def _strip(self) -> ScoreStrip:
+        return self.query_one(ScoreStrip)
+
+    @property
+    def _shown(self) -> Variant:
+        """What is looked at, or what there is while it is being found."""
+        wanted = self.variant.asked()
+        return wanted if wanted in self._found else next(reversed(self._found))
+
+    def draw(self) -> None:
+        """Draw tokens and numbers."""
+        token = self.cursor.token if self.cursor else self._found[self._shown].position
+        self._strip.show(views.scores(self._found, self._shown, self.rows), token)
+
+    def draw_cursor(self) -> None:
+        """Draw the cursor where it is now."""
+        if self.cursor is not None:
+            self._strip.move_to(self.cursor.token)
+
+    def say_instead(self, sentence: str) -> None:
+        """Say something where the picture will be."""
+        self._strip.show_placeholder(sentence or EMPTY)
+
+    def headline(self) -> str:
+        """What is explained, and how."""
+        return views.title(self._found[self._shown], self._shown)
+
+    def legend(self) -> Content:
+        """The scale, and the token under the cursor."""
+        token = self.cursor.token if self.cursor else None
+        return views.legend(self._found[self._shown], token, self.app.current_theme.dark)
+
+    def checks(self) -> tuple[Check, ...]:
+        """The method's own, completeness first, and how far the methods agree."""
+        first, *others = self._found[self._shown].checks
+        return (first, *views.agreement_check(self._found, self._shown), *others)
+
+
+def _after(values: Sequence[_Value], value: _Value) -> _Value:
+    """The next of several, and then the first again; the first after one that is not among them."""
+    return values[(values.index(value) + 1) % len(values)] if value in values else values[0]

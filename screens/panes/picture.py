@@ -1,0 +1,205 @@
+"""What panes that draw results have in common: frame, status, failure, staleness, trust strip, and the cursor."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from screens.echoes import Echoes
+from screens.messages import Cursor, CursorMoved
+from screens.panes.pane import Pane
+from screens.widgets.status import time_left
+from screens.widgets.trust_strip import LINES, TrustStrip
+from workbench.case import Case
+from workbench.engine import Progressed
+from workbench.methods.base import Check, Request, Result
+from workbench.session import Step, StepError
+
+
+class PicturePane(Pane):
+    """A pane says by `take` what to do with a result, and by the methods below it what to draw.
+
+    Its `compose` yields a ``Static(id="legend")`` and a `TrustStrip` around its own widgets.
+    """
+
+    DEFAULT_CSS = """
+    PicturePane {
+        layout: vertical; border: round $border-blurred; padding: 0; background: $surface;
+        border-title-color: $foreground; border-subtitle-color: $foreground 60%;
+        &:focus-within { border: round $border; }
+        & > #legend { height: auto; max-height: 3; padding: 0 1; color: $foreground 65%; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn_case: Case | None = None
+        self.drawn_edits: tuple[str, ...] = ()
+        self._failure = ""
+        self._status = ""
+        self._under_way = False
+        self._status_shown = ""
+        self._legend_shown: Content | None = None
+        self._echoes = Echoes()
+
+    # For the panes
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw yet."""
+        raise NotImplementedError
+
+    def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
+        """Keep a result, finished or not, and draw it."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Draw the picture and the cursor in it."""
+        raise NotImplementedError
+
+    def draw_cursor(self) -> None:
+        """Draw no more than what a moved cursor changes."""
+        raise NotImplementedError
+
+    def say_instead(self, sentence: str) -> None:
+        """Say something where the picture will be; by nothing it is said what the pane is for."""
+        raise NotImplementedError
+
+    def headline(self) -> str:
+        """The frame's title when there is a picture."""
+        raise NotImplementedError
+
+    def legend(self) -> Content:
+        """What stands above the picture."""
+        raise NotImplementedError
+
+    def checks(self) -> tuple[Check, ...]:
+        """What the trust strip says."""
+        raise NotImplementedError
+
+    def unfinished(self, result: Result) -> str:
+        """How much of a cancelled run is there."""
+        raise NotImplementedError
+
+    def failure(self, error: StepError) -> str:
+        """A failed step in one sentence."""
+        return error.message
+
+    # What happened
+
+    def on_mount(self) -> None:
+        """Begin empty."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
+        self.say_instead("")
+        self.draw_frame()
+
+    def clear(self) -> None:
+        """Begin empty again."""
+        self.drawn_case, self.drawn_edits = None, ()
+        self._failure, self._status, self._under_way = "", "", False
+        self.say_instead("")
+        self.draw_frame()
+
+    def waiting(self, request: Request) -> None:  # noqa: ARG002 - it is said of any
+        """Say that it will run."""
+        self._begin("waiting for the model …", "Waiting for the model …")
+
+    def started(self, request: Request) -> None:  # noqa: ARG002 - it is said of any
+        """Say that it runs; what was found before stays until there is something newer."""
+        self._begin("running …", "Running the model …")
+
+    def show_progress(self, progress: Progressed) -> None:
+        """Draw what there is already, and say how long the rest will take."""
+        left = f" · {time_left(progress.remaining)} left" if progress.remaining is not None else ""
+        done = f" {progress.done / progress.total:.0%}" if progress.done and progress.total else ""
+        self._under_way, self._failure = True, ""
+        self._status = f"{progress.stage}{done}{left}"
+        if progress.partial is None:
+            self.draw_frame()
+        else:
+            self._draw_new(progress.request, progress.partial, ())
+
+    def show_step(self, step: Step) -> None:
+        """Draw a result; or keep the one before it, and say why there is no newer one."""
+        self._under_way = False
+        self._failure = self.failure(step.error) if step.error else ""
+        self._status = {"failed": "failed", "cancelled": "cancelled"}.get(step.status, "")
+        if step.result is not None:
+            self._status = self.unfinished(step.result) if step.status == "partial" else ""
+            self._draw_new(step.request, step.result, step.edits)
+        elif self.empty:
+            self.say_instead(
+                f"Cancelled before anything was found.\nPress {self.ASK_KEY} to ask again."
+                if step.status == "cancelled"
+                else self._failure
+            )
+            self.draw_frame()
+        else:
+            self._status += " · stale: this is the result before"
+            self.draw_frame()
+
+    def watch_cursor(self, cursor: Cursor | None) -> None:
+        """The main screen moved the cursor. Echoes of moves that later keys have overtaken are not drawn."""
+        if not self._echoes.overtaken(cursor) and cursor is not None and not self.empty:
+            self.draw_cursor()
+            self.draw_frame()
+
+    def watch_case(self) -> None:
+        """Another prompt than the one drawn makes the picture stale."""
+        self.draw_frame()
+
+    def watch_model(self) -> None:
+        """The trust strip names it."""
+        self.draw_frame()
+
+    def watch_number(self) -> None:
+        """The title begins with the pane's key."""
+        self.draw_frame()
+
+    def move_cursor(self, cursor: Cursor) -> None:
+        """The person moved in this picture, where it is drawn already: tell everybody."""
+        self._echoes.expect(cursor)
+        self.post_message(CursorMoved(cursor))
+
+    def on_resize(self) -> None:
+        """A high pane has room for all that the trust strip has to say."""
+        self.query_one(TrustStrip).lines = max(LINES, self.size.height // 5)
+
+    def redraw(self) -> None:
+        """Draw everything."""
+        if not self.empty:
+            self.draw()
+        self.draw_frame()
+
+    def draw_frame(self) -> None:
+        """Draw what stands around the picture, as far as it has changed."""
+        if not self.is_mounted:
+            return
+        self.entitle(self.TITLE if self.empty else self.headline())
+        stale = not self.empty and not self._under_way and self.case not in (None, self.drawn_case)
+        status = self._status or (f"stale: the prompt has changed, {self.ASK_KEY} asks again" if stale else "")
+        if status != self._status_shown:
+            self._status_shown = status
+            self.border_subtitle = Content(status)
+        if (legend := self._legend()) != self._legend_shown:
+            self._legend_shown = legend
+            self.query_one("#legend", Static).update(legend)
+            self.query_one("#legend").display = bool(legend.plain)
+        checks = () if self.empty else self.checks()
+        self.query_one(TrustStrip).show(None if self.empty else self.model, self.drawn_edits, checks)
+
+    def _begin(self, status: str, instead: str) -> None:
+        self._under_way, self._failure, self._status = True, "", status
+        if self.empty:
+            self.say_instead(instead)
+        self.draw_frame()
+
+    def _draw_new(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
+        self.take(request, result, edits)
+        self.draw()
+        self.draw_frame()
+
+    def _legend(self) -> Content:
+        if self.empty:
+            return Content("")
+        return Content.styled(f"✗ {self._failure}", "$text-error") if self._failure else self.legend()

@@ -1,0 +1,354 @@
+"""The causal trace pane: which layers at which tokens carry the answer, as a heatmap that becomes exact."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import clamp
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Static
+
+from screens import trace_views as views
+from screens.messages import Ask, Cursor, EditLayerChosen
+from screens.panes.picture import PicturePane
+from screens.trace_views import KINDS, NAMES, Traced, TracePicture
+from screens.widgets.grid import CellGrid
+from screens.widgets.trust_strip import TrustStrip
+from workbench.methods.base import Check, Request, Result
+from workbench.methods.causal_trace import Kind, TraceRequest, TraceResult
+from workbench.session import Step, StepError
+
+EMPTY = "No causal trace yet.\nName a subject in the prompt, then press t."
+TO_CONFIRM = "confirm it with --yes"
+"""What the sentence of a trace that was refused because of its length says."""
+
+
+class TraceGrid(CellGrid, inherit_bindings=False):
+    """The heatmap. Arrows follow the picture; the letters step layers and tokens as in the lens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("h,up", "move(-1, 0)", "Token before", tooltip="The token before", show=False, id="trace.up"),
+        Binding("l,down", "move(1, 0)", "Next token", tooltip="The next token", show=False, id="trace.down"),
+        Binding("j,left", "move(0, -1)", "Layer below", tooltip="The layer below", show=False, id="trace.left"),
+        Binding("k,right", "move(0, 1)", "Layer above", tooltip="The layer above", show=False, id="trace.right"),
+        Binding("pageup", "page(-1)", "Page up", tooltip="One page up", show=False, id="trace.page_up"),
+        Binding("pagedown", "page(1)", "Page down", tooltip="One page down", show=False, id="trace.page_down"),
+        Binding("home", "edge(-1)", "First layer", tooltip="To the first layer", show=False, id="trace.first"),
+        Binding("end", "edge(1)", "Last layer", tooltip="To the last layer", show=False, id="trace.last"),
+        Binding("enter", "choose", "Detail", tooltip="More about this cell, or less", id="trace.choose"),
+    ]
+
+
+class SubjectInput(Input):
+    """A line for the subject that replaces the prompt's own."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", tooltip="Leave it as it is", id="trace.close"),
+    ]
+
+    @dataclass
+    class Closed(Message):
+        """Escape was pressed."""
+
+    def action_close(self) -> None:
+        """Leave without a change."""
+        self.post_message(self.Closed())
+
+
+class TracePane(PicturePane):
+    """Draws the last trace of each kind that answers the same question."""
+
+    TITLE = "Causal trace"
+    ASK_KEY = "t"
+    SIDE = "right"
+    accepts: ClassVar[tuple[type[Request], ...]] = (TraceRequest,)
+
+    DEFAULT_CSS = """
+    TracePane {
+        & > TraceGrid { min-height: 4; }
+        & > #cell { height: auto; padding: 0 1; color: $foreground; }
+        & > SubjectInput { height: 1; border: none; padding: 0 1; background: $surface-lighten-2; display: none; }
+        & > SubjectInput.-open { display: block; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "confirm", "Start all the same", tooltip="Run the trace that takes long", id="trace.confirm"),
+        Binding("x", "kind", "Kind", tooltip="States, MLP, attention", id="trace.kind"),
+        Binding("full_stop", "peak", "Peak", key_display=".", tooltip="Go to the peak", id="trace.peak"),
+        Binding("e", "edit_layer", "Edit here", tooltip="Hand the peak's layer to the next edit", id="trace.edit"),
+        Binding("n", "replace", "Noise", tooltip="Noise or another subject", show=False, id="trace.replacement"),
+    ]
+
+    kind: reactive[Kind] = reactive[Kind]("states", init=False)
+    detailed: reactive[bool] = reactive(False, init=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[Kind, Traced] = {}
+        self._question: TraceRequest | None = None  # of what was found, whatever the kinds
+        self._asked: list[TraceRequest] = []  # by us, and not ended yet
+        self._refused: TraceRequest | None = None  # a trace that would take long
+        self._replacement: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """The scale, the heatmap, the cell under the cursor, how far to believe it."""
+        yield Static(id="legend")
+        yield TraceGrid()
+        yield Static(id="cell")
+        yield SubjectInput(placeholder="another subject of as many tokens; nothing for noise", compact=True)
+        yield TrustStrip()
+
+    def focus_content(self) -> None:
+        """Put the keyboard into the heatmap."""
+        self._grid.focus()
+
+    # Asking
+
+    def ask(self) -> None:
+        """Trace the shared case: the kind that is looked at, which is states at first."""
+        self._ask((self.kind,))
+
+    def _ask(self, kinds: tuple[Kind, ...]) -> None:
+        if self.case is None:
+            return
+        request = TraceRequest(case=self.case, kinds=kinds, replacement=self._replacement)
+        self._post(request)
+
+    def _post(self, request: TraceRequest) -> None:
+        if request not in self._asked:
+            if self.live:
+                self._asked.append(request)
+            self.post_message(Ask(request))
+
+    def action_kind(self) -> None:
+        """Go to the next kind; ask for those that are missing when it is not there."""
+        following = KINDS.index(self.kind) + 1
+        turned = [KINDS[(following + step) % len(KINDS)] for step in range(len(KINDS))]
+        if self.live or turned[0] in self._found:
+            self.kind = turned[0]
+        if turned[0] not in self._found and not any(turned[0] in request.kinds for request in self._asked):
+            self._ask(tuple(kind for kind in turned if kind not in self._found))
+
+    def watch_kind(self) -> None:
+        """Show it, as soon as it is there."""
+        self.redraw()
+
+    def action_confirm(self) -> None:
+        """Run the trace that was refused because it takes long."""
+        if self._refused is not None:
+            self._post(self._refused.model_copy(update={"confirmed": True}))
+
+    def action_replace(self) -> None:
+        """Ask for a subject to put in the place of the prompt's own."""
+        line = self.query_one(SubjectInput)
+        line.value = self._replacement or ""
+        line.add_class("-open")
+        line.focus()
+
+    @on(Input.Submitted)
+    def replace(self, message: Input.Submitted) -> None:
+        """Trace with that subject, or with noise when there is none."""
+        message.stop()
+        self._replacement = message.value or None
+        self._close_line()
+        self.ask()
+
+    @on(SubjectInput.Closed)
+    def _close_line(self) -> None:
+        self.query_one(SubjectInput).remove_class("-open")
+        self.focus_content()
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """Only what was refused can be confirmed; only a picture has a peak."""
+        if action == "confirm":
+            return self._refused is not None
+        return not self.empty if action in ("kind", "peak", "edit_layer") else True
+
+    # What happened
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was traced yet."""
+        return not self._found
+
+    def clear(self) -> None:
+        """Begin empty again."""
+        self._found, self._question, self._refused, self._asked = {}, None, None, []
+        super().clear()
+
+    def slot(self, request: Request) -> Hashable:
+        """Traces of different kinds stand side by side."""
+        return request.kinds if isinstance(request, TraceRequest) else super().slot(request)
+
+    def waiting(self, request: Request) -> None:
+        """What was refused is history."""
+        self._refused = None
+        self.refresh_bindings()
+        super().waiting(request)
+
+    def show_step(self, step: Step) -> None:
+        """Take the result; a trace of unknown origin (a recorded one) decides what is looked at."""
+        request = step.request
+        assert isinstance(request, TraceRequest)
+        if request in self._asked:
+            self._asked.remove(request)
+        elif step.result is not None:
+            self.set_reactive(TracePane.kind, request.kinds[0])
+        self._refused = request if step.error is not None and takes_long(step.error) else None
+        if step.result is None and self._found and self.kind not in self._found:
+            self.set_reactive(TracePane.kind, next(iter(self._found)))
+        super().show_step(step)
+        self.refresh_bindings()
+
+    def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
+        """Keep a result beside those of other kinds, if they answer the same question."""
+        assert isinstance(request, TraceRequest)
+        assert isinstance(result, TraceResult)
+        question = request.model_copy(update={"kinds": (), "confirmed": False, "estimate": True})
+        if question != self._question:
+            self._found = {}
+        self._question, self.drawn_case, self.drawn_edits = question, request.case, edits
+        self._replacement = request.replacement
+        for grid in result.grids:
+            self._found[grid.kind] = Traced(result, grid)
+        end = Cursor(self._at.layers - 1, len(result.encoded.texts) - 1)
+        if self.cursor is None or self.cursor.token > end.token or self.cursor.layer > end.layer:
+            self.move_cursor(end)
+
+    def failure(self, error: StepError) -> str:
+        """A trace that takes long can be started from here."""
+        if not takes_long(error):
+            return error.message
+        return f"{error.message.partition(':')[0]}. Press y to start it all the same."
+
+    def unfinished(self, result: Result) -> str:
+        """What is exact stays, the rest is marked."""
+        assert isinstance(result, TraceResult)
+        return views.exact_cells(result)
+
+    # The cursor
+
+    def on_cell_grid_moved(self, event: CellGrid.Moved) -> None:
+        """The person moved: tell everybody."""
+        event.stop()
+        group, cursor = self._picture().cursor(event.place)
+        if (kind := self._shown()[group].grid.kind) != self.kind:
+            self.set_reactive(TracePane.kind, kind)
+        self.move_cursor(cursor)
+        self._draw_cell(cursor)
+
+    def on_cell_grid_chosen(self, event: CellGrid.Chosen) -> None:
+        """More about the cell, or less."""
+        event.stop()
+        self.detailed = not self.detailed
+
+    def action_peak(self) -> None:
+        """Go to the exact cell that restores most."""
+        if (peak := self._at.grid.peak) is None:
+            self.notify("No exact cell is known yet: wait for the trace, or press t to run it again.")
+            return
+        self._grid.move_to(self._picture().place(Cursor(peak.layer, peak.token), self._group))
+        self.move_cursor(Cursor(peak.layer, peak.token))
+        self._draw_cell(Cursor(peak.layer, peak.token))
+
+    def action_edit_layer(self) -> None:
+        """Hand on the peak's layer."""
+        if (peak := self._at.grid.peak) is None:
+            self.notify("No exact cell is known yet: wait for the trace, or press t to run it again.")
+        else:
+            self.post_message(EditLayerChosen(peak.layer))
+
+    # Drawing
+
+    @property
+    def _grid(self) -> TraceGrid:
+        return self.query_one(TraceGrid)
+
+    @property
+    def _at(self) -> Traced:
+        """The kind that is looked at, or what there is while it is being found."""
+        return self._found.get(self.kind) or next(iter(self._found.values()))
+
+    @property
+    def _group(self) -> int:
+        return self._shown().index(self._at)
+
+    def _all(self) -> tuple[Traced, ...]:
+        return tuple(self._found[kind] for kind in KINDS if kind in self._found)
+
+    def _shown(self) -> tuple[Traced, ...]:
+        """All kinds where there is room for them, and else the one that is looked at."""
+        together = self._all()
+        return (
+            together
+            if TracePicture(together).fits_side_by_side(self._grid.scrollable_content_region.width)
+            else (self._at,)
+        )
+
+    def _picture(self) -> TracePicture:
+        return TracePicture(self._shown())
+
+    def _here(self) -> Cursor:
+        """The shared cursor, within the picture."""
+        last = len(self._at.result.encoded.texts) - 1
+        cursor = self.cursor or Cursor(self._at.layers - 1, last)
+        return Cursor(clamp(cursor.layer, 0, self._at.layers - 1), clamp(cursor.token, 0, last))
+
+    def draw(self) -> None:
+        """Draw the heatmap and the cell."""
+        self._grid.show(self._picture(), self._picture().place(self._here(), self._group))
+        self._draw_cell(self._here())
+
+    def draw_cursor(self) -> None:
+        """Draw the cursor where it is now."""
+        self._grid.move_to(self._picture().place(self._here(), self._group))
+        self._draw_cell(self._here())
+
+    def on_resize(self) -> None:
+        """There may be room for all kinds now, or no longer."""
+        if not self.empty:
+            self.call_after_refresh(self.redraw)
+
+    def watch_detailed(self) -> None:
+        """Say more about the cell, or less."""
+        self.redraw()
+
+    def say_instead(self, sentence: str) -> None:
+        """Say something where the picture will be."""
+        self._grid.show_placeholder(sentence or EMPTY)
+        self.query_one("#cell").display = False
+
+    def headline(self) -> str:
+        """What the picture is of."""
+        return views.title(self._at, alone=len(self._shown()) == 1)
+
+    def legend(self) -> Content:
+        """The scale."""
+        return views.ramp_legend(self._at.result, self.app.current_theme.dark)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Those of the trace that is looked at."""
+        at = self._at
+        together = f"{at.result.window} layers of {NAMES[at.grid.kind]} restored together"
+        window = () if at.grid.kind == "states" else (Check(name="window", text=together),)
+        return (*at.result.checks, *window)
+
+    def _draw_cell(self, cursor: Cursor) -> None:
+        lines = [views.read_out(self._at, cursor)]
+        if self.detailed:
+            lines += views.detail(self._all(), cursor)
+        cell = self.query_one("#cell", Static)
+        cell.update(Content("\n").join(Content(line) for line in lines))
+        cell.display = True
+
+
+def takes_long(error: StepError) -> bool:
+    """Whether a trace was refused because of its length."""
+    return TO_CONFIRM in error.message

@@ -1,0 +1,178 @@
+"""Nothing heavy before the first paint, and the core without a screen: looked at in fresh interpreters.
+
+Which package may import which is import-linter's (pyproject.toml, `make check`). It cannot tell what is imported at
+once from what is imported when it is needed; that is proved here.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from workbench.case import Frozen
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"torch", "transformers", "tokenizers", "nnsight", "captum", "concept_erasure", "gguf", "sklearn", "scipy"}
+
+
+def imported_by(program: str) -> set[str]:
+    """The packages that a fresh interpreter holds after a program, which may print nothing on stdout."""
+    report = "\nimport sys, json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program) + report], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "workbench",
+        "workbench.session",
+        "workbench.methods",
+        "workbench.engine",
+        "workbench.cli",
+        "screens.app",
+        "screens.replay",
+    ],
+)
+def test_importing_brings_nothing_heavy(module: str) -> None:
+    packages = imported_by(f"import {module}")
+    assert module.partition(".")[0] in packages
+    assert not HEAVY & packages
+    if module.startswith("workbench"):
+        assert not {"textual", "screens"} & packages
+
+
+def test_every_module_of_the_core_can_be_imported_without_torch_and_without_a_screen() -> None:
+    packages = imported_by(
+        """
+        import importlib, pkgutil, workbench
+        for module in pkgutil.walk_packages(workbench.__path__, "workbench."):
+            importlib.import_module(module.name)
+        """
+    )
+    assert not (HEAVY | {"textual", "screens"}) & packages
+
+
+def test_the_check_can_see_what_it_looks_for() -> None:
+    packages = imported_by("import workbench.lazy; workbench.lazy.torch.__name__; workbench.lazy.torch.float32")
+    assert "torch" in packages
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["lens", "--help"], ["--version"], ["models", "list"]])
+def test_help_and_lists_need_nothing_heavy(arguments: list[str]) -> None:
+    packages = imported_by(
+        f"""
+        import contextlib, io, sys
+        from workbench import cli
+        sys.argv = ["workbench", *{arguments!r}]
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            cli.main()
+        assert printed.getvalue()
+        """
+    )
+    assert not (HEAVY | {"textual"}) & packages
+
+
+def test_the_first_paint_happens_before_anything_heavy_is_imported() -> None:
+    packages = imported_by(
+        """
+        import asyncio, sys
+        from screens.app import WorkbenchApp
+        from workbench.engine import Engine, LoadRequest
+
+        painted = []
+
+        class Watched(Engine):
+            "The real engine. When it is made, the screen must have been painted, and nothing heavy imported."
+
+            def __init__(self, *hooks):
+                strips = app.screen._compositor.render_strips()
+                text = "".join(segment.text for line in strips for segment in line)
+                painted.append("Prompt" in text)
+                painted.append("torch" not in sys.modules and "transformers" not in sys.modules)
+
+            def submit(self, request):
+                return 1
+
+            def close(self, timeout=0):
+                return True
+
+        app = WorkbenchApp(LoadRequest(model="tiny"), engine=Watched)
+
+        async def look():
+            async with app.run_test(size=(100, 30)) as pilot:
+                while not painted:
+                    await pilot.pause(0.05)
+
+        asyncio.run(look())
+        assert painted == [True, True], painted
+        """
+    )
+    assert "textual" in packages
+    assert not HEAVY & packages
+
+
+def test_a_replay_is_drawn_without_anything_heavy(tmp_path: Path) -> None:
+    from tests.screens.fake import MODEL, STARTED, lens_result
+    from workbench.case import Case
+    from workbench.methods.logit_lens import LensRequest
+    from workbench.session import SessionFile, Step
+
+    case = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
+    recording = SessionFile(tmp_path / "s.json")
+    recording.use_model(MODEL)
+    recording.append(
+        Step(started=STARTED, seconds=0.2, status="done", request=LensRequest(case=case), result=lens_result(case))
+    )
+    packages = imported_by(
+        f"""
+        import asyncio
+        from pathlib import Path
+        from screens.replay import ReplayApp
+        from workbench.session import load_session
+
+        file = Path({str(recording.path)!r})
+        app = ReplayApp(load_session(file), file)
+
+        async def look():
+            async with app.run_test(size=(160, 48)) as pilot:
+                for key in ("j", "v", "l", "enter", "escape"):
+                    await pilot.press(key)
+                strips = app.screen._compositor.render_strips()
+                assert "Canberra" in "".join(segment.text for line in strips for segment in line)
+
+        asyncio.run(look())
+        """
+    )
+    assert not HEAVY & packages
+
+
+def test_screens_take_data_from_methods_and_nothing_that_needs_a_model() -> None:
+    taken = 0
+    for file in sorted((ROOT / "screens").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("workbench.methods."):
+                continue
+            for name in (alias.name for alias in node.names):
+                found = getattr(importlib.import_module(str(node.module)), name)
+                where = f"{file.name} imports {name} from {node.module}"
+                if inspect.isroutine(found):  # a statistic of results
+                    signature = str(inspect.signature(found))
+                    assert "LoadedModel" not in signature, where
+                    assert "Tensor" not in signature, where
+                elif isinstance(found, type):
+                    assert issubclass(found, Frozen), where
+                taken += 1
+    assert taken > 5
