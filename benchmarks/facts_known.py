@@ -26,7 +26,7 @@ from workbench.models.tokens import EncodedCase, encode
 
 FILE = Path(__file__).parents[1] / "workbench" / "data" / "facts.json"
 CONTEXTS: tuple[Start, ...] = ("as-is", "document")
-BATCH = 64
+BATCH = 64  # prompts in one forward pass
 
 Known = dict[tuple[int, Start], list[bool]]
 """By phrasing and context, whether each fact of a relation is known."""
@@ -73,18 +73,24 @@ def _encoded(model: LoadedModel, relation: Relation, number: int, fact: Fact, st
 
 @torch.inference_mode()
 def first_choices(model: LoadedModel, prompts: Sequence[tuple[int, ...]]) -> list[int]:
-    """The likeliest next token of each prompt. Prompts of one length share a batch, so nothing is padded."""
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for index, ids in enumerate(prompts):
-        by_length[len(ids)].append(index)
+    """The likeliest next token of each prompt.
+
+    Prompts of similar length share a batch, padded on the right, where a causal model cannot see it.
+    """
+    by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     chosen = [-1] * len(prompts)
-    for indices in by_length.values():
-        for begin in range(0, len(indices), BATCH):
-            batch = indices[begin : begin + BATCH]
-            input_ids = torch.tensor([prompts[index] for index in batch], device=model.hf.device)
-            logits = model.hf(input_ids, logits_to_keep=1).logits[:, -1]  # (batch, vocabulary)
-            for index, token in zip(batch, logits.argmax(-1).tolist(), strict=True):
-                chosen[index] = token
+    for begin in range(0, len(by_length), BATCH):
+        batch = by_length[begin : begin + BATCH]
+        longest = len(prompts[batch[-1]])
+        padded = [prompts[index] + (0,) * (longest - len(prompts[index])) for index in batch]
+        ends, which = torch.unique(torch.tensor([len(prompts[index]) - 1 for index in batch]), return_inverse=True)
+        device = model.hf.device
+        logits = model.hf(
+            torch.tensor(padded, device=device), logits_to_keep=ends.to(device), use_cache=False
+        ).logits
+        last = logits[torch.arange(len(batch)), which]  # (batch, vocabulary), of (batch, ends, vocabulary)
+        for index, token in zip(batch, last.argmax(-1).tolist(), strict=True):
+            chosen[index] = token
     return chosen
 
 

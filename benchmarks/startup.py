@@ -1,7 +1,7 @@
 """Seconds from the start to the first paint and to a ready default model, in a real pseudo-terminal, warm cache.
 
-The other side of the comparison is a bare interpreter that imports torch, transformers and nnsight and does nothing:
-what a program would cost that imports first and paints later.
+The other side of the comparison is a bare interpreter that imports torch, transformers and nnsight and does
+nothing: what a program would cost that imports first and paints later.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class WorkbenchApp(BaseApp):
         self._engine = self._make_engine(self._hear, self._record)
         self._submit(self._load)
         if self._case is not None:
-            self._main.ask_about(self._case)
+            self._main.submitted(PromptPane.Submitted(self._case))
 
     def _hear(self, event: Event) -> None:
         """Runs on the engine's thread: the message carries the event over to ours."""

@@ -24,12 +24,14 @@ from screens.sessions import SessionList
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
 from workbench.case import Case
-from workbench.engine import Event, Finished, Progressed, Started
+from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.base import Request
 from workbench.methods.continuation import ContinueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.models.info import ModelInfo
 from workbench.session import Step
+
+TOKENS_DEPEND_ON = ("prompt", "start", "chat")
 
 
 class MainScreen(Screen[None]):
@@ -106,6 +108,10 @@ class MainScreen(Screen[None]):
         for number, pane in enumerate(self.panes, 1):
             pane.number, pane.live = number, self.live
         self.watch_active()
+        self.begin()
+
+    def begin(self) -> None:
+        """Where the keyboard is at first."""
         self.prompt.focus_content()
 
     @on(SessionList.Found)
@@ -144,7 +150,8 @@ class MainScreen(Screen[None]):
         """Pass an event of the engine on to the status line and to the panes that accept its request."""
         if isinstance(event, Finished):
             self.status.progress = None
-            self.show_step(event.step)
+            for pane in self._accepting(event.step.request):
+                pane.show_step(event.step)
             return
         for pane in self._accepting(event.request):
             if isinstance(event, Started):
@@ -155,19 +162,22 @@ class MainScreen(Screen[None]):
             self.status.progress = event
 
     def show_step(self, step: Step) -> None:
-        """Show a step that has ended just now or long ago, and make its case everybody's."""
+        """Show a recorded step, and make its case everybody's."""
         if step.case is not None:
-            self.case = step.case
+            self._change_case(step.case)
         for pane in self._accepting(step.request):
             pane.show_step(step)
 
     def ask_about(self, case: Case) -> None:
         """Make a case everybody's and look through the lens at it, the cursor's token first."""
-        same_prompt = self.case is not None and (self.case.prompt, self.case.start) == (case.prompt, case.start)
-        if not same_prompt:
+        self._change_case(case)
+        self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
+
+    def _change_case(self, case: Case) -> None:
+        """The cursor stays where the tokens stay the same, and begins at the end where they do not."""
+        if self.case is None or any(getattr(self.case, name) != getattr(case, name) for name in TOKENS_DEPEND_ON):
             self.cursor = None
         self.case = case
-        self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
 
     @on(Ask)
     def asked(self, message: Ask) -> None:
@@ -245,10 +255,12 @@ class MainScreen(Screen[None]):
             self.set_focus(widget)
 
     def action_cancel(self) -> None:
-        """Stop the running job; without one, leave the editor for the panes."""
-        if self.status.progress is None and self.prompt.has_focus_within:
+        """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead."""
+        running = self.status.progress.request if self.status.progress else None
+        if self.prompt.has_focus_within and (running is None or isinstance(running, LoadRequest)):
             self.others[self.active - 2].focus_content()
-        self.post_message(CancelAsked())
+        else:
+            self.post_message(CancelAsked())
 
     def slot(self, request: Request) -> Hashable:
         """What a step of this request takes the place of: a step with the same slot is not seen any more."""

@@ -63,9 +63,8 @@ class ReplayScreen(MainScreen):
         yield self._line
         yield from super().compose()
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Begin with the last step: the end of the story is what a reader wants to see first."""
-        super().on_mount()
         self.model = self._session.model
         self._go(len(self._session.steps) - 1)
         self.others[0].focus_content()
@@ -99,13 +98,16 @@ class ReplayScreen(MainScreen):
             self.prompt.put(self.case)
 
     def _until(self, place: int) -> list[Step]:
-        """The steps made by then that a later one has not taken the place of, in order."""
-        latest: dict[Hashable, Step] = {}
-        for step in self._session.steps[: place + 1]:
+        """The steps made by then that no later result has taken the place of, in order."""
+        replaced: set[Hashable] = set()
+        found: list[Step] = []
+        for step in reversed(self._session.steps[: place + 1]):
             slot = self.slot(step.request)
-            latest.pop(slot, None)
-            latest[slot] = step
-        return list(latest.values())
+            if slot not in replaced:
+                found.append(step)
+            if step.result is not None:
+                replaced.add(slot)
+        return found[::-1]
 
 
 class ReplayApp(BaseApp):

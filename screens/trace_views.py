@@ -213,7 +213,7 @@ def _cell_row(traced: Traced, cursor: Cursor) -> str:
 
 
 def _percent(share: float) -> str:
-    return "?" if math.isnan(share) else f"{share:.0%}".replace("-", "−")
+    return "?" if math.isnan(share) else f"{round(100 * share)}%".replace("-", "−")
 
 
 def _how(traced: Traced, cursor: Cursor) -> str:

@@ -1,9 +1,8 @@
-"""What every test stands on: a home of its own, one torch thread a worker, and the default model where asked for."""
+"""What every test stands on: a home of its own, one torch thread a worker, the default model where asked for."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,13 +27,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """Workers share the cores; tiny models gain nothing from more threads."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         import torch
 
         torch.set_num_threads(1)
-    yield
 
 
 @pytest.fixture(scope="session")

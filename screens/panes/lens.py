@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
@@ -81,7 +82,6 @@ class LensPane(Pane):
 
     def on_mount(self) -> None:
         """Begin empty."""
-        super().on_mount()
         self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_frame())
         self._draw()
 
@@ -90,6 +90,18 @@ class LensPane(Pane):
         self._grid.focus()
 
     # What happened
+
+    def clear(self) -> None:
+        """Begin empty again."""
+        self._result, self._case, self._edits = None, None, ()
+        self._failure, self._status, self._under_way = "", "", False
+        self._wider, self._wider_note = {}, ""
+        self._grid.show_placeholder(EMPTY)
+        self._draw_frame()
+
+    def slot(self, request: Request) -> Hashable:
+        """The wider columns of a detail stand beside the picture, one for each token."""
+        return request.positions if isinstance(request, LensRequest) else super().slot(request)
 
     def waiting(self, request: Request) -> None:
         """Say that it will run."""

@@ -177,7 +177,8 @@ class PicturePane(Pane):
             return
         self.entitle(self.TITLE if self.empty else self.headline())
         stale = not self.empty and not self._under_way and self.case not in (None, self.drawn_case)
-        status = self._status or (f"stale: the prompt has changed, {self.ASK_KEY} asks again" if stale else "")
+        hint = f", {self.ASK_KEY} asks again" if self.live else ""
+        status = self._status or (f"stale: the prompt has changed{hint}" if stale else "")
         if status != self._status_shown:
             self._status_shown = status
             self.border_subtitle = Content(status)

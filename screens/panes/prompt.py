@@ -160,7 +160,6 @@ class PromptPane(Pane):
 
     def on_mount(self) -> None:
         """Show the initial case."""
-        super().on_mount()
         self._show_front()
         if self._initial.prompt:
             self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)

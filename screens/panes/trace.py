@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -11,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import clamp
-from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Static
 
@@ -19,8 +17,10 @@ from screens import trace_views as views
 from screens.messages import Ask, Cursor, EditLayerChosen
 from screens.panes.picture import PicturePane
 from screens.trace_views import KINDS, NAMES, Traced, TracePicture
+from screens.trace_widgets import SubjectInput, TraceGrid
 from screens.widgets.grid import CellGrid
 from screens.widgets.trust_strip import TrustStrip
+from workbench.case import Case
 from workbench.methods.base import Check, Request, Result
 from workbench.methods.causal_trace import Kind, TraceRequest, TraceResult
 from workbench.session import Step, StepError
@@ -28,38 +28,6 @@ from workbench.session import Step, StepError
 EMPTY = "No causal trace yet.\nName a subject in the prompt, then press t."
 TO_CONFIRM = "confirm it with --yes"
 """What the sentence of a trace that was refused because of its length says."""
-
-
-class TraceGrid(CellGrid, inherit_bindings=False):
-    """The heatmap. Arrows follow the picture; the letters step layers and tokens as in the lens."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("h,up", "move(-1, 0)", "Token before", tooltip="The token before", show=False, id="trace.up"),
-        Binding("l,down", "move(1, 0)", "Next token", tooltip="The next token", show=False, id="trace.down"),
-        Binding("j,left", "move(0, -1)", "Layer below", tooltip="The layer below", show=False, id="trace.left"),
-        Binding("k,right", "move(0, 1)", "Layer above", tooltip="The layer above", show=False, id="trace.right"),
-        Binding("pageup", "page(-1)", "Page up", tooltip="One page up", show=False, id="trace.page_up"),
-        Binding("pagedown", "page(1)", "Page down", tooltip="One page down", show=False, id="trace.page_down"),
-        Binding("home", "edge(-1)", "First layer", tooltip="To the first layer", show=False, id="trace.first"),
-        Binding("end", "edge(1)", "Last layer", tooltip="To the last layer", show=False, id="trace.last"),
-        Binding("enter", "choose", "Detail", tooltip="More about this cell, or less", id="trace.choose"),
-    ]
-
-
-class SubjectInput(Input):
-    """A line for the subject that replaces the prompt's own."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", tooltip="Leave it as it is", id="trace.close"),
-    ]
-
-    @dataclass
-    class Closed(Message):
-        """Escape was pressed."""
-
-    def action_close(self) -> None:
-        """Leave without a change."""
-        self.post_message(self.Closed())
 
 
 class TracePane(PicturePane):
@@ -95,7 +63,7 @@ class TracePane(PicturePane):
         self._question: TraceRequest | None = None  # of what was found, whatever the kinds
         self._asked: list[TraceRequest] = []  # by us, and not ended yet
         self._refused: TraceRequest | None = None  # a trace that would take long
-        self._replacement: str | None = None
+        self._replaced: tuple[Case, str | None] | None = None  # another subject, and the case that it is for
 
     def compose(self) -> ComposeResult:
         """The scale, the heatmap, the cell under the cursor, how far to believe it."""
@@ -114,6 +82,15 @@ class TracePane(PicturePane):
     def ask(self) -> None:
         """Trace the shared case: the kind that is looked at, which is states at first."""
         self._ask((self.kind,))
+
+    @property
+    def _replacement(self) -> str | None:
+        """The subject that replaces the prompt's own; another prompt or subject begins with noise again."""
+        if self.case is None or self._replaced is None:
+            return None
+        before, replacement = self._replaced
+        same = (before.prompt, before.subject) == (self.case.prompt, self.case.subject)
+        return replacement if same else None
 
     def _ask(self, kinds: tuple[Kind, ...]) -> None:
         if self.case is None:
@@ -156,7 +133,8 @@ class TracePane(PicturePane):
     def replace(self, message: Input.Submitted) -> None:
         """Trace with that subject, or with noise when there is none."""
         message.stop()
-        self._replacement = message.value or None
+        if self.case is not None:
+            self._replaced = self.case, message.value or None
         self._close_line()
         self.ask()
 
@@ -215,7 +193,7 @@ class TracePane(PicturePane):
         if question != self._question:
             self._found = {}
         self._question, self.drawn_case, self.drawn_edits = question, request.case, edits
-        self._replacement = request.replacement
+        self._replaced = request.case, request.replacement
         for grid in result.grids:
             self._found[grid.kind] = Traced(result, grid)
         end = Cursor(self._at.layers - 1, len(result.encoded.texts) - 1)

@@ -1,0 +1,44 @@
+"""What the trace pane is made of: a heatmap with keys of its own, and a line for another subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from screens.widgets.grid import CellGrid
+
+
+class TraceGrid(CellGrid, inherit_bindings=False):
+    """The heatmap. Arrows follow the picture; the letters step layers and tokens as in the lens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("h,up", "move(-1, 0)", "Token before", tooltip="The token before", show=False, id="trace.up"),
+        Binding("l,down", "move(1, 0)", "Next token", tooltip="The next token", show=False, id="trace.down"),
+        Binding("j,left", "move(0, -1)", "Layer below", tooltip="The layer below", show=False, id="trace.left"),
+        Binding("k,right", "move(0, 1)", "Layer above", tooltip="The layer above", show=False, id="trace.right"),
+        Binding("pageup", "page(-1)", "Page up", tooltip="One page up", show=False, id="trace.page_up"),
+        Binding("pagedown", "page(1)", "Page down", tooltip="One page down", show=False, id="trace.page_down"),
+        Binding("home", "edge(-1)", "First layer", tooltip="To the first layer", show=False, id="trace.first"),
+        Binding("end", "edge(1)", "Last layer", tooltip="To the last layer", show=False, id="trace.last"),
+        Binding("enter", "choose", "Detail", tooltip="More about this cell, or less", id="trace.choose"),
+    ]
+
+
+class SubjectInput(Input):
+    """A line for the subject that replaces the prompt's own."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", tooltip="Leave it as it is", id="trace.close"),
+    ]
+
+    @dataclass
+    class Closed(Message):
+        """Escape was pressed."""
+
+    def action_close(self) -> None:
+        """Leave without a change."""
+        self.post_message(self.Closed())
