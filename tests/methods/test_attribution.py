@@ -523,7 +523,7 @@ def test_rank_correlation_is_spearmans() -> None:
     assert rank_correlation((1, 2, 3), (10, 20, 30)) == pytest.approx(1)
     assert rank_correlation((1, 2, 3), (3, 2, 1)) == pytest.approx(-1)
     assert rank_correlation((1, 2, 3), (1, 3, 2)) == pytest.approx(0.5)
-    assert rank_correlation((1, 1, 2), (1, 2, 3)) == pytest.approx(3**0.5 / 2)  # equal scores share a rank
+    assert rank_correlation((1, 1, 2, 3), (1, 2, 3, 4)) == pytest.approx(0.9**0.5)  # ranks 1.5, 1.5, 3, 4
     assert rank_correlation((1, 1), (1, 2)) is None
     assert rank_correlation((1,), (1,)) is None
 

@@ -28,11 +28,6 @@ REPLACEMENT = "Oslo"
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
-@pytest.fixture(autouse=True)
-def _few_subjects(monkeypatch):
-    monkeypatch.setattr(trace_setup, "shipped_subjects", lambda: ("France", "Rome", "Oslo", "Australia"))
-
-
 def _published(loaded, request, other_ids=None):
     """Clean and corrupted values and ``{kind: (layers, tokens)}``.
 
@@ -117,6 +112,28 @@ def test_every_cell_equals_the_published_procedure(architecture, window):
         assert path.text.startswith("resumed")
 
 
+def test_only_the_work_that_can_matter_is_done():
+    """Blocks above the restored one alone, on tokens from the restored one on alone, and together in batches."""
+    loaded, samples, layers, tokens = tiny_loaded("llama"), 3, 3, 10
+    done, calls = 0, 0
+
+    def count(_module, args):
+        nonlocal done, calls
+        rows, own = args[0].shape[:2]
+        if rows % samples == 0:  # the check and the noting of arguments run one row or two
+            done, calls = done + rows * own, calls + 1
+        assert own == tokens or own <= tokens - SUBJECT[0]
+
+    for block in loaded.block_modules:
+        block.register_forward_pre_hook(count)
+    request = TraceRequest(case=CASE, noise_std=0.5, samples=samples, estimate=False)
+    result = run(loaded, request, silent)
+    assert len(result.encoded.ids) == tokens
+    suffixes = sum(tokens - token for token in range(SUBJECT[0], tokens))
+    assert done == samples * suffixes * (2 + 1 + 0)  # restored behind the first block: two blocks to go, and so on
+    assert calls == (tokens - SUBJECT[0]) * (layers - 1)
+
+
 @pytest.mark.parametrize("read", ["probability", "difference"])
 def test_the_plain_way_gives_the_same_and_says_that_it_was_taken(monkeypatch, read):
     loaded = tiny_loaded("gpt_neox")
@@ -148,19 +165,13 @@ def test_the_default_window_is_ten_or_all_the_layers_there_are():
 
 def test_the_default_noise_is_three_standard_deviations_of_the_shipped_subjects(monkeypatch):
     loaded = tiny_loaded("gemma2")  # which multiplies its embeddings
-    monkeypatch.setattr(trace_setup, "shipped_subjects", lambda: ("Rome", "France"))
+    monkeypatch.setattr(trace_setup, "subjects", lambda: ("Rome", "France"))
     ids = [*tiny_tokenizer()("Rome")["input_ids"], *tiny_tokenizer()("France")["input_ids"]]
     std = loaded.hf.model.embed_tokens.weight[ids].std().item() * math.sqrt(loaded.info.d_model)
     result = run(loaded, TraceRequest(case=CASE, samples=1), silent)
     assert result.noise_std == pytest.approx(3 * std, rel=1e-5)
     double = run(loaded, TraceRequest(case=CASE, samples=1, noise=6.0), silent)
     assert double.noise_std == pytest.approx(6 * std, rel=1e-5)
-
-
-def test_the_subjects_come_from_the_shipped_facts():
-    from workbench.models.corruption import shipped_subjects
-
-    assert shipped_subjects() == facts.subjects()
 
 
 def test_the_seed_decides_the_noise():
@@ -368,7 +379,7 @@ def test_a_result_survives_json_partial_or_not():
         ({"kinds": ("states", "states")}, "each kind once"),
         ({"replacement": "France"}, "is the subject itself"),
         ({"replacement": "  "}, "replacement is empty"),
-        ({"replacement": "Australia"}, r'"Australia" has 4 tokens here and the subject "France" has 3: try "Oslo"'),
+        ({"replacement": "Australia"}, r'"Australia" has 4 tokens here and the subject "France" has 3: try "'),
     ],
 )
 def test_what_cannot_be_traced_is_a_sentence(changes, sentence):
@@ -376,16 +387,19 @@ def test_what_cannot_be_traced_is_a_sentence(changes, sentence):
         run(tiny_loaded("llama"), TraceRequest(**{"case": CASE, **changes}), silent)
 
 
-def test_a_replacement_may_not_change_the_words_around_it():
-    case = Case(prompt="The capital of Franceis the city", subject="France")
-    ids = encode(tiny_tokenizer(), case).ids
-    other = encode(
-        tiny_tokenizer(), case.model_copy(update={"prompt": "The capital of Parisis the city", "subject": None})
-    )
-    replaced = Case(prompt="in Paris is the city", subject="Par")
-    with pytest.raises(InputError, match=r"outside the subject|tokens here"):
-        run(tiny_loaded("llama"), TraceRequest(case=replaced, replacement="Th"), silent)
-    assert ids != other.ids
+def test_a_replacement_may_not_change_the_tokens_around_it():
+    case = Case(prompt="in Paris is the city", subject="Paris")  # in · Par is, and with the other: in ·c a b
+    with pytest.raises(InputError, match=r'"cab" changes tokens of the prompt outside the subject'):
+        run(tiny_loaded("llama"), TraceRequest(case=case, replacement="cab"), silent)
+
+
+def test_subjects_of_the_same_relation_are_proposed_first(monkeypatch):
+    relation = next(relation for relation in facts.shipped_facts() if len(relation.facts) > 2)
+    subject = relation.facts[-1].subject
+    case = Case(prompt=relation.prompts(subject)[0], subject=subject)
+    proposed = trace_setup._like_subjects(case)
+    assert set(proposed) == set(facts.subjects())
+    assert set(proposed[: len(relation.facts)]) == {fact.subject for fact in relation.facts}
 
 
 def test_a_subject_at_the_end_of_the_prompt_can_be_traced():

@@ -14,9 +14,10 @@ from textual.widgets import Static
 
 from screens import trace_views as views
 from screens.messages import Ask, Cursor, CursorMoved, EditLayerChosen
-from screens.panes.trace import SubjectInput, TraceGrid, TracePane, takes_long
+from screens.panes.trace import TracePane, takes_long
 from screens.replay import ReplayApp
 from screens.trace_views import Traced, TracePicture
+from screens.trace_widgets import SubjectInput, TraceGrid
 from screens.widgets.colours import BARS
 from screens.widgets.grid_model import Place
 from screens.widgets.trust_strip import TrustStrip
@@ -223,13 +224,12 @@ async def test_before_the_first_result_the_pane_says_which_key_asks() -> None:
         assert not app.pane.query_one("#cell").display
 
 
-async def test_states_are_asked_for_first() -> None:
+async def test_states_are_asked_for_first_and_not_twice() -> None:
     app = PaneApp()
-    async with app.run_test(size=(80, 24)):
+    async with app.run_test(size=(80, 24)) as pilot:
         app.pane.ask()
         app.pane.ask()
-        await app.workers.wait_for_complete()
-        app.pane.show_step(step())
+        await pilot.pause()
     assert app.asked == [REQUEST]
 
 
@@ -251,6 +251,7 @@ async def test_the_cursor_of_another_pane_is_followed() -> None:
     app = PaneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.show_step(step())
+        await pilot.pause()
         app.pane.cursor = Cursor(-1, 3)
         await pilot.pause()
         assert app.pane.query_one(TraceGrid).cursor == Place(3, 0)
@@ -282,7 +283,7 @@ async def test_a_first_picture_is_dotted_and_exact_cells_take_its_place() -> Non
         await pilot.pause()
         assert str(app.pane._border_subtitle) == "exact cells 30% · 9 s left"
         assert set(app.lines[1].split()[-1]) <= set(views.DOTS)
-        assert set(app.lines[4].split()[-1]) <= set(BARS)
+        assert set(app.lines[4].split()[-1]) <= {*BARS, views.PEAK}
         app.pane.show_step(step(status="partial", result=trace_result(REQUEST, exact=2)))
         await pilot.pause()
         assert str(app.pane._border_subtitle) == "partial: 12 of 30 cells are exact"
@@ -386,11 +387,15 @@ async def test_another_subject_can_take_the_place_of_noise() -> None:
         replaced = REQUEST.model_copy(update={"replacement": "France"})
         assert app.asked == [replaced]
         assert app.pane.query_one(TraceGrid).has_focus
+        app.pane.case = HERO.model_copy(update={"subject": "capital"})
+        app.pane.ask()
+        assert app.pane._asked[-1].replacement is None  # France was for Australia
+        app.pane.case = HERO
         await pilot.press("n", "escape")
         assert not app.pane.query_one(SubjectInput).has_class("-open")
         app.pane.show_step(step(replaced))
         await pilot.press("n", *("backspace",) * 6, "enter")
-        assert app.asked == [replaced, REQUEST]
+        assert (app.asked[0], app.asked[-1]) == (replaced, REQUEST)
 
 
 async def test_another_question_forgets_the_kinds_of_the_one_before() -> None:

@@ -133,9 +133,7 @@ def _fact(line: str, where: str) -> TracedFact:
         target = fields["target"] if "target" in fields else fields["attribute"]
         return TracedFact(prompt=prompt, subject=fields["subject"], target=target)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{where} is not a fact ({type(error).__name__}: {error}); it needs prompt, subject and target"
-        ) from error
+        raise InputError(f"{where} is not a fact: it needs the texts prompt, subject and target") from error
 
 
 def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> FactsTraceResult:

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.case import Case
 from workbench.errors import InputError, NumericalError
+from workbench.facts import relation_of, subjects
 from workbench.lazy import torch
 from workbench.methods.base import Check
 from workbench.models import corruption
-from workbench.models.corruption import shipped_subjects
 from workbench.models.runs import Read, Run, record
 from workbench.models.tokens import EncodedCase, encode, token_text
 
@@ -124,13 +125,20 @@ def _corrupt(
     """Ids and what is added to the embeddings, of the clean run and the corrupted ones, and the noise's size."""
     clean = torch.tensor([encoded.ids], device=model.hf.device)
     nothing = corruption.no_noise(model, 1, len(encoded.ids))
-    known = shipped_subjects()
     if request.replacement is not None:
-        other = corruption.replaced_ids(model, request.case, encoded, request.replacement, known)
+        proposals = _like_subjects(request.case)
+        other = corruption.replaced_ids(model, request.case, encoded, request.replacement, proposals)
         return torch.cat([clean, clean.new_tensor([other])]), nothing.repeat(2, 1, 1), None
-    std = request.noise_std or rounded(request.noise * corruption.embedding_std(model, known))
+    std = request.noise_std or rounded(request.noise * corruption.embedding_std(model, subjects()))
     noise = corruption.subject_noise(model, encoded, std, request.samples, request.seed)
     return clean.expand(1 + request.samples, -1), torch.cat([nothing, noise]), std
+
+
+def _like_subjects(case: Case) -> tuple[str, ...]:
+    """The shipped subjects, those of which one can ask the same before the others."""
+    relation = relation_of(case.prompt, case.subject or "")
+    alike = tuple(fact.subject for fact in relation.facts) if relation else ()
+    return tuple(dict.fromkeys((*alike, *subjects())))
 
 
 def _reading(model: LoadedModel, request: TraceRequest, encoded: EncodedCase, top: int) -> tuple[Read, str]:

@@ -17,28 +17,8 @@ from workbench.models.tokens import EncodedCase, display, encode
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
 
-SUBJECTS = (
-    "Eiffel Tower",
-    "Colosseum",
-    "Mount Everest",
-    "Australia",
-    "France",
-    "Japan",
-    "Germany",
-    "Toronto",
-    "Isaac Newton",
-    "Amazon River",
-    "Great Wall",
-    "Big Ben",
-)
-
 PROPOSALS = 5
 """Subjects that are proposed where one does not fit."""
-
-
-def shipped_subjects() -> tuple[str, ...]:
-    """Subjects of the facts that ship with the workbench."""
-    return SUBJECTS
 
 
 def embedding_std(model: LoadedModel, subjects: Iterable[str]) -> float:
@@ -95,7 +75,7 @@ def replaced_ids(
             break
     proposal = f"try {', '.join(fitting)}" if fitting else "choose another"
     has, wants = len(ids) - len(encoded.ids) + stop - start, stop - start
-    if has != wants:
+    if has not in (wants, 0):
         raise InputError(
             f"The replacement {_quoted(replacement)} has {has} token{'s' * (has != 1)} here and the subject "
             f"{_quoted(case.subject)} has {wants}: {proposal}."

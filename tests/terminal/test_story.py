@@ -1,0 +1,156 @@
+"""The hero case from the first key to the replay, as a person sees it: the real program, model and terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.conftest import Recorded, Start
+from workbench.methods.continuation import ContinueResult
+from workbench.methods.logit_lens import LensRequest, LensResult
+from workbench.session import load_session
+
+pytestmark = pytest.mark.terminal
+
+PROMPT = "The capital of Australia is"
+FIELDS = {"subject": "Australia", "target": "Canberra", "foil": "Sydney"}
+
+
+def has_focus(terminal: Recorded, field: str) -> Callable[[str], bool]:
+    """Whether a field of the case is lit otherwise than the other two."""
+
+    def lit(_: str) -> bool:
+        row = next(
+            (row for row, line in enumerate(terminal.screen.display) if all(f in line for f in FIELDS)), None
+        )
+        if row is None:
+            return False
+        line = terminal.screen.display[row]
+        grounds = {name: terminal.screen.buffer[row][line.index(name) + len(name) + 7].bg for name in FIELDS}
+        return [name for name in FIELDS if list(grounds.values()).count(grounds[name]) == 1] == [field]
+
+    return lit
+
+
+def layer_at_cursor(layer: int) -> Callable[[str], bool]:
+    """Whether the row marked in the lens is that of a layer."""
+    return lambda text: any(line.partition("▸")[2].split()[:1] == [str(layer)] for line in text.splitlines())
+
+
+def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "hero.json"
+    terminal = start("--session", file, columns=160, rows=48)
+    terminal.until("Type a prompt that the model gets wrong")
+    terminal.until("smollm2-135m · cpu · float32")
+
+    terminal.type(PROMPT)
+    for field, text in FIELDS.items():
+        terminal.press("\t")
+        terminal.until(has_focus(terminal, field))
+        terminal.press(*text)
+        terminal.until(f"{field} {text}")
+    terminal.press("\r")
+    terminal.until('Logit lens · at " is" · Canberra against Sydney')
+    terminal.until(layer_at_cursor(29))
+    assert terminal.line("▸").partition("▸")[2].split()[:5] == ["29", "Sydney", ".36", "Canberra", ".34"]
+    terminal.until("the top answer becomes “Canberra” 0.46 behind a document start")
+    terminal.until(lambda text: "unembedding" not in text)
+
+    terminal.press("j")
+    terminal.until(layer_at_cursor(28))
+    terminal.press("j")
+    terminal.until(layer_at_cursor(27))
+    terminal.press("k")
+    terminal.until(layer_at_cursor(28))
+    terminal.press("h")
+    terminal.until('Logit lens · at " Australia"')
+    terminal.press("l")
+    terminal.until('Logit lens · at " is"')
+    terminal.press("k")
+    terminal.until(layer_at_cursor(29))
+
+    terminal.press("\r")
+    terminal.until('layer 29 · token 4 " is"')
+    terminal.until(lambda text: any("│  20 " in line for line in text.splitlines()))
+    assert ".36" in terminal.line("│   1 ")
+    terminal.press("\x1b")
+    terminal.until(lambda text: "layer 29 · token 4" not in text)
+
+    terminal.press("v")
+    terminal.until("p(top-1)")
+    assert terminal.line("layer ").partition("layer")[2].split()[:5] == ["The", "capital", "of", "Australia", "is"]
+    terminal.press("g")
+    terminal.until("The capital of Australia is Sydney")
+    terminal.until(lambda text: "continuing" not in text)
+
+    terminal.press("q")
+    terminal.assert_ended_cleanly()
+
+    steps = load_session(file).steps
+    assert [(step.id, step.request.kind, step.status) for step in steps] == [
+        (1, "lens", "done"),
+        (2, "lens", "done"),
+        (3, "continue", "done"),
+    ]
+    lens, detail, continuation = steps
+    assert isinstance(lens.result, LensResult)
+    assert None not in lens.result.columns
+    assert isinstance(detail.request, LensRequest)
+    assert (detail.request.positions, detail.request.top_k) == ((4,), 20)
+    assert isinstance(continuation.result, ContinueResult)
+    assert continuation.result.text.startswith(" Sydney")
+
+    replay = start("replay", file, columns=160, rows=48)
+    replay.until("step 3/3 continue · done")
+    replay.until(layer_at_cursor(29))
+    assert replay.line("▸").partition("▸")[2].split()[:5] == ["29", "Sydney", ".36", "Canberra", ".34"]
+    assert "The capital of Australia is Sydney" in replay.text
+    replay.press("[")
+    replay.until("step 2/3 lens · done")
+    replay.until(lambda text: "is Sydney" not in text)
+    replay.press("[")
+    replay.until("step 1/3 lens · done")
+    replay.until(layer_at_cursor(29))
+    replay.press("]")
+    replay.until("step 2/3 lens · done")
+    replay.press("q")
+    replay.assert_ended_cleanly()
+
+
+def test_a_prompt_on_the_command_line_is_asked_about_in_a_narrow_terminal(start: Start, tmp_path: Path) -> None:
+    arguments = (PROMPT, "--target", "Canberra", "--foil", "Sydney", "--session", tmp_path / "s.json")
+    terminal = start(*arguments, columns=80, rows=24)
+    terminal.until(layer_at_cursor(29))
+    assert terminal.line("▸").partition("▸")[2].split()[:5] == ["29", "Sydney", ".36", "Canberra", ".34"]
+    assert PROMPT in terminal.text
+    assert "2 Logit lens" in terminal.text
+    assert all(len(line) <= 80 for line in terminal.screen.display)
+    terminal.until(lambda text: "unembedding" not in text)
+    terminal.press("\x1b")
+    terminal.until("Table/grid")
+    terminal.press("j")
+    terminal.until(layer_at_cursor(28))
+    terminal.press("q")
+    terminal.assert_ended_cleanly()
+
+
+def test_a_terminal_that_is_too_small_says_so_and_can_be_left(start: Start, tmp_path: Path) -> None:
+    terminal = start(PROMPT, "--session", tmp_path / "s.json", columns=39, rows=11)
+    terminal.until(lambda text: "too small" in " ".join(text.split()))
+    terminal.until(lambda text: "40 columns and 12 rows" in " ".join(text.split()))
+    terminal.press("\x03")
+    terminal.press("\x03")
+    terminal.assert_ended_cleanly()
+
+
+def test_leaving_in_the_middle_of_a_job_ends_it_and_keeps_a_whole_session(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "s.json"
+    terminal = start(" ".join(["the river runs down to the sea"] * 40), "--session", file, columns=100, rows=30)
+    terminal.until("unembedding")
+    terminal.press("\x03")
+    terminal.press("\x03")
+    terminal.assert_ended_cleanly()
+    (step,) = load_session(file).steps
+    assert step.status in ("partial", "cancelled")
