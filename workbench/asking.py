@@ -82,6 +82,7 @@ def _run(request: Request, load: LoadRequest, session: Path | None, json: bool) 
     elif step.result is not None:
         print_step(step, engine.model)
     if wrong := [text for text in (step.error and step.error.message, engine.unsaved) if text]:
-        raise WorkbenchError("; and ".join(wrong))
+        confirm = " Add --yes to start it all the same." if step.error and step.error.kind == "NotConfirmed" else ""
+        raise WorkbenchError("; and ".join(wrong) + confirm)
     if step.status != "done":
         raise Cancelled

@@ -14,6 +14,13 @@ class InputError(WorkbenchError):
     """What was typed, or the file that was named, cannot be used as it is."""
 
 
+class NotConfirmed(InputError):
+    """What was asked would take hours and begins only when that is confirmed.
+
+    The sentence says how long; each surface adds how to confirm there (a key, an option).
+    """
+
+
 class ModelError(WorkbenchError):
     """A model cannot be found, fetched, read or understood."""
 

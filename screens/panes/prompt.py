@@ -187,6 +187,14 @@ class PromptPane(Pane):
         """A new question: the old error is no longer true."""
         self._say("error", "")
 
+    def clear(self) -> None:
+        """Forget the tokens and the continuation; what stands in the fields is the person's."""
+        self._encoded, self._continued = None, None
+        self.query_one(TokenStrip).show([])
+        self.border_subtitle = ""
+        self._say("notes", "")
+        self._say("error", "")
+
     def show_step(self, step: Step) -> None:
         """Show tokens, notes and continuation, or why there are none."""
         self._say("error", step.error.message if step.error else "")

@@ -21,13 +21,12 @@ from screens.trace_widgets import SubjectInput, TraceGrid
 from screens.widgets.grid import CellGrid
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
+from workbench.errors import NotConfirmed
 from workbench.methods.base import Check, Request, Result
 from workbench.methods.causal_trace import Kind, TraceRequest, TraceResult
 from workbench.session import Step, StepError
 
 EMPTY = "No causal trace yet.\nName a subject in the prompt, then press t."
-TO_CONFIRM = "confirm it with --yes"
-"""What the sentence of a trace that was refused because of its length says."""
 
 
 class TracePane(PicturePane):
@@ -204,7 +203,7 @@ class TracePane(PicturePane):
         """A trace that takes long can be started from here."""
         if not takes_long(error):
             return error.message
-        return f"{error.message.partition(':')[0]}. Press y to start it all the same."
+        return f"{error.message} Press y to start it all the same."
 
     def unfinished(self, result: Result) -> str:
         """What is exact stays, the rest is marked."""
@@ -329,4 +328,4 @@ class TracePane(PicturePane):
 
 def takes_long(error: StepError) -> bool:
     """Whether a trace was refused because of its length."""
-    return TO_CONFIRM in error.message
+    return error.kind == NotConfirmed.__name__

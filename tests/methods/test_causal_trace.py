@@ -13,7 +13,7 @@ from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_tokenizer
 from workbench import facts
 from workbench.case import Case
 from workbench.engine import Engine, Finished, Progressed
-from workbench.errors import Cancelled, InputError, NumericalError, OutOfMemory
+from workbench.errors import Cancelled, InputError, NotConfirmed, NumericalError, OutOfMemory
 from workbench.methods import causal_trace, trace_setup
 from workbench.methods.base import silent
 from workbench.methods.causal_trace import Peak, TraceGrid, TraceRequest, TraceResult, run
@@ -412,7 +412,7 @@ def test_a_subject_at_the_end_of_the_prompt_can_be_traced():
 def test_a_trace_of_hours_begins_only_when_it_is_confirmed(monkeypatch):
     loaded, request = tiny_loaded("llama"), TraceRequest(case=CASE, noise_std=0.5, samples=1)
     monkeypatch.setattr(causal_trace, "LONG", 0.0)
-    with pytest.raises(InputError, match=r"about 0\.0 hours: confirm it with --yes"):
+    with pytest.raises(NotConfirmed, match=r"about 0\.0 hours;"):
         run(loaded, request, silent)
     assert run(loaded, request.model_copy(update={"confirmed": True}), silent).grids[0].complete
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import tiny_loaded
 from workbench.case import Case
-from workbench.errors import Cancelled, InputError
+from workbench.errors import Cancelled, InputError, NotConfirmed
 from workbench.methods import causal_trace, trace_facts
 from workbench.methods.base import silent
 from workbench.methods.causal_trace import TraceRequest
@@ -267,9 +267,7 @@ def test_a_cache_file_that_is_broken_is_computed_anew(model, known, traced):
 
 def test_facts_that_take_hours_are_traced_only_when_that_is_confirmed(model, known, traced, monkeypatch):
     monkeypatch.setattr(trace_facts, "LONG", 0.0)
-    with pytest.raises(
-        InputError, match=r"about 0\.0 hours: confirm it with --yes.*What is traced already is kept"
-    ):
+    with pytest.raises(NotConfirmed, match=r"about 0\.0 hours;.*What is traced already is kept"):
         run(model, _ask(known), silent)
     assert len(traced) == 1
     assert run(model, _ask(known, confirmed=True), silent).used == len(known)

@@ -35,8 +35,8 @@ OTHERS = TraceRequest(case=HERO, kinds=("mlp", "attention"))
 ALL = TraceRequest(case=HERO, kinds=("states", "mlp", "attention"))
 LAST = Cursor(MODEL.layers - 1, 4)
 TOO_LONG = StepError(
-    kind="InputError",
-    message="This trace would take about 2.1 hours: confirm it with --yes, or use a shorter prompt.",
+    kind="NotConfirmed",
+    message="This trace would take about 2.1 hours; a shorter prompt takes less.",
 )
 
 
@@ -354,7 +354,7 @@ async def test_a_trace_of_hours_starts_only_when_it_is_confirmed() -> None:
         app.pane.show_step(step(status="failed", error=TOO_LONG))
         await pilot.pause()
         shown = " ".join(" ".join(app.lines).split())
-        assert "would take about 2.1 hours. Press y to start it all the same." in shown
+        assert "would take about 2.1 hours; a shorter prompt takes less. Press y to start it all the same." in shown
         await pilot.press("y")
         assert app.asked == [REQUEST, REQUEST.model_copy(update={"confirmed": True})]
         app.pane.waiting(app.asked[-1])

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from workbench.case import Case, Frozen
-from workbench.errors import InputError, OutOfMemory
+from workbench.errors import NotConfirmed, OutOfMemory
 from workbench.methods.base import Check, Progress, Request, Result
 from workbench.methods.trace_setup import TraceSetup, rounded, set_up, trust
 from workbench.models.patching import first_order
@@ -201,7 +201,7 @@ def _work_of(setup: TraceSetup, start: int, token: int) -> int:
 
 
 def _refuse_hours(setup: TraceSetup, work: int, resumed: bool) -> None:
-    """Raise `InputError` where the trace would take hours, going by the time of the clean and corrupted runs.
+    """Raise `NotConfirmed` where the trace would take hours, going by the time of the clean and corrupted runs.
 
     The plain way is a complete run for every cell. The first run of a process is slow, so before refusing another
     one is timed.
@@ -212,9 +212,9 @@ def _refuse_hours(setup: TraceSetup, work: int, resumed: bool) -> None:
     if forwards * runs.seconds > LONG:
         seconds = forwards * record(setup.model, runs.ids, runs.added).seconds
         if seconds > LONG:
-            raise InputError(
-                f"This trace would take about {seconds / 3600:.1f} hours: confirm it with --yes, or use a shorter "
-                "prompt, fewer samples or fewer kinds."
+            raise NotConfirmed(
+                f"This trace would take about {seconds / 3600:.1f} hours; a shorter prompt, fewer samples or fewer "
+                "kinds take less."
             )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from workbench.case import Case, Frozen, Start
-from workbench.errors import InputError
+from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
 from workbench.lazy import torch
 from workbench.methods import causal_trace
@@ -231,9 +231,9 @@ def _within(progress: Progress, number: int, facts: int) -> Progress:
 
 def _refuse_hours(seconds: float) -> None:
     if seconds > LONG:
-        raise InputError(
-            f"These facts would take about {seconds / 3600:.1f} hours: confirm it with --yes, or use fewer facts, "
-            "samples or kinds. What is traced already is kept."
+        raise NotConfirmed(
+            f"These facts would take about {seconds / 3600:.1f} hours; fewer facts, samples or kinds take less. "
+            "What is traced already is kept."
         )
 
 
