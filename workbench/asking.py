@@ -14,8 +14,6 @@ from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.base import Request
 from workbench.models.catalog import DEFAULT_MODEL
-from workbench.reports import print_step
-from workbench.waiting import WaitingEngine
 
 Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="The continuation that is wanted.")]
@@ -75,6 +73,9 @@ def asks(to_request: Callable[..., Request]) -> Callable[..., None]:
 
 
 def _run(request: Request, load: LoadRequest, session: Path | None, json: bool) -> None:
+    from workbench.reports import print_step  # not at the top: the app paints sooner without tables and bars
+    from workbench.waiting import WaitingEngine
+
     with WaitingEngine(load, session) as engine:
         step = engine.answer(request)
     if json:

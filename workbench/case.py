@@ -13,7 +13,7 @@ Start = Literal["as-is", "document", "newline"]
 class Frozen(BaseModel):
     """Plain immutable data: numbers, strings and tuples, never tensors. Unknown fields are an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", defer_build=True)
 
 
 class Case(Frozen):

@@ -16,8 +16,6 @@ from typer.core import TyperGroup
 from workbench import __version__
 from workbench.asking import Chat, Device, Dtype, Foil, InFront, ModelName, SessionPath, Subject, Target, asks
 from workbench.case import Case
-from workbench.checking import check_session
-from workbench.doctor import print_doctor
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.attribution import AttributionMethod, AttributionRequest
@@ -29,9 +27,7 @@ from workbench.methods.trace_facts import FactsTraceRequest, read_facts
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
 from workbench.paths import cache_folder
-from workbench.reports import print_check
 from workbench.session import SessionFile, load_session
-from workbench.waiting import WaitingEngine
 
 Reading = Literal["probability", "difference"]
 
@@ -144,6 +140,10 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Run every step of a session again and compare the results; exit code 1 where they drifted."""
+    from workbench.checking import check_session
+    from workbench.reports import print_check
+    from workbench.waiting import WaitingEngine
+
     session = load_session(file)
     recorded = session.model
     if recorded is None:
@@ -161,6 +161,8 @@ def check(
 @app.command()
 def doctor() -> None:
     """Say what this machine has: versions, devices, folders, models, the terminal's colours."""
+    from workbench.doctor import print_doctor
+
     print_doctor()
 
 

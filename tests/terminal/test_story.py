@@ -127,7 +127,7 @@ def test_a_prompt_on_the_command_line_is_asked_about_in_a_narrow_terminal(start:
     terminal.until(PROMPT)
     terminal.until("2 Logit lens")
     terminal.until(lambda text: "unembedding" not in text)
-    terminal.press("\x1b")
+    terminal.press("2")
     terminal.until("Table/grid")
     terminal.press("j")
     terminal.until(row_at_cursor("28"))
