@@ -201,7 +201,7 @@ def attribute(
     samples: Annotated[int, typer.Option(help="Permutations for Shapley values.")] = 25,
     seed: Annotated[int, typer.Option(help="Of the permutations.")] = 1,
     tolerance: Annotated[float, typer.Option(help="Completeness error at which to stop, as a share.")] = 0.05,
-    limit: Annotated[int, typer.Option(help="Most gradients to evaluate.")] = 600,
+    limit: Annotated[int, typer.Option(help="Most gradients to evaluate.")] = 800,
 ) -> Request:
     """Print which tokens pull towards the target, and which towards the foil."""
     return AttributionRequest(
