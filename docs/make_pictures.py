@@ -1,7 +1,7 @@
-"""Make docs/pictures/*.svg from the recorded session: ``python docs/make_pictures.py``.
+"""Make docs/pictures/*.svg from the recorded sessions: ``python docs/make_pictures.py``.
 
 The app itself is driven, by keys, on a replay: what a picture shows was computed by the model, once, and is in the
-file.
+files.
 """
 
 from __future__ import annotations
@@ -15,26 +15,38 @@ from pathlib import Path
 from screens.replay import ReplayApp
 from workbench.session import load_session
 
-SESSION = Path(__file__).parent.parent / "sessions" / "australia.json"
+SESSIONS = Path(__file__).parent.parent / "sessions"
 FOLDER = Path(__file__).parent / "pictures"
 
-TO_LAST_TOKEN = ("2", "end")
+TO_LENS, TO_ATTRIBUTION, TO_TRACE = ("2", "end"), ("3", "end"), ("4",)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A file's name, the keys that lead to what it shows, and the terminal's size in columns and rows."""
+    """A file's name, the session and its step, the keys that lead to what it shows, and columns and rows."""
 
     name: str
+    session: str
+    step: int
     keys: tuple[str, ...]
     size: tuple[int, int] = (100, 36)
 
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """Those that lead to the step, too."""
+        return "{", *("]",) * (self.step - 1), *self.keys
+
 
 PICTURES = (
-    Picture("lens", ("{", *TO_LAST_TOKEN)),
-    Picture("document", ("{", "]", "]", *TO_LAST_TOKEN)),
-    Picture("grid", ("{", *TO_LAST_TOKEN, "v")),
-    Picture("detail", ("{", *TO_LAST_TOKEN, "enter")),
+    Picture("workbench", "australia", 10, (*TO_ATTRIBUTION, "r", "2"), size=(150, 48)),
+    Picture("lens", "australia", 1, TO_LENS),
+    Picture("grid", "australia", 1, (*TO_LENS, "v")),
+    Picture("detail", "australia", 1, (*TO_LENS, "enter")),
+    Picture("document", "australia", 5, TO_LENS),
+    Picture("pull", "australia", 3, TO_ATTRIBUTION, size=(100, 30)),
+    Picture("attribution", "australia", 9, (*TO_ATTRIBUTION, "r"), size=(100, 32)),
+    Picture("trace", "eiffel", 3, (*TO_TRACE, "."), size=(100, 34)),
+    Picture("trace-kinds", "eiffel", 3, (*TO_TRACE, ".", "enter"), size=(119, 36)),
 )
 
 
@@ -51,10 +63,11 @@ def main() -> None:
 
 async def drawn(picture: Picture) -> str:
     """The screen as SVG, after the keys."""
-    app = ReplayApp(load_session(SESSION), Path(SESSION.name))
+    file = SESSIONS / f"{picture.session}.json"
+    app = ReplayApp(load_session(file), Path(file.name))
     async with app.run_test(size=picture.size) as pilot:
         await pilot.pause()
-        for key in picture.keys:
+        for key in picture.all_keys:
             await pilot.press(key)
             await pilot.pause(0.1)
         return app.export_screenshot(title=" ")

@@ -1,42 +1,74 @@
-"""Record sessions/australia.json anew with the default model: ``python docs/make_session.py``.
+"""Record sessions/*.json anew with the default model: ``python docs/make_session.py [NAME …]``.
 
-The hero case as it stands, what the model goes on to say, and the same case behind a document start.
+``australia`` is the hero case, as it stands and behind a document start; ``eiffel`` is a fact that the model knows.
 """
 
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
+from typing import get_args
 
 from workbench.case import Case
 from workbench.engine import LoadRequest
+from workbench.methods.attribution import AttributionRequest
+from workbench.methods.base import Request
+from workbench.methods.causal_trace import Kind, TraceRequest
 from workbench.methods.continuation import ContinueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.session import SessionFile
 from workbench.waiting import WaitingEngine
 
-FILE = Path(__file__).parent.parent / "sessions" / "australia.json"
+FOLDER = Path(__file__).parent.parent / "sessions"
 
-CASE = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
-BEHIND_DOCUMENT = CASE.model_copy(update={"start": "document"})
-
-REQUESTS = (
-    LensRequest(case=CASE),
-    ContinueRequest(case=CASE),
-    LensRequest(case=BEHIND_DOCUMENT),
-    ContinueRequest(case=BEHIND_DOCUMENT),
+AUSTRALIA = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
+EIFFEL = Case(
+    prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower", target="Paris", foil="Rome"
 )
 
 
-def main() -> None:
-    """Replace the file by a new recording."""
-    FILE.unlink(missing_ok=True)
-    with WaitingEngine(LoadRequest(model=DEFAULT_MODEL), FILE) as engine:
-        for request in REQUESTS:
+def behind_document(case: Case) -> Case:
+    """The same with a document start in front."""
+    return case.model_copy(update={"start": "document"})
+
+
+RECORDINGS: dict[str, tuple[Request, ...]] = {
+    "australia": (
+        LensRequest(case=AUSTRALIA),
+        ContinueRequest(case=AUSTRALIA),
+        AttributionRequest(case=AUSTRALIA),
+        TraceRequest(case=AUSTRALIA),
+        LensRequest(case=behind_document(AUSTRALIA)),
+        ContinueRequest(case=behind_document(AUSTRALIA)),
+        AttributionRequest(case=behind_document(AUSTRALIA)),
+        AttributionRequest(case=behind_document(AUSTRALIA), method="input-x-gradient"),
+        AttributionRequest(case=behind_document(AUSTRALIA), method="occlusion"),
+        TraceRequest(case=behind_document(AUSTRALIA)),
+    ),
+    "eiffel": (
+        LensRequest(case=EIFFEL),
+        AttributionRequest(case=behind_document(EIFFEL)),
+        TraceRequest(case=EIFFEL, kinds=get_args(Kind)),
+    ),
+}
+
+
+def main(names: list[str]) -> None:
+    """Replace the files of these names, or all, by new recordings."""
+    for name in names or RECORDINGS:
+        record(FOLDER / f"{name}.json", RECORDINGS[name])
+
+
+def record(file: Path, requests: tuple[Request, ...]) -> None:
+    """Ask and keep the answers."""
+    file.unlink(missing_ok=True)
+    with WaitingEngine(LoadRequest(model=DEFAULT_MODEL), file) as engine:
+        for request in requests:
             step = engine.answer(request)
-            print(f"{step.id} {request.kind} {step.status} {step.seconds} s")
-    _without_kernel_version(FILE)
+            print(f"{file.stem} {step.id} {request.kind} {step.status} {step.seconds} s", flush=True)
+    _without_kernel_version(file)
 
 
 def _without_kernel_version(file: Path) -> None:
@@ -48,4 +80,4 @@ def _without_kernel_version(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -17,6 +17,11 @@ class Echoes:
         """A move has been posted."""
         self._expected.append(cursor)
 
+    @property
+    def latest(self) -> Cursor | None:
+        """Where the cursor will be when all moves have been made; None when they have."""
+        return self._expected[-1] if self._expected else None
+
     def overtaken(self, cursor: Cursor | None) -> bool:
         """Whether the cursor that was just set is an echo that later moves have overtaken: not to be drawn."""
         if cursor is None or cursor not in self._expected:

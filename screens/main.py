@@ -42,8 +42,8 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"pane({number})", f"Pane {number}", id=f"pane.{number}", show=False)
-            for number in range(1, len(PANES) + 2)
+            Binding(str(number), f"pane({number})", title, id=f"pane.{number}", show=False)
+            for number, title in enumerate((PromptPane.TITLE, *(pane.TITLE for pane in PANES)), 1)
         ),
         *(
             Binding(
@@ -209,6 +209,10 @@ class MainScreen(Screen[None]):
         """A tab was clicked or chosen."""
         self.active = int((message.tab.id or "tab-2").removeprefix("tab-"))
 
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """In a replay nobody answers."""
+        return self.live or action not in ("ask", "continue", "keep")
+
     def action_pane(self, number: int) -> None:
         """Put the keyboard into a pane, and show it where only one is shown."""
         if number > 1:
@@ -229,8 +233,6 @@ class MainScreen(Screen[None]):
     def action_continue(self) -> None:
         """Let the model go on for a few tokens."""
         case = self.case or self.prompt.edited()
-        if not self.live:
-            return
         if not case.prompt.strip():
             self.notify("Type a prompt first; then g lets the model go on.")
             return

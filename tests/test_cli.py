@@ -23,7 +23,7 @@ from workbench.engine import LoadRequest
 from workbench.methods import continuation
 from workbench.methods.continuation import ContinueResult
 from workbench.methods.logit_lens import LensRequest, LensResult
-from workbench.session import FORMAT, Session, Step, load_session
+from workbench.session import FORMAT, Session, SessionFile, Step, load_session
 
 PROMPT = "The capital of Australia is"
 
@@ -198,6 +198,19 @@ def test_a_result_that_could_not_be_kept_is_printed_and_the_exit_code_says_so(
     assert Step.model_validate_json(outcome.out).status == "done"
     assert "could not be saved" in outcome.err
     assert len(outcome.err.splitlines()) == 1
+    assert outcome.code == 2
+
+
+def test_a_bug_in_saving_does_not_leave_the_terminal_waiting(
+    workbench: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Step:
+        raise ZeroDivisionError("one over nothing")
+
+    monkeypatch.setattr(SessionFile, "append", broken)
+    outcome = workbench("lens", PROMPT, "--model", tiny, "--json", "--session", tmp_path / "s.json")
+    assert Step.model_validate_json(outcome.out).status == "done"
+    assert "could not be saved: one over nothing" in outcome.err
     assert outcome.code == 2
 
 

@@ -13,6 +13,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from workbench.cli import app
+from workbench.methods.attribution import AttributionMethod, AttributionResult, agreement
+from workbench.methods.causal_trace import Kind, TraceResult
 from workbench.methods.continuation import ContinueResult
 from workbench.methods.logit_lens import LensRequest, LensResult
 from workbench.session import load_session
@@ -22,7 +24,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 SAMPLES = sorted((ROOT / "sessions").glob("*.json"))
 
-MOST_BYTES = 300_000
+MOST_BYTES = 400_000
 """A sample is cloned by everybody."""
 
 
@@ -58,7 +60,7 @@ def test_the_page_of_keys_has_the_bindings_of_the_app() -> None:
     assert (DOCS / "keys.md").read_text(encoding="utf-8") == page, "run: python docs/make_keys.py > docs/keys.md"
 
 
-@pytest.mark.parametrize("key", ["enter", "ctrl+t", "g", "v", "[", "q", "f1"])
+@pytest.mark.parametrize("key", ["enter", "ctrl+t", "g", "v", "a", "m", "r", "t", "x", ".", "[", "q", "f1"])
 def test_the_keys_of_the_story_are_on_the_page_of_keys(key: str) -> None:
     assert f"`{key}`" in (DOCS / "keys.md").read_text(encoding="utf-8")
 
@@ -68,6 +70,8 @@ def test_the_pages_show_commands() -> None:
         "open",
         "lens",
         "continue",
+        "attribute",
+        "trace",
         "replay",
         "check",
         "models",
@@ -101,13 +105,13 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_in_code_style_exist(page: Path) -> None:
     named = re.findall(r"`([\w/]+(?:/|\.(?:py|md|json|tcss)))`", page.read_text(encoding="utf-8"))
-    places = (ROOT, ROOT / "workbench", ROOT / "workbench" / "models", ROOT / "screens")
+    places = (ROOT, *(folder for name in ("workbench", "screens") for folder in (ROOT / name).glob("**/")))
     unknown = [name for name in named if not any((place / name).exists() for place in places)]
     assert [name for name in unknown if name not in ("tokenizer.json", "config.json")] == []
 
 
-def test_there_is_a_sample_session() -> None:
-    assert ROOT / "sessions" / "australia.json" in SAMPLES
+def test_there_are_sample_sessions() -> None:
+    assert [file.stem for file in SAMPLES] == ["australia", "eiffel"]
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.name)
@@ -140,3 +144,140 @@ def test_the_readme_tells_what_the_sample_recorded() -> None:
     said = next(step.result for step in steps if isinstance(step.result, ContinueResult))
     assert isinstance(said, ContinueResult)
     assert said.text.startswith(" Sydney.")
+
+
+# --- Attribution and causal trace: the figures on the pages are the recorded ones ---
+
+
+def text_of(name: str) -> str:
+    """A page as one line, as figures are told across line breaks."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+def attribution(start: str, method: AttributionMethod) -> AttributionResult:
+    """The recorded attribution of the hero case."""
+    steps = load_session(ROOT / "sessions" / "australia.json").steps
+    starts = [(step.case.start if step.case else None, step.result) for step in steps]
+    return next(
+        result
+        for at, result in starts
+        if at == start and isinstance(result, AttributionResult) and result.method == method
+    )
+
+
+def trace(name: str) -> TraceResult:
+    """The last recorded trace of a sample."""
+    steps = load_session(ROOT / "sessions" / f"{name}.json").steps
+    return [step.result for step in steps if isinstance(step.result, TraceResult)][-1]
+
+
+def percent_at(result: TraceResult, token: str, kind: Kind = "states") -> list[int]:
+    """The share of the gap that is restored at a token, in per cent by layer."""
+    grid = result.grid(kind)
+    assert grid is not None
+    assert grid.complete
+    place = result.encoded.texts.index(token)
+    shares = [result.share(value) for row in grid.values if (value := row[place]) is not None]
+    return [round(100 * share) for share in shares if share is not None]
+
+
+def signed(score: float, digits: int) -> str:
+    return f"{score:+.{digits}f}".replace("-", "−")
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "occlusion"])
+def test_the_page_on_attribution_has_the_recorded_scores(method: AttributionMethod) -> None:
+    found = attribution("document", method)
+    assert found.completeness_share is not None
+    scores = [signed(score, 2) for score in found.scores[slice(*found.attributed)]]
+    digits = 1 if method == "integrated-gradients" else 0
+    row = [
+        method.replace("-x-", " × ").replace("-", " "),
+        *scores,
+        f"{100 * found.completeness_share:.{digits}f} %",
+        str(found.evaluations),
+    ]
+    assert " | ".join(row) in text_of("docs/attribution.md")
+    assert f"{found.value:.2f} logits ahead" in text_of("docs/attribution.md")
+    assert f"{found.value - found.baseline_value:.2f} logits are shared out" in text_of("docs/attribution.md")
+
+
+def test_the_readme_has_the_recorded_scores_and_how_far_they_are_from_complete() -> None:
+    readme = text_of("README.md")
+    found = attribution("document", "integrated-gradients")
+    by_token = dict(zip(found.encoded.texts, found.scores, strict=True))
+    assert f"({signed(by_token[' of'], 1)})" in readme
+    assert f"({signed(by_token[' is'], 1)}, {signed(by_token[' Australia'], 1)})" in readme
+    occluded = attribution("document", "occlusion")
+    assert min(occluded.scores[slice(*occluded.attributed)]) > found.value > 0
+    rho = agreement(found, occluded)
+    assert rho is not None
+    assert f"ρ {signed(rho, 2)}" in readme
+    bare = attribution("as-is", "integrated-gradients")
+    assert found.completeness_share is not None
+    assert bare.completeness_share is not None
+    assert f"{found.completeness_share:.1%} after {found.evaluations} gradients".replace("%", " %") in readme
+    assert f"{bare.evaluations} gradients placed where they are needed end at" in readme
+    assert f"end at {bare.completeness_share:.1%}".replace("%", " %") in readme
+
+
+def test_the_page_on_attribution_says_what_is_shared_out_of_the_eiffel_tower() -> None:
+    results = [step.result for step in load_session(ROOT / "sessions" / "eiffel.json").steps]
+    found = next(result for result in results if isinstance(result, AttributionResult))
+    text = text_of("docs/attribution.md")
+    assert f"{found.value - found.baseline_value:.1f} logits are shared out, the largest score is" in text
+    assert f"the largest score is {max(found.scores):.1f}" in text
+    assert found.completeness_share is not None
+    assert f"{100 * found.completeness_share:.1f} % after {found.evaluations} gradients" in text
+
+
+def test_the_eiffel_tower_is_found_at_the_two_sites_that_the_pages_tell() -> None:
+    found, readme = trace("eiffel"), text_of("README.md")
+    states = found.grid("states")
+    assert states is not None
+    assert states.peak is not None
+    early, late = percent_at(found, "iffel"), percent_at(found, " of")
+    assert f'"{found.encoded.texts[states.peak.token]}"' == '"iffel"'
+    assert f"at layer {states.peak.layer}, and {early[states.peak.layer]} % of the answer" in readme
+    assert min(early[1:10]) > 45
+    assert max(early[23:]) <= 1
+    assert max(percent_at(found, " Tower")) <= 2
+    assert f"{late[22]} % at layer 22, all of it at layer 23" in readme
+    assert late[23] >= 100
+    assert f"(p {found.clean:.2f})" in readme
+    assert f"({found.corrupted:.2f})" in readme
+
+
+def test_the_answer_comes_by_the_attention_of_one_layer() -> None:
+    found = trace("eiffel")
+    restoring = [layer for layer, percent in enumerate(percent_at(found, " of", "attention")) if percent > 3]
+    assert restoring == [layer for layer in range(30) if layer - 5 <= 23 <= layer + 4]
+
+
+def test_the_page_on_the_causal_trace_has_the_recorded_shares() -> None:
+    text, found = text_of("docs/causal-trace.md"), trace("eiffel")
+    ranges = {
+        ("iffel", "states", 0, 10): "low to high",
+        ("iffel", "states", 10, 23): "high to low",
+        (" of", "states", 23, 30): "low to high",
+        (" in", "states", 23, 29): "low to high",
+        ("iffel", "mlp", 0, 6): "low to high",
+        ("iffel", "mlp", 6, 14): "low to high",
+        (" of", "attention", 19, 29): "low to high",
+    }
+    for (token, kind, start, stop), order in ranges.items():
+        some = percent_at(found, token, kind)[start:stop]
+        ends = (min(some), max(some)) if order == "low to high" else (max(some), min(some))
+        assert f"| {ends[0]} to {ends[1]} % |" in text
+
+
+def test_the_hero_case_leaves_its_subject_and_arrives_at_the_last_token_where_the_pages_say() -> None:
+    found = trace("australia")
+    subject, last = percent_at(found, " Australia"), percent_at(found, " is")
+    assert found.answer == " Canberra"
+    assert min(subject[:15]) >= 50 > max(subject[15:])
+    assert max(last[:23]) <= 1
+    assert min(last[23:]) >= 99
+    for page in ("README.md", "docs/causal-trace.md"):
+        assert "layer 14" in text_of(page)
+        assert "from layer 23 on" in text_of(page)

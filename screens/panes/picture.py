@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -15,19 +17,25 @@ from workbench.engine import Progressed
 from workbench.methods.base import Check, Request, Result
 from workbench.session import Step, StepError
 
+NOT_RECORDED = "Nothing of this was recorded up to this step."
+"""What an empty pane says in a replay, where nothing can be asked."""
+
 
 class PicturePane(Pane):
     """A pane says by `take` what to do with a result, and by the methods below it what to draw.
 
-    Its `compose` yields a ``Static(id="legend")`` and a `TrustStrip` around its own widgets.
+    Its `compose` yields a ``Static(id="legend")`` and a `TrustStrip` around its own widgets. ``ASK_BY`` is what to
+    press to ask again, where that is not the ``ASK_KEY``.
     """
+
+    ASK_BY: ClassVar[str] = ""
 
     DEFAULT_CSS = """
     PicturePane {
         layout: vertical; border: round $border-blurred; padding: 0; background: $surface;
         border-title-color: $foreground; border-subtitle-color: $foreground 60%;
         &:focus-within { border: round $border; }
-        & > #legend { height: auto; max-height: 3; padding: 0 1; color: $foreground 65%; }
+        & > #legend { display: none; height: auto; max-height: 3; padding: 0 1; color: $foreground 65%; }
     }
     """
 
@@ -38,8 +46,9 @@ class PicturePane(Pane):
         self._failure = ""
         self._status = ""
         self._under_way = False
+        self._title_shown: tuple[int | None, str] | None = None
         self._status_shown = ""
-        self._legend_shown: Content | None = None
+        self._legend_shown = Content("")
         self._echoes = Echoes()
 
     # For the panes
@@ -48,6 +57,10 @@ class PicturePane(Pane):
     def empty(self) -> bool:
         """Whether there is nothing to draw yet."""
         raise NotImplementedError
+
+    def pictures(self, request: Request) -> bool:  # noqa: ARG002 - of most panes it is true of any
+        """Whether the answer to a request becomes the picture."""
+        return True
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep a result, finished or not, and draw it."""
@@ -85,35 +98,44 @@ class PicturePane(Pane):
         """A failed step in one sentence."""
         return error.message
 
+    def how_far(self, progress: Progressed) -> str:
+        """What is being done, and how much of it is done."""
+        share = f" {progress.done / progress.total:.0%}" if progress.done and progress.total else ""
+        return f"{progress.stage}{share}"
+
+    @property
+    def here(self) -> Cursor | None:
+        """The shared cursor, or where the person has moved it here while the main screen has yet to follow."""
+        return self._echoes.latest or self.cursor
+
     # What happened
 
     def on_mount(self) -> None:
         """Begin empty."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
-        self.say_instead("")
-        self.draw_frame()
+        self._begin_empty()
 
     def clear(self) -> None:
         """Begin empty again."""
         self.drawn_case, self.drawn_edits = None, ()
         self._failure, self._status, self._under_way = "", "", False
-        self.say_instead("")
-        self.draw_frame()
+        self._begin_empty()
 
-    def waiting(self, request: Request) -> None:  # noqa: ARG002 - it is said of any
+    def waiting(self, request: Request) -> None:
         """Say that it will run."""
-        self._begin("waiting for the model …", "Waiting for the model …")
+        self._begin(request, "waiting for the model …", "Waiting for the model …")
 
-    def started(self, request: Request) -> None:  # noqa: ARG002 - it is said of any
+    def started(self, request: Request) -> None:
         """Say that it runs; what was found before stays until there is something newer."""
-        self._begin("running …", "Running the model …")
+        self._begin(request, "running …", "Running the model …")
 
     def show_progress(self, progress: Progressed) -> None:
         """Draw what there is already, and say how long the rest will take."""
+        if not self.pictures(progress.request):
+            return
         left = f" · {time_left(progress.remaining)} left" if progress.remaining is not None else ""
-        done = f" {progress.done / progress.total:.0%}" if progress.done and progress.total else ""
         self._under_way, self._failure = True, ""
-        self._status = f"{progress.stage}{done}{left}"
+        self._status = f"{self.how_far(progress)}{left}"
         if progress.partial is None:
             self.draw_frame()
         else:
@@ -128,11 +150,8 @@ class PicturePane(Pane):
             self._status = self.unfinished(step.result) if step.status == "partial" else ""
             self._draw_new(step.request, step.result, step.edits)
         elif self.empty:
-            self.say_instead(
-                f"Cancelled before anything was found.\nPress {self.ASK_KEY} to ask again."
-                if step.status == "cancelled"
-                else self._failure
-            )
+            cancelled = self._and_how_to_ask_again("Cancelled before anything was found")
+            self.say_instead(cancelled if step.status == "cancelled" else self._failure)
             self.draw_frame()
         else:
             self._status += " · stale: this is the result before"
@@ -156,6 +175,12 @@ class PicturePane(Pane):
         """The title begins with the pane's key."""
         self.draw_frame()
 
+    def watch_live(self) -> None:
+        """A replay does not say how to ask."""
+        if self.is_mounted and self.empty and not (self._status or self._failure):
+            self._begin_empty()
+        self.draw_frame()
+
     def move_cursor(self, cursor: Cursor) -> None:
         """The person moved in this picture, where it is drawn already: tell everybody."""
         self._echoes.expect(cursor)
@@ -175,10 +200,11 @@ class PicturePane(Pane):
         """Draw what stands around the picture, as far as it has changed."""
         if not self.is_mounted:
             return
-        self.entitle(self.TITLE if self.empty else self.headline())
-        stale = not self.empty and not self._under_way and self.case not in (None, self.drawn_case)
-        hint = f", {self.ASK_KEY} asks again" if self.live else ""
-        status = self._status or (f"stale: the prompt has changed{hint}" if stale else "")
+        title = self.TITLE if self.empty else self.headline()
+        if (self.number, title) != self._title_shown:  # to draw it costs bytes, and a key may change nothing in it
+            self._title_shown = self.number, title
+            self.entitle(title)
+        status = self._status or self._staleness()
         if status != self._status_shown:
             self._status_shown = status
             self.border_subtitle = Content(status)
@@ -189,7 +215,13 @@ class PicturePane(Pane):
         checks = () if self.empty else self.checks()
         self.query_one(TrustStrip).show(None if self.empty else self.model, self.drawn_edits, checks)
 
-    def _begin(self, status: str, instead: str) -> None:
+    def _begin_empty(self) -> None:
+        self.say_instead("" if self.live else NOT_RECORDED)
+        self.draw_frame()
+
+    def _begin(self, request: Request, status: str, instead: str) -> None:
+        if not self.pictures(request):
+            return
         self._under_way, self._failure, self._status = True, "", status
         if self.empty:
             self.say_instead(instead)
@@ -204,3 +236,11 @@ class PicturePane(Pane):
         if self.empty:
             return Content("")
         return Content.styled(f"✗ {self._failure}", "$text-error") if self._failure else self.legend()
+
+    def _staleness(self) -> str:
+        if self.empty or self._under_way or self.case in (None, self.drawn_case):
+            return ""
+        return self._and_how_to_ask_again("stale: the prompt has changed")
+
+    def _and_how_to_ask_again(self, said: str) -> str:
+        return f"{said}; press {self.ASK_BY or self.ASK_KEY} to ask again" if self.live else said

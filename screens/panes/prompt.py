@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Label, Static, TextArea
@@ -39,6 +40,10 @@ class PromptArea(TextArea):
         Binding("enter", "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
         Binding("ctrl+j", "new_line", "New line", id="prompt.new-line", tooltip="Break the line", show=False),
     ]
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """Nobody answers what cannot be edited."""
+        return action != "ask" or not self.read_only
 
     @dataclass
     class Asked(Message):
@@ -94,6 +99,7 @@ class PromptPane(Pane):
         Binding("ctrl+r", "toggle_chat", "Chat", id="prompt.chat", tooltip="Use the model's chat template"),
     ]
 
+    SCOPED_CSS = False  # as whether there is room for all notes is a matter of the screen
     DEFAULT_CSS = """
     PromptPane { height: auto; max-height: 60%; }
     PromptPane PromptArea { height: auto; max-height: 8; min-height: 1; border: none; padding: 0 1; }
@@ -104,7 +110,8 @@ class PromptPane(Pane):
     PromptPane #fields CaseField:focus { background: $surface-lighten-2; }
     PromptPane #front { height: 1; color: $text-muted; padding: 0 1; }
     PromptPane TokenStrip { margin: 0 1; max-height: 12; }
-    PromptPane #notes { color: $text-muted; padding: 0 1; height: auto; }
+    PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
     PromptPane #error { color: $text-error; padding: 0 1; height: auto; }
     PromptPane .-empty { display: none; }
     """
@@ -139,7 +146,7 @@ class PromptPane(Pane):
         area = PromptArea(
             case.prompt,
             soft_wrap=True,
-            placeholder="Type a prompt that the model gets wrong, then press enter",
+            placeholder="" if self._read_only else "Type a prompt that the model gets wrong, then press enter",
             highlight_cursor_line=False,
             read_only=self._read_only,
             id="text",
@@ -253,18 +260,18 @@ class PromptPane(Pane):
         """Say whether the chat template is used."""
         self._show_front()
 
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """A recorded case stays as it is."""
+        return action not in ("cycle_start", "toggle_chat") or not self._read_only
+
     def action_cycle_start(self) -> None:
         """Go to the next thing that can stand in front of the prompt; ask again if it was asked already."""
-        if self._read_only:
-            return
         starts = get_args(Start)
         self.start = cast(Start, starts[(starts.index(self.start) + 1) % len(starts)])
         self._ask_again()
 
     def action_toggle_chat(self) -> None:
         """Use the model's chat template, or not; ask again if it was asked already."""
-        if self._read_only:
-            return
         self.chat = not self.chat
         self._ask_again()
 
@@ -305,19 +312,21 @@ class PromptPane(Pane):
 
     def _show_front(self) -> None:
         chat = "on" if self.chat else "off"
+        keys = ("", "") if self._read_only else (" ^t", " ^r")
         text = Text.assemble(
             ("in front ", ""),
             (IN_FRONT[self.start], "bold"),
-            (" ^t", "dim"),
+            (keys[0], "dim"),
             ("   chat ", ""),
             (chat, "bold"),
-            (" ^r", "dim"),
+            (keys[1], "dim"),
         )
         self.query_one("#front", Static).update(text)
 
     def _say(self, where: str, sentence: str) -> None:
         static = self.query_one(f"#{where}", Static)
-        static.update(Text(sentence))
+        static.update(Content(sentence))
+        static.tooltip = Content(sentence) if sentence else None
         static.set_class(not sentence, "-empty")
 
 

@@ -65,7 +65,7 @@ def test_behind_a_document_start_canberra_leads_and_the_check_says_so(
     assert (behind.target, behind.foil) == pytest.approx((0.456, 0.418), abs=0.005)
     check = next(check for check in hero.checks if check.name == "first position")
     assert check.level == "warn"
-    assert "becomes “ Canberra” 0.46" in check.text
+    assert "becomes “Canberra” 0.46" in check.text
 
     there = logit_lens.run(default_model, LensRequest(case=HERO.model_copy(update={"start": "document"})), silent)
     assert there.encoded.texts[0] == "<|endoftext|>"

@@ -336,10 +336,100 @@ async def test_a_failure_with_nothing_before_it_is_said_in_place_of_cells() -> N
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.show_step(step(None, "failed", StepError(kind="InputError", message="the prompt is empty")))
         await pilot.pause()
-        assert "the prompt is empty" in app.legend
+        assert "the prompt is empty" in app.picture
+        assert app.legend == ""
         app.pane.show_step(step(None, "cancelled"))
         await pilot.pause()
         assert "Cancelled before anything was found" in app.picture
+
+
+async def test_a_lens_cancelled_when_all_tokens_were_there_is_not_called_partial() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.show_step(step(RESULT, "partial"))
+        await pilot.pause()
+        assert str(app.pane._border_subtitle) == "cancelled when all tokens were there"
+
+
+async def test_a_pane_that_is_cleared_is_as_it_was_at_first() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        await pilot.pause()
+        at_first = app.picture
+        app.pane.model = MODEL
+        app.pane.show_step(step())
+        app.pane.show_step(step(None, "failed", StepError(kind="InputError", message="the prompt is empty")))
+        await pilot.pause()
+        assert app.picture != at_first
+        app.pane.clear()
+        await pilot.pause()
+        assert (app.picture, app.legend) == (at_first, "")
+        assert str(app.pane._border_title) == "Logit lens"
+        assert str(app.pane._border_subtitle) == ""
+        assert not app.pane.query_one(TrustStrip).display
+
+
+async def test_a_move_that_arrives_after_the_pane_was_cleared_does_nothing() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.show_step(step())
+        await pilot.pause()
+        grid = app.pane.query_one(CellGrid)
+        grid.action_move(1, 0)
+        grid.action_choose()
+        app.pane.clear()
+        await pilot.pause()
+        assert app.cursors == [LAST]
+        assert not isinstance(app.screen, LensDetail)
+
+
+async def test_the_title_follows_a_move_without_waiting_for_the_other_panes() -> None:
+    class Alone(PaneApp):
+        def on_cursor_moved(self, message: CursorMoved) -> None:
+            """The main screen is slow: it has not answered yet."""
+            message.prevent_default()
+
+    app = Alone()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.show_step(step())
+        app.pane.focus_content()
+        await pilot.press("h", "h")
+        assert app.pane.cursor is None
+        assert 'at " of"' in str(app.pane._border_title)
+        assert app.pane.query_one(CellGrid).cursor == Place(0, 2)
+
+
+async def test_a_step_to_another_layer_paints_nothing_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.show_step(step())
+        app.pane.focus_content()
+        await pilot.pause()
+        painted: list[str] = []
+        monkeypatch.setattr(app.pane, "entitle", painted.append)
+        await pilot.press("j", "j")
+        assert painted == []
+        await pilot.press("h")
+        assert painted == ['Logit lens · at " Australia" · Canberra against Sydney']
+
+
+async def test_what_is_stale_or_cancelled_says_how_to_ask_again_but_not_in_a_replay() -> None:
+    for live, hint in ((True, "press enter in the prompt to ask again"), (False, "")):
+        app = PaneApp()
+        async with app.run_test(size=(110, 25)) as pilot:
+            app.pane.live = live
+            await pilot.pause()
+            assert ("press enter" in app.picture) == live
+            app.pane.show_step(step(None, "cancelled"))
+            await pilot.pause()
+            assert "Cancelled before anything was found" in app.picture
+            assert hint in app.picture
+            assert ("press" in app.picture) == live
+            app.pane.show_step(step())
+            app.pane.case = CASE.model_copy(update={"prompt": "something else"})
+            await pilot.pause()
+            said = str(app.pane._border_subtitle)
+            assert said == f"stale: the prompt has changed{'; ' * live}{hint}"
 
 
 async def test_another_prompt_makes_the_picture_stale() -> None:
