@@ -179,6 +179,8 @@ class WorkbenchApp(BaseApp):
             return
         self._recording = recording
         self._main.status.session = path
+        for pane in self._main.panes:
+            pane.clear()
         for step in recording.session.steps:
             self._main.show_step(step)
         case = self._last_case()

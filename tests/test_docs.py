@@ -248,6 +248,15 @@ def test_the_eiffel_tower_is_found_at_the_two_sites_that_the_pages_tell() -> Non
     assert f"({found.corrupted:.2f})" in readme
 
 
+def test_the_lens_has_paris_ahead_from_the_layer_on_at_which_the_last_token_has_the_answer() -> None:
+    results = [step.result for step in load_session(ROOT / "sessions" / "eiffel.json").steps]
+    column = next(result for result in results if isinstance(result, LensResult)).columns[-1]
+    assert column is not None
+    assert column.logit_difference is not None
+    behind = [row - 1 for row, difference in enumerate(column.logit_difference) if difference <= 0]
+    assert behind[-1] == 22
+
+
 def test_the_answer_comes_by_the_attention_of_one_layer() -> None:
     found = trace("eiffel")
     restoring = [layer for layer, percent in enumerate(percent_at(found, " of", "attention")) if percent > 3]

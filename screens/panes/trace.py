@@ -145,7 +145,7 @@ class TracePane(PicturePane):
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Only what was refused can be confirmed; only a picture has a peak."""
         if action == "confirm":
-            return self._refused is not None
+            return self._refused is not None and self.live
         return not self.empty if action in ("kind", "peak", "edit_layer") else True
 
     # What happened
@@ -201,7 +201,7 @@ class TracePane(PicturePane):
 
     def failure(self, error: StepError) -> str:
         """A trace that takes long can be started from here."""
-        if not takes_long(error):
+        if not (takes_long(error) and self.live):
             return error.message
         return f"{error.message} Press y to start it all the same."
 
@@ -215,6 +215,8 @@ class TracePane(PicturePane):
     def on_cell_grid_moved(self, event: CellGrid.Moved) -> None:
         """The person moved: tell everybody."""
         event.stop()
+        if self.empty:  # cleared while the move was on its way
+            return
         group, cursor = self._picture().cursor(event.place)
         if (kind := self._shown()[group].grid.kind) != self.kind:
             self.set_reactive(TracePane.kind, kind)

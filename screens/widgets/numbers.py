@@ -32,8 +32,3 @@ def amount(value: float) -> str:
     if not math.isfinite(value):
         return "?"
     return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
-
-
-def seconds(value: float) -> str:
-    """A time left: ``3 s``, ``2 min``."""
-    return f"{max(1, round(value))} s" if value < 90 else f"{round(value / 60)} min"
