@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from pathlib import Path
 from typing import get_args
@@ -18,7 +17,6 @@ from workbench.methods.causal_trace import Kind, TraceRequest
 from workbench.methods.continuation import ContinueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.models.catalog import DEFAULT_MODEL
-from workbench.session import SessionFile
 from workbench.waiting import WaitingEngine
 
 FOLDER = Path(__file__).parent.parent / "sessions"
@@ -68,15 +66,6 @@ def record(file: Path, requests: tuple[Request, ...]) -> None:
         for request in requests:
             step = engine.answer(request)
             print(f"{file.stem} {step.id} {request.kind} {step.status} {step.seconds} s", flush=True)
-    _without_kernel_version(file)
-
-
-def _without_kernel_version(file: Path) -> None:
-    """A file that is published names the kind of machine, not whose it was."""
-    recording = SessionFile.open(file)
-    known = {**recording.session.environment, "platform": f"{platform.system()}-{platform.machine()}"}
-    recording.session = recording.session.model_copy(update={"environment": known})
-    recording.save()
 
 
 if __name__ == "__main__":
