@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +64,8 @@ class Session(Frozen):
 
 def environment() -> dict[str, str]:
     """The versions that a result may depend on, read without importing anything heavy."""
+    from importlib.metadata import PackageNotFoundError, version  # not before the first paint
+
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for package in ("lm-workbench", "torch", "transformers", "nnsight", "captum", "concept-erasure"):
         try:
@@ -116,7 +117,7 @@ class SessionFile:
 
     def __init__(self, path: Path, session: Session | None = None) -> None:
         self.path = path
-        self.session = session or Session(environment=environment())
+        self.session = session or Session()
         self._lines = [_line(step) for step in self.session.steps]
 
     @classmethod
