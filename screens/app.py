@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,10 @@ from workbench.methods.base import Request
 from workbench.session import SessionFile, Step, StepError, new_session_path
 
 logger = logging.getLogger(__name__)
+
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a thread that holds the interpreter must let another run: the default of 5 ms, several times
+a key, is felt while the engine turns numbers into results."""
 
 EngineFactory = Callable[[Callable[[Event], None], Callable[[Step], Step]], Engine]
 
@@ -61,6 +66,7 @@ class WorkbenchApp(BaseApp):
 
     def start(self) -> None:
         """Run until the user leaves, then stop the engine with the terminal already given back."""
+        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
             self.run()
         finally:

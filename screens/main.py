@@ -10,7 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Label, Tab, Tabs
@@ -63,10 +63,11 @@ class MainScreen(Screen[None]):
         Binding("escape", "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
 
-    cursor: reactive[Cursor | None] = reactive[Cursor | None](None)
-    case: reactive[Case | None] = reactive[Case | None](None)
-    model: reactive[ModelInfo | None] = reactive[ModelInfo | None](None)
-    active: reactive[int] = reactive(2)
+    # Not reactive: a changed one would paint the whole screen again, 24 kB a key, when panes draw it themselves.
+    cursor: var[Cursor | None] = var[Cursor | None](None)
+    case: var[Case | None] = var[Case | None](None)
+    model: var[ModelInfo | None] = var[ModelInfo | None](None)
+    active: var[int] = var(2)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ why, and the next job runs.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -200,7 +201,12 @@ class Engine:
         from workbench.models.loading import load
 
         self._model = None  # the old one's memory is free before the new one needs it
+        gc.unfreeze()
+        gc.collect()
         model = load(request.model, request.dtype, request.device, progress)
+        # What torch and transformers brought is here to stay. Looking through its million objects for garbage would
+        # stop every thread for a third of a second, the screen's too.
+        gc.freeze()
         for block in model.block_modules:
             block.register_forward_pre_hook(self._checkpoint)
         self._model = model

@@ -320,3 +320,23 @@ async def test_an_empty_field_is_no_subject() -> None:
     async with running() as run:
         run.main.prompt.query_one("#subject", CaseField).value = ""
         assert run.main.prompt.edited() == Case(prompt="")
+
+
+async def test_a_step_of_the_cursor_paints_a_few_rows_and_not_the_screen() -> None:
+    async with running((160, 48)) as run:
+        await ask_hero(run)
+        await run.settle()
+        painted: list[int] = []
+        compositor = run.app.screen._compositor
+        render = compositor.render_update
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            painted.append(sum(region.area for region in compositor._dirty_regions))
+            return render(*arguments, **options)
+
+        compositor.render_update = counting  # type: ignore[method-assign]
+        await run.pilot.press("j", "j")
+        await run.settle()
+        assert run.main.cursor == Cursor(layer=MODEL.layers - 3, token=4)
+        assert painted
+        assert max(painted) < 160 * 48 / 2
