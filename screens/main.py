@@ -51,7 +51,7 @@ class MainScreen(Screen[None]):
                 f"ask({number})",
                 pane.TITLE,
                 id=f"ask.{number}",
-                tooltip=f"Run it for this prompt: {pane.TITLE.lower()}",
+                tooltip="Run it for this prompt",
             )
             for number, pane in enumerate(PANES, 2)
             if pane.ASK_KEY

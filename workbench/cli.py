@@ -242,6 +242,8 @@ def trace(
     """Print which states carry the fact: the causal trace of a prompt, or the average over many facts."""
     noised = {"noise": noise, "noise_std": noise_std, "samples": samples, "seed": seed, "window": window}
     if facts is not None:
+        if case.prompt or case.subject or replacement or (read, answer) != ("probability", "top"):
+            raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
         every = _kinds(kinds or ",".join(get_args(Kind)))
         return FactsTraceRequest(
             facts=read_facts(facts)[:limit], kinds=every, start=case.start, confirmed=yes, **noised

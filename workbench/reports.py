@@ -20,8 +20,8 @@ from workbench.models.info import ModelInfo
 from workbench.models.tokentext import display
 from workbench.session import Step
 
-BLOCKS = " ░▒▓█"
-GREYS = ("grey19", "grey42", "grey58", "grey74", "grey93")
+BARS = "▁▂▃▄▅▆▇█"
+GREYS = ("grey35", "grey42", "grey50", "grey58", "grey66", "grey74", "grey85", "grey93")
 
 
 def print_step(step: Step, model: ModelInfo) -> None:
@@ -119,7 +119,7 @@ def draw_attribution(result: AttributionResult) -> RenderableType:
         table.add_row(Text(text), _signed(score, 2), left, right)
     summary = (
         f"{result.value:.2f} {unit} as it stands, {result.baseline_value:.2f} at the baseline ({result.baseline}), "
-        f"{result.evaluations} evaluations"
+        f"{_count(result.evaluations, 'evaluation')}"
     )
     return Group(table, Text(summary, style="dim"), *_notes(result.encoded.notes))
 
@@ -136,8 +136,14 @@ def draw_trace(result: TraceResult) -> RenderableType:
         ]
         parts += _heatmap([(f"{text.strip() or text}{star}", shares) for star, text, shares in rows])
         parts.append(Text(_peak_sentence(result, grid), style="dim"))
-    parts.append(Text(f"clean {result.clean:.3f}, corrupted {result.corrupted:.3f}, {result.samples} samples"))
+    parts.append(
+        Text(f"clean {result.clean:.3g}, corrupted {result.corrupted:.3g}, {_count(result.samples, 'run')}")
+    )
     return Group(*parts, *_notes(result.encoded.notes))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _in_subject(result: TraceResult, token: int) -> bool:
@@ -166,8 +172,8 @@ def _heatmap(rows: Sequence[tuple[str, Sequence[float | None]]]) -> list[Text]:
     for label, shares in rows:
         line = Text(f"{label[:16]:>16} ")
         for share in shares:
-            level = 0 if share is None else min(4, max(0, round(share * 4)))
-            line.append(("?" if share is None else BLOCKS[level]) * wide, style=GREYS[level])
+            level = 0 if share is None else min(len(BARS) - 1, max(0, int(share * len(BARS))))
+            line.append(("?" if share is None else BARS[level]) * wide, style=GREYS[level])
         lines.append(line)
     ticks = "".join(f"{layer:<{5 * wide}}" for layer in range(0, n_layers, 5))
     lines.append(Text(f"{'layer':>16} {ticks}", style="dim"))
@@ -183,11 +189,13 @@ def draw_facts_trace(result: FactsTraceResult) -> RenderableType:
         parts.append(Text(f"Average indirect effect · {kind} · full block = {largest:.3f}", style="bold"))
         rows = [(role, [value / largest for value in effects[role].mean]) for role in ROLES if role in effects]
         parts += _heatmap(rows)
-        best = max(effects.values(), key=lambda effect: max(effect.mean))
+        # The last token's late states are the answer itself: that they restore it says nothing.
+        telling = [effect for role, effect in effects.items() if kind != "states" or role != "last"]
+        best = max(telling or list(effects.values()), key=lambda effect: max(effect.mean))
         layer = best.mean.index(max(best.mean))
         parts.append(Text(f"largest at layer {layer}, {best.role}: {max(best.mean):.3f}", style="dim"))
     clean, corrupted = (f"{value:.3f}" if value is not None else "–" for value in (result.clean, result.corrupted))
-    used = f"{result.used} facts used, {result.unknown} not known, {result.unusable} not traceable"
+    used = f"{_count(result.used, 'fact')} used, {result.unknown} not known, {result.unusable} not traceable"
     return Group(*parts, Text(f"{used}; mean clean {clean}, corrupted {corrupted}"))
 
 

@@ -90,15 +90,15 @@ class AttributionPane(PicturePane):
 
     def action_method(self) -> None:
         """Go to the next method, which is asked for where it is not there."""
-        self._turn_to(self.variant._replace(method=_after(METHODS, self.variant.method)))
+        self._turn([self.variant._replace(method=method) for method in _after(METHODS, self.variant.method)])
 
     def action_baseline(self) -> None:
         """Go to the next baseline."""
-        self._turn_to(self.variant._replace(baseline=_after(BASELINES, self.variant.baseline)))
+        self._turn([self.variant._replace(baseline=name) for name in _after(BASELINES, self.variant.baseline)])
 
     def action_unit(self) -> None:
         """Take words away in place of tokens, or tokens again."""
-        self._turn_to(self.variant._replace(unit="token" if self.variant.unit == "word" else "word"))
+        self._turn([self.variant._replace(unit="token" if self.variant.unit == "word" else "word")])
 
     def action_rows(self) -> None:
         """Numbers of all methods under the tokens, or of one."""
@@ -110,7 +110,10 @@ class AttributionPane(PicturePane):
             return self.variant.has_units
         return not self.empty if action == "rows" else True
 
-    def _turn_to(self, variant: Variant) -> None:
+    def _turn(self, variants: list[Variant]) -> None:
+        """To the first of them; in a replay, where nothing can be asked for, to the first that was recorded."""
+        recorded = [] if self.live else [variant for variant in variants if variant.asked() in self._found]
+        variant = (recorded or variants)[0]
         there = variant.asked() in self._found
         if self.live or there:
             self.variant = variant
@@ -223,6 +226,7 @@ class AttributionPane(PicturePane):
         return (first, *views.agreement_check(self._found, self._shown), *others)
 
 
-def _after(values: Sequence[_Value], value: _Value) -> _Value:
-    """The next of several, and then the first again; the first after one that is not among them."""
-    return values[(values.index(value) + 1) % len(values)] if value in values else values[0]
+def _after(values: Sequence[_Value], value: _Value) -> list[_Value]:
+    """The others in the order in which they follow one, round and round; all of them if it is none of them."""
+    place = values.index(value) if value in values else len(values)
+    return [*values[place + 1 :], *values[:place]]

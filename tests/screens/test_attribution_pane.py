@@ -394,3 +394,19 @@ async def test_a_replay_has_the_rows_of_every_method_run_until_then() -> None:
         await pilot.pause(0.1)
         assert "This is a replay" in "".join(notification.message for notification in app._notifications)
         assert pane.variant == Variant()
+
+
+async def test_in_a_replay_the_method_key_goes_to_the_next_one_that_was_recorded() -> None:
+    shapley = AttributionRequest(case=HERO, method="shapley")
+    session = Session(model=MODEL, steps=(step(shapley), step()))
+    app = ReplayApp(session, Path("s.json"))
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause()
+        pane = app.screen.query_one(AttributionPane)
+        pane.focus_content()
+        await pilot.press("m")
+        await pilot.pause()
+        assert pane.variant.method == "shapley"
+        await pilot.press("m")
+        await pilot.pause()
+        assert pane.variant.method == "integrated-gradients"

@@ -287,7 +287,7 @@ def _is_of_a_word(character: str) -> bool:
 
 
 def _completeness_check(request: AttributionRequest, error: float, share: float | None, evaluations: int) -> Check:
-    text = f"{error:.2g} and no difference to explain" if share is None else f"{share:.1%} of the difference"
+    text = _error_in_words(error, share)
     if request.method == "integrated-gradients":
         text += f" after {evaluations} evaluations"
         level: Literal["ok", "warn"] = "ok" if share is not None and share <= request.tolerance else "warn"
@@ -295,6 +295,12 @@ def _completeness_check(request: AttributionRequest, error: float, share: float 
     if request.method == "shapley":
         return Check(name="completeness", text=text, level="ok")
     return Check(name="completeness", text=f"{text}, which this method does not promise to be small")
+
+
+def _error_in_words(error: float, share: float | None) -> str:
+    if share is None:
+        return f"{error:.2g} and no difference to explain"
+    return f"{share:.1%} of the difference" if share < 2 else f"{share:.3g} times the difference"
 
 
 def _checks_of(question: Question, encoded: EncodedCase) -> Iterator[Check]:
