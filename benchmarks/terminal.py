@@ -30,7 +30,7 @@ class Terminal:
             command[0],
             command[1:],
             dimensions=(rows, columns),
-            env={**os.environ, "TERM": "xterm-256color", **(env or {})},
+            env=_environment() | {"TERM": "xterm-256color", **(env or {})},
             cwd=str(ROOT),
             timeout=120,
         )
@@ -86,3 +86,8 @@ class Terminal:
         """Send keys as a terminal does."""
         for key in keys:
             self.child.send(key)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but for a size of the terminal that somebody has exported: the program has a terminal of its own."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
