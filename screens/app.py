@@ -185,13 +185,7 @@ class WorkbenchApp(BaseApp):
             return
         self._recording = recording
         self._main.status.session = path
-        for pane in self._main.panes:
-            pane.clear()
-        for step in recording.session.steps:
-            self._main.show_step(step)
-        case = self._last_case()
-        if case is not None:
-            self._main.prompt.put(case)
+        self._main.show_steps(recording.session.steps)
 
     def action_choose_model(self) -> None:
         """Choose a model and load it in place of the one that is loaded."""

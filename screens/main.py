@@ -169,6 +169,17 @@ class MainScreen(Screen[None]):
         for pane in self._accepting(step.request):
             pane.show_step(step)
 
+    def show_steps(self, steps: Iterable[Step]) -> None:
+        """Show these recorded steps and nothing else; their last case, if any, is put into the fields."""
+        case = None
+        for pane in self.panes:
+            pane.clear()
+        for step in steps:
+            self.show_step(step)
+            case = step.case or case
+        if case is not None:
+            self.prompt.put(case)
+
     def ask_about(self, case: Case) -> None:
         """Make a case everybody's and look through the lens at it, the cursor's token first."""
         self._change_case(case)

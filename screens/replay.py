@@ -90,12 +90,7 @@ class ReplayScreen(MainScreen):
         if not 0 <= place < len(self._session.steps):
             return
         self._line.place = place
-        for pane in self.panes:
-            pane.clear()
-        for step in self._until(place):
-            self.show_step(step)
-        if self.case is not None:
-            self.prompt.put(self.case)
+        self.show_steps(self._until(place))
 
     def _until(self, place: int) -> list[Step]:
         """The steps made by then that no later result has taken the place of, in order."""

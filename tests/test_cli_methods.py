@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import PROMPT, Run, tiny, workbench
+from workbench.case import Case
 from workbench.methods import causal_trace
 from workbench.methods.attribution import AttributionRequest
 from workbench.methods.causal_trace import TraceRequest, TraceResult
@@ -128,3 +129,10 @@ def test_a_trace_of_hours_begins_only_with_yes(workbench: Run, tiny: Path, monke
     monkeypatch.setattr(causal_trace, "LONG", 0.0)
     workbench("trace", PROMPT, *ABOUT, "--model", tiny).is_refused("would take about", "Add --yes")
     assert workbench("trace", PROMPT, *ABOUT, "--yes", "--model", tiny).code == 0
+
+
+def test_without_options_a_command_asks_what_its_request_asks_by_default(workbench: Run, tiny: Path) -> None:
+    case = Case(prompt=PROMPT, subject="Australia", target=",", foil=".")
+    for command, request in (("attribute", AttributionRequest(case=case)), ("trace", TraceRequest(case=case))):
+        outcome = workbench(command, PROMPT, *ABOUT, *AGAINST, "--model", tiny, "--json")
+        assert json.loads(outcome.out)["request"] == request.model_dump(mode="json")

@@ -20,7 +20,7 @@ from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.attribution import AttributionMethod, AttributionRequest
 from workbench.methods.base import Request
-from workbench.methods.causal_trace import Kind, TraceRequest
+from workbench.methods.causal_trace import Kind, Reading, TraceRequest
 from workbench.methods.continuation import ContinueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.methods.trace_facts import FactsTraceRequest, read_facts
@@ -28,8 +28,6 @@ from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
 from workbench.paths import cache_folder
 from workbench.session import SessionFile, load_session
-
-Reading = Literal["probability", "difference"]
 
 CHECK_FAILED, BAD_INPUT, CANCELLED = 1, 2, 130
 

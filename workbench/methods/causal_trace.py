@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
 
 Kind = Literal["states", "mlp", "attention"]
+Reading = Literal["probability", "difference"]
 
 LONG = 3600.0
 """Seconds: a trace that would take longer begins only when that is confirmed."""
@@ -48,7 +49,7 @@ class TraceRequest(Request):
     samples: int = 10
     seed: int = 1
     window: int | None = None
-    read: Literal["probability", "difference"] = "probability"
+    read: Reading = "probability"
     answer: Literal["top", "target"] = "top"
     estimate: bool = True
     confirmed: bool = False
@@ -105,7 +106,7 @@ class TraceResult(Result):
 
     kind: Literal["trace"] = "trace"
     encoded: EncodedCase
-    read: Literal["probability", "difference"]
+    read: Reading
     answer: str
     top: str
     clean: float
