@@ -44,9 +44,7 @@ def main() -> None:
         console.print(_table(relation, known))
         for group in colliding(model, relation):
             console.print(f"objects that begin with the same token: {', '.join(group)}")
-    kept = [
-        relation.model_copy(update={"facts": tuple(f for f in relation.facts if f.known)}) for relation in measured
-    ]
+    kept = [relation.model_copy(update={"facts": tuple(f for f in relation.facts if f.known)}) for relation in measured]
     console.print(_summary(relations, kept))
     if options.write:
         _write(options.file, kept)
@@ -85,9 +83,7 @@ def first_choices(model: LoadedModel, prompts: Sequence[tuple[int, ...]]) -> lis
         padded = [prompts[index] + (0,) * (longest - len(prompts[index])) for index in batch]
         ends, which = torch.unique(torch.tensor([len(prompts[index]) - 1 for index in batch]), return_inverse=True)
         device = model.hf.device
-        logits = model.hf(
-            torch.tensor(padded, device=device), logits_to_keep=ends.to(device), use_cache=False
-        ).logits
+        logits = model.hf(torch.tensor(padded, device=device), logits_to_keep=ends.to(device), use_cache=False).logits
         last = logits[torch.arange(len(batch)), which]  # (batch, vocabulary), of (batch, ends, vocabulary)
         for index, token in zip(batch, last.argmax(-1).tolist(), strict=True):
             chosen[index] = token
@@ -138,9 +134,10 @@ def _summary(before: Sequence[Relation], kept: Sequence[Relation]) -> Table:
 
 def _write(path: Path, relations: Sequence[Relation]) -> None:
     """One fact a line, so that a change of the data reads as one."""
-    about = json.loads(path.read_text(encoding="utf-8"))["about"]
+    kept = json.loads(path.read_text(encoding="utf-8"))
     blocks = ",\n".join(_block(relation) for relation in relations)
-    text = f'{{\n"about": {_json(about)},\n"relations": [\n{blocks}\n]\n}}\n'
+    ripples = ",\n".join(f"  {_json(ripple)}" for ripple in kept["ripples"])
+    text = f'{{\n"about": {_json(kept["about"])},\n"relations": [\n{blocks}\n],\n"ripples": [\n{ripples}\n]\n}}\n'
     path.write_text(text, encoding="utf-8")
 
 

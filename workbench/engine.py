@@ -152,6 +152,7 @@ class Engine:
     def _run(self, job: _Job) -> None:
         started, clock = datetime.now(UTC), time.perf_counter()
         progress = _Reporter(job, self._listener)
+        edits = self._model.edits.active if self._model is not None else ()
         status: Status = "done"
         result: Result | None = None
         failure: StepError | None = None
@@ -170,7 +171,7 @@ class Engine:
             id=0,
             started=started,
             seconds=round(time.perf_counter() - clock, 4),
-            edits=(),
+            edits=edits,
             status=status,
             request=job.request,
             result=result,
@@ -260,9 +261,7 @@ def _unexpected(error: Exception) -> StepError:
         return StepError(kind=OutOfMemory.__name__, message=sentence)
     logger.exception("a job failed unexpectedly", exc_info=error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return StepError(
-        kind=type(error).__name__, message=f"{error} (a bug, in {frame.name}; the log has the traceback)"
-    )
+    return StepError(kind=type(error).__name__, message=f"{error} (a bug, in {frame.name}; the log has the traceback)")
 
 
 def _give_way() -> None:

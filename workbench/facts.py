@@ -2,7 +2,8 @@
 
 ``data/facts.json`` holds relations (a country and its capital), each with several phrasings and with facts that
 the default model gets right, written for this project. ``benchmarks/facts_known.py`` measures what is known and
-writes it down; a fact stays in the file only where the model knows it.
+writes it down; a fact stays in the file only where the model knows it. Beside them it holds ripples: what follows
+for one relation when a fact of another changes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from workbench.case import Frozen, Start
 
@@ -55,11 +57,35 @@ class Relation(Frozen):
         return next((fact for fact in self.facts if fact.subject == subject), None)
 
 
+class Ripple(Frozen):
+    """What else holds once a fact of the relation ``of`` has a new object. All relations are named by their ids.
+
+    ``inverse``: ``relation`` leads from the new object to the subject (the capital of A is B: B is the capital of
+    A). ``same``: ``relation`` gives the subject the new object too (a capital lies in its country). ``two-hop``:
+    ``phrasing`` about the subject is answered by what ``relation`` says about the new object (a landmark's city,
+    that city's country).
+    """
+
+    of: str
+    kind: Literal["inverse", "same", "two-hop"]
+    relation: str
+    phrasing: str | None = None
+
+
 @cache
 def shipped_facts() -> tuple[Relation, ...]:
     """The relations of ``data/facts.json``, in its order."""
-    text = (resources.files("workbench") / "data" / "facts.json").read_text(encoding="utf-8")
-    return read_relations(text)
+    return read_relations(_shipped_text())
+
+
+@cache
+def shipped_ripples() -> tuple[Ripple, ...]:
+    """The ripples of ``data/facts.json``, in its order."""
+    return tuple(Ripple(**entry) for entry in json.loads(_shipped_text())["ripples"])
+
+
+def _shipped_text() -> str:
+    return (resources.files("workbench") / "data" / "facts.json").read_text(encoding="utf-8")
 
 
 def read_relations(text: str) -> tuple[Relation, ...]:
@@ -88,13 +114,19 @@ def relation_of(prompt: str, subject: str) -> Relation | None:
     front of it ("The Eiffel Tower") counts as a part of the subject or of the phrasing, whichever fits; blanks and
     capital letters do not matter.
     """
+    found = relation_and_subject(prompt, subject)
+    return found[0] if found else None
+
+
+def relation_and_subject(prompt: str, subject: str) -> tuple[Relation, str] | None:
+    """As `relation_of`, with the subject as it stands in the relation's phrasings: with or without its article."""
     wanted = _plain(prompt)
     article, _, rest = subject.strip().partition(" ")
     spellings = [subject, rest] if article.casefold() in ("the", "a", "an") and rest else [subject]
     for spelling in spellings:
         for relation in shipped_facts():
             if any(_plain(written) == wanted for written in relation.prompts(spelling)):
-                return relation
+                return relation, spelling.strip()
     return None
 
 

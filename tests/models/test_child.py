@@ -13,9 +13,7 @@ from workbench.models.child import run_python
 
 
 def test_every_line_of_both_streams_is_heard_and_the_code_is_known() -> None:
-    ended = run_python(
-        ["-c", "import sys; print('one'); print('two', file=sys.stderr); sys.exit(3)"], lambda _: None
-    )
+    ended = run_python(["-c", "import sys; print('one'); print('two', file=sys.stderr); sys.exit(3)"], lambda _: None)
     assert (ended.code, sorted(ended.lines)) == (3, ["one", "two"])
 
 

@@ -22,9 +22,7 @@ def test_the_list_names_the_default_model_and_what_it_takes_to_fetch_it() -> Non
 
 def test_the_list_as_json_is_the_list_and_nothing_else() -> None:
     said = runner.invoke(models, ["list", "--json"])
-    assert [(model["name"], model["state"]) for model in json.loads(said.stdout)] == [
-        ("smollm2-135m", "not fetched")
-    ]
+    assert [(model["name"], model["state"]) for model in json.loads(said.stdout)] == [("smollm2-135m", "not fetched")]
 
 
 def test_a_directory_is_added_and_then_described(tmp_path: Path) -> None:

@@ -163,9 +163,7 @@ def test_a_gated_model_is_one_sentence_that_says_how_to_get_in(tiny_hub: type[Hu
 def test_a_connection_that_breaks_is_one_sentence_and_the_next_try_works(
     tiny_hub: type[Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "huggingface_hub.utils._http.time.sleep", lambda _: None
-    )  # the client waits between its tries
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # the client waits between its tries
     tiny_hub.breaks = True
     with pytest.raises(ModelError, match=r"owner/tiny could not be fetched from the hub .*; try again"):
         catalog.resolve("owner/tiny")
@@ -187,9 +185,7 @@ def test_no_route_to_the_hub_is_one_sentence_that_says_how_to_bring_the_model(
         catalog.resolve("owner/tiny")
 
 
-def test_offline_the_sentence_names_the_variable_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_the_sentence_names_the_variable_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, tmp_path, "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):

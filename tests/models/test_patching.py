@@ -39,8 +39,7 @@ def test_the_effect_is_the_slope_between_corrupted_and_clean(architecture):
 
     def slope(token, branch):
         up, down = (
-            next(resumed.values(token, [branch(step)], lambda logits: _read(logits).double()))
-            for step in (STEP, -STEP)
+            next(resumed.values(token, [branch(step)], lambda logits: _read(logits).double())) for step in (STEP, -STEP)
         )
         return (up[0][0] - down[0][0]) / (2 * STEP)
 

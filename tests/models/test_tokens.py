@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from workbench.case import Case
 from workbench.errors import InputError, ModelError
-from workbench.models.tokens import EncodedCase, encode, token_texts
+from workbench.models.tokens import EncodedCase, continuation_ids, encode, token_texts
 
 PROMPT = "The capital of Australia is"
 TEXTS = [
@@ -482,3 +482,27 @@ def test_the_default_models_chat_template_surrounds_the_prompt(default_tokenizer
 def test_a_target_of_several_tokens_on_the_default_model(default_tokenizer: Any) -> None:
     encoded = encode(default_tokenizer, Case(prompt=PROMPT, target="Melchizedek"))
     assert said(encoded, 'The target " Melchizedek" is 4 tokens; the first, " Mel", is used')
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_a_continuation_is_all_the_tokens_that_follow_the_prompt_in_the_text(tokenizer):
+    for target in ("Sydney", " Sydney", " New York, for Paris"):
+        case = Case(prompt=PROMPT, target=target)
+        ids = continuation_ids(tokenizer(), case)
+        joined = encode(tokenizer(), Case(prompt=f"{PROMPT} {target.strip()}")).ids
+        assert (*encode(tokenizer(), case).ids, *ids) == joined
+
+
+def test_a_continuation_begins_with_the_target_s_token_whatever_stands_around_the_prompt():
+    for change in ({}, {"start": "document"}, {"start": "newline"}, {"chat": True}):
+        case = Case(prompt=PROMPT, target="Canberra, for New York", **change)
+        target = encode(byte_level(), case).target
+        ids = continuation_ids(byte_level(), case)
+        assert target is not None
+        assert (ids[0], len(ids)) == (target.id, target.pieces)
+
+
+@pytest.mark.parametrize(("target", "sentence"), [(None, "There is no target"), ("  ", "The target is empty")])
+def test_a_case_without_a_target_has_no_continuation(target, sentence):
+    with pytest.raises(InputError, match=sentence):
+        continuation_ids(byte_level(), Case(prompt=PROMPT, target=target))

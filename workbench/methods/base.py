@@ -51,6 +51,26 @@ def silent(done: int, total: int, partial: Result | None = None, *, stage: str =
     """The progress of somebody who does not want to know: for tests and scripts."""
 
 
+def part(
+    progress: Progress,
+    before: int,
+    share: int,
+    whole: int,
+    stage: str = "{}",
+    found: Callable[[Result | None], Result | None] = lambda partial: partial,
+) -> Progress:
+    """The progress of a part that begins at ``before`` and takes ``share`` of the ``whole``.
+
+    ``stage`` says where in it the part's own stage stands; ``found`` makes a partial result of the part's.
+    """
+
+    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+        progress(before + share * done // max(total, 1), whole, found(partial), stage=template.format(stage))
+
+    template = stage
+    return report
+
+
 @dataclass(frozen=True)
 class Method:
     """One entry of the registry: a method's name on screen, its request and result, and the function."""

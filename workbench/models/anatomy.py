@@ -42,9 +42,7 @@ class Layout:
     def missing(self, model: Module) -> list[str]:
         """The paths of this layout that ``model`` does not have."""
         absent = [path for path in (self.embedding, self.blocks, self.unembedding) if not _has(model, path)]
-        absent += [
-            path for path in (self.final_norm, self.projection) if path and not _names_an_attribute(model, path)
-        ]
+        absent += [path for path in (self.final_norm, self.projection) if path and not _names_an_attribute(model, path)]
         if self.blocks in absent:
             return absent
         inside = (self.attention, self.mlp, self.value_matrix, self.experts)
@@ -318,9 +316,7 @@ def _agrees_with_a_forward_pass(model: Any, anatomy: Anatomy) -> bool:
             modules[name] = anatomy.in_block(model, layer, getattr(anatomy, name))
         for name, module in modules.items():
             hooks.append(module.register_forward_hook(_keep(seen, (layer, name))))
-        hooks.append(
-            modules["block"].register_forward_pre_hook(_keep_input(seen, (layer, "input")), with_kwargs=True)
-        )
+        hooks.append(modules["block"].register_forward_pre_hook(_keep_input(seen, (layer, "input")), with_kwargs=True))
     try:
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([[1, 2, 3]], device=model.device), use_cache=False).logits

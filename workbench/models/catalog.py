@@ -133,9 +133,7 @@ def describe(spec: str) -> ModelDescription:
     if marker := store.read_marker(spec) if _NAME.fullmatch(spec) else None:
         if marker.reference is None:
             folder = store.ready(spec)
-            return (
-                describe_folder(spec, folder, "ready") if folder else ModelDescription(name=spec, state="damaged")
-            )
+            return describe_folder(spec, folder, "ready") if folder else ModelDescription(name=spec, state="damaged")
         if (marker.reference / "config.json").is_file():
             return describe_folder(spec, marker.reference, "added")
         return ModelDescription(name=spec, state="missing", path=marker.reference)
@@ -157,9 +155,7 @@ def _added(name: str, marker: store.Marker) -> Path:
         return marker.reference
     folder = store.ready(name)
     if folder is None:
-        raise ModelError(
-            f"the converted files of {name} are damaged or of an older version; add its GGUF file again"
-        )
+        raise ModelError(f"the converted files of {name} are damaged or of an older version; add its GGUF file again")
     return folder
 
 
@@ -171,9 +167,7 @@ def _converted_file(path: Path, progress: Progress) -> Path:
     return _convert_once(f"gguf-{digest[:16]}", digest, lambda _work: path, path.stat().st_size, progress)
 
 
-def _convert_once(
-    name: str, gguf_sha256: str, obtain: Callable[[Path], Path], room: int, progress: Progress
-) -> Path:
+def _convert_once(name: str, gguf_sha256: str, obtain: Callable[[Path], Path], room: int, progress: Progress) -> Path:
     """The folder of a converted GGUF file, which ``obtain(workplace)`` finds or fetches where it is needed."""
     if folder := store.ready(name, gguf_sha256):
         return folder
@@ -210,9 +204,7 @@ def _add_directory(path: Path, name: str, progress: Progress) -> str:
 def _free_name(wanted: str, is_same: Callable[[store.Marker], bool]) -> str:
     """``wanted``, when it can be given to a model. Raises `InputError` where it cannot, or is another's already."""
     if not _NAME.fullmatch(wanted):
-        raise InputError(
-            f"{wanted!r} cannot be a model's name; choose one of letters, digits, . _ and - with --name"
-        )
+        raise InputError(f"{wanted!r} cannot be a model's name; choose one of letters, digits, . _ and - with --name")
     marker = store.read_marker(wanted)
     if wanted in CATALOGUE or (marker is not None and not is_same(marker)):
         raise InputError(f"another model is called {wanted}; choose a name with --name")
@@ -228,7 +220,5 @@ def _unknown(spec: str) -> ModelError:
         return ModelError(f"there is no file or folder {spec}, and it is not a Hugging Face id (owner/name) either")
     known = [*CATALOGUE, *(name for name in store.names() if name not in CATALOGUE)]
     close = difflib.get_close_matches(spec, known, n=1)
-    meant = (
-        f"did you mean {close[0]}?" if close else "name a directory, a GGUF file or a Hugging Face id (owner/name)"
-    )
+    meant = f"did you mean {close[0]}?" if close else "name a directory, a GGUF file or a Hugging Face id (owner/name)"
     return ModelError(f"no model is called {spec!r}; known here: {', '.join(known)}; {meant}")

@@ -53,9 +53,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             "model of an architecture that the transformers library knows"
         )
     if model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
-        raise ModelError(
-            f"{path} names the architecture {model_type}, which the transformers library does not know"
-        )
+        raise ModelError(f"{path} names the architecture {model_type}, which the transformers library does not know")
     if config.get("quantization_config"):
         raise ModelError(f"{folder} holds quantised weights, which cannot be edited; use the unquantised model")
     if config.get("is_encoder_decoder") or model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:

@@ -90,9 +90,7 @@ def add_command(
         Path,
         typer.Argument(help="A model's directory, a GGUF file, or a catalogue model's wheel.", show_default=False),
     ],
-    name: Annotated[
-        str | None, typer.Option(help="What to call it; else the file's name.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it; else the file's name.", show_default=False)] = None,
 ) -> None:
     """Take in a model that was brought by file, and print the name it has from now on.
 

@@ -23,9 +23,7 @@ PROPOSALS = 5
 
 def embedding_std(model: LoadedModel, subjects: Iterable[str]) -> float:
     """Standard deviation of all numbers in the embeddings of the subjects' tokens, each tokenised by itself."""
-    ids = [
-        token for subject in subjects for token in model.tokenizer(subject, add_special_tokens=False)["input_ids"]
-    ]
+    ids = [token for subject in subjects for token in model.tokenizer(subject, add_special_tokens=False)["input_ids"]]
     with torch.no_grad():
         return float(model.embedding(torch.tensor([ids], device=model.hf.device)).float().std())
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.edits import EditQueue, end_with_maps
 from workbench.errors import InputError, ModelError, OutOfMemory
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import is_out_of_memory
@@ -48,6 +50,11 @@ class LoadedModel:
     def unembed(self, states: torch.Tensor) -> torch.Tensor:
         """Read states ``(..., d_model)`` as logits ``(..., vocabulary)``, as the model does after its blocks."""
         return anatomy_of_models.unembed(self.hf, self.anatomy, states)
+
+    @cached_property
+    def edits(self) -> EditQueue:
+        """The edits of this model, none at first."""
+        return EditQueue(self)
 
     @property
     def block_modules(self) -> list[Module]:
@@ -125,6 +132,8 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> Loa
     hf_model.eval().requires_grad_(False)
     anatomy = find_anatomy(hf_model)
     _protect_overwritten(hf_model, anatomy)
+    for block in hf_model.get_submodule(anatomy.blocks).children():
+        end_with_maps(block)
     config = hf_model.config
     info = ModelInfo(
         name=name,
@@ -194,9 +203,7 @@ def _dtype(name: str, device: torch.device) -> Any:
 
 def _tokenizer(folder: Path) -> Any:
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"the tokenizer in {folder} cannot be read ({_first_line(error)})") from error
     if not tokenizer.is_fast:

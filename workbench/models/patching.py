@@ -48,9 +48,7 @@ def first_order(model: LoadedModel, runs: Run, read: Read) -> dict[Place, torch.
     return {place: effect / len(rows) for place, effect in total.items()}
 
 
-def _gradients(
-    model: LoadedModel, run: Run, read: Read
-) -> tuple[dict[Place, torch.Tensor], dict[Place, torch.Tensor]]:
+def _gradients(model: LoadedModel, run: Run, read: Read) -> tuple[dict[Place, torch.Tensor], dict[Place, torch.Tensor]]:
     """Values and gradients of what is read, each ``(layers, rows, tokens, d_model)``."""
     n_rows = len(run.ids)
     with torch.enable_grad():

@@ -123,6 +123,16 @@ class Resumed:
             yield dict(found)
             found.clear()
 
+    def onward(self, layer: int, token: int) -> torch.Tensor:
+        """States after the last block at ``token`` and behind, ``(rows, tokens, d_model)``, run again from ``layer``.
+
+        Gradients are kept, for hooks that replace something on the way.
+        """
+        hidden = self._run.states[layer][:, token:]
+        for above in range(layer, len(self._blocks)):
+            hidden = self._call(above, token, hidden)
+        return hidden
+
     def _last_states(self, token: int, branches: Sequence[Branch]) -> torch.Tensor:
         """States after the last block at the last token ``(branches, rows, d_model)``; starts must be ascending."""
         hidden = self._run.states[0][:0, token:]
@@ -161,9 +171,7 @@ class Resumed:
         """While a block runs, put the branches' outputs in place of what its attention or MLP contributes."""
         with ExitStack() as hooks:
             for part in PARTS:
-                changed = [
-                    i for i, branch in enumerate(branches) if branch.part == part and layer in branch.outputs
-                ]
+                changed = [i for i, branch in enumerate(branches) if branch.part == part and layer in branch.outputs]
                 if changed:
                     outputs = torch.stack([branches[i].outputs[layer] for i in changed])
                     module = getattr(self._model, part)(layer)

@@ -18,7 +18,7 @@ from workbench.models.tokentext import TokenTable, display, token_table, token_t
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["EncodedCase", "TokenChoice", "display", "encode", "token_text", "token_texts"]
+__all__ = ["EncodedCase", "TokenChoice", "continuation_ids", "display", "encode", "token_text", "token_texts"]
 
 
 class TokenChoice(Frozen):
@@ -64,13 +64,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
     tokens = _tokenise(tokenizer, frame)
     if tokens.closing:
-        notes.append(
-            "The end token that the tokenizer puts behind a text is left out, so that the model continues it."
-        )
+        notes.append("The end token that the tokenizer puts behind a text is left out, so that the model continues it.")
     if context is not None and len(tokens.ids) > context:
-        raise InputError(
-            f"The prompt is {len(tokens.ids)} tokens and the model reads at most {context}: shorten it."
-        )
+        raise InputError(f"The prompt is {len(tokens.ids)} tokens and the model reads at most {context}: shorten it.")
 
     own = [i for i, (_, stop) in enumerate(tokens.offsets) if frame.start < stop and not frame.is_behind(tokens, i)]
     if not own:
@@ -84,11 +80,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     target = None if case.target is None else _choice(tokenizer, frame, tokens, "target", case.target, notes)
     foil = None if case.foil is None else _choice(tokenizer, frame, tokens, "foil", case.foil, notes)
     if target and foil and target.id == foil.id:
-        hint = (
-            "type that space at the end of the prompt"
-            if target.text == "·"
-            else "choose two that begin differently"
-        )
+        hint = "type that space at the end of the prompt" if target.text == "·" else "choose two that begin differently"
         raise InputError(
             f"Target {_quoted(case.target)} and foil {_quoted(case.foil)} begin with the same token, "
             f'"{target.text}": {hint}.'
@@ -104,6 +96,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
         foil=foil,
         notes=tuple(notes),
     )
+
+
+def continuation_ids(tokenizer: PreTrainedTokenizerBase, case: Case) -> tuple[int, ...]:
+    """Every token of the case's target where it really follows the prompt; `encode` gives the first of them.
+
+    Raises InputError as `encode` does, and for a case without a target.
+    """
+    if case.target is None:
+        raise InputError("There is no target: give the continuation that is meant.")
+    _check_text(case)
+    notes: list[str] = []  # `encode` tells the person
+    frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
+    text = _as_it_follows(frame, "target", case.target, notes)
+    return tuple(_pieces(tokenizer, frame, _tokenise(tokenizer, frame), "target", text, notes))
 
 
 def _check_text(case: Case) -> None:
@@ -254,9 +260,7 @@ def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
 # --- The subject ---
 
 
-def _subject_span(
-    table: TokenTable, tokens: _Tokens, frame: _Frame, subject: str, notes: list[str]
-) -> tuple[int, int]:
+def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: str, notes: list[str]) -> tuple[int, int]:
     """Tokens [start, stop) that hold a character, other than a blank, of the subject's last occurrence."""
     if not subject.strip():
         raise InputError("The subject is empty: type words of the prompt, or leave the subject out.")
@@ -296,10 +300,25 @@ def _choice(
     tokenizer: PreTrainedTokenizerBase, frame: _Frame, prompt: _Tokens, name: str, text: str, notes: list[str]
 ) -> TokenChoice:
     """The token that really follows the prompt when ``text`` does."""
+    text = _as_it_follows(frame, name, text, notes)
+    pieces = _pieces(tokenizer, frame, prompt, name, text, notes)
+    choice = TokenChoice(id=pieces[0], text=token_text(tokenizer, pieces[0]), pieces=len(pieces))
+    if choice.pieces > 1:
+        notes.append(f'The {name} {_quoted(text)} is {choice.pieces} tokens; the first, "{choice.text}", is used.')
+    return choice
+
+
+def _as_it_follows(frame: _Frame, name: str, text: str, notes: list[str]) -> str:
+    """The continuation as it is written behind the prompt."""
     if not text.strip(" "):
         raise InputError(f"The {name} is empty: type the continuation that is meant, or leave the {name} out.")
-    if not frame.reply:
-        text = _spaced(frame.prompt, name, text, notes)
+    return text if frame.reply else _spaced(frame.prompt, name, text, notes)
+
+
+def _pieces(
+    tokenizer: PreTrainedTokenizerBase, frame: _Frame, prompt: _Tokens, name: str, text: str, notes: list[str]
+) -> list[int]:
+    """All tokens of ``text``, one or more, where it follows the prompt."""
     joined = _tokenise(tokenizer, frame, text).ids
     at = len(prompt.ids)
     pieces = joined[at:]
@@ -311,10 +330,7 @@ def _choice(
         )
     if not pieces or (pieces[0] == tokenizer.unk_token_id and not text.lstrip().startswith(tokenizer.unk_token)):
         raise InputError(f"The {name} {_quoted(text)} is not in this model's vocabulary: choose another.")
-    choice = TokenChoice(id=pieces[0], text=token_text(tokenizer, pieces[0]), pieces=len(pieces))
-    if choice.pieces > 1:
-        notes.append(f'The {name} {_quoted(text)} is {choice.pieces} tokens; the first, "{choice.text}", is used.')
-    return choice
+    return pieces
 
 
 def _spaced(prompt: str, name: str, text: str, notes: list[str]) -> str:
@@ -326,9 +342,7 @@ def _spaced(prompt: str, name: str, text: str, notes: list[str]) -> str:
         notes.append(f"A space is put before the {name} {_quoted(text)}.")
         return " " + text
     if before in ".,:;!?)]}=…":  # an opening bracket or quotation mark takes no space, so nothing is said there
-        notes.append(
-            f'No space is put before the {name} {_quoted(text)} behind "{before}": type one if it is meant.'
-        )
+        notes.append(f'No space is put before the {name} {_quoted(text)} behind "{before}": type one if it is meant.')
     return text
 
 

@@ -1,0 +1,49 @@
+"""The suite of the default case, as the unedited default model answers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from workbench.case import Case
+from workbench.methods.canary import perplexity
+from workbench.methods.regression import run_suite
+from workbench.suites import suite_for
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+pytestmark = pytest.mark.real
+
+HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
+
+
+def test_the_default_case_before_any_edit(default_model: LoadedModel) -> None:
+    suite = suite_for(HERO)
+    assert suite is not None
+    result = run_suite(default_model, suite, generate=False, canary=False)
+    outcomes = {(outcome.fact, outcome.start): outcome for outcome in result.outcomes}
+
+    rewrite = outcomes[0, "as-is"].after
+    assert (rewrite.target, rewrite.against) == pytest.approx((0.341, 0.362), abs=0.005)
+    assert (rewrite.top, rewrite.passes, rewrite.exact) == (" Sydney", False, False)
+    behind = outcomes[0, "document"].after
+    assert (behind.target, behind.against) == pytest.approx((0.456, 0.418), abs=0.005)
+    assert behind.passes
+    assert behind.exact
+
+    # The phrasing that begins with its subject is lost as it stands, and known behind a document start.
+    [first] = [index for index, fact in enumerate(suite.facts) if fact.prompt.startswith("Australia ")]
+    assert outcomes[first, "as-is"].first_position
+    assert not outcomes[first, "document"].first_position
+
+    for role in ("neighbour", "unrelated", "attribute"):
+        score = result.score(role, "document")
+        assert score is not None
+        assert (score.score, score.exact) == (1.0, 1.0)
+    assert all(outcome.before == outcome.after for outcome in result.outcomes)
+
+
+def test_the_canary_s_perplexity(default_model: LoadedModel) -> None:
+    assert perplexity(default_model) == pytest.approx(23.94, abs=0.1)

@@ -1,0 +1,172 @@
+"""The value of a ROME edit: the change of an MLP's output at the subject's last token that makes the model say the
+target, found by gradient descent (Meng et al. 2022, arXiv 2202.05262, section 3.1 and appendix E.5).
+
+Only what such a change can reach is computed: the edited layer and those above, at the subject's last token and the
+tokens behind it, with the recorded keys and values of the tokens before; and only the positions whose predictions
+count are unembedded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.lazy import torch
+from workbench.memory import is_out_of_memory
+from workbench.methods.base import Progress
+from workbench.methods.rome_contexts import Contexts
+from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.corruption import no_noise
+from workbench.models.resume import PARITY, PARITY_OF_HALF, Resumed
+from workbench.models.runs import Run, record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.models.loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Settings of the descent; the values are the published ones, but for when it ends.
+
+    Adam takes at most ``steps`` steps of ``rate``; the loss is the target's mean negative log-probability (nats) +
+    ``kl`` × the divergence of what is to stay + ``decay`` × ‖δ‖ / ‖v₀‖²; ‖δ‖ is clamped to ``clamp`` × ‖v₀‖. The
+    descent ends when the first of these falls under ``enough``: in a small model the last one alone keeps the sum
+    over the published bound.
+    """
+
+    steps: int = 25
+    rate: float = 0.5
+    kl: float = 0.0625
+    decay: float = 0.5
+    clamp: float = 4.0
+    enough: float = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """``delta`` ``(d_model,)`` float32, what is added to the value matrix's output; ``losses`` by step, in nats."""
+
+    delta: Tensor
+    losses: tuple[float, ...]
+    target_probability: float
+    kl: float
+    resumed: bool
+
+
+def optimise(
+    model: LoadedModel,
+    layer: int,
+    rewrites: Sequence[Contexts],
+    essence: Contexts,
+    value_norm: float,
+    settings: Optimisation,
+    progress: Progress,
+) -> Value:
+    """Find the change. ``value_norm`` is ‖v₀‖, the length of the value that is there now. Progress counts steps."""
+    groups = [_Reading(model, layer, contexts) for contexts in rewrites]
+    kept = _Reading(model, layer, essence)
+    delta = torch.zeros(model.info.d_model, device=model.hf.device, requires_grad=True)
+    with torch.no_grad():
+        before = kept.log_probabilities(delta)[:, 0]
+    adam = torch.optim.Adam([delta], lr=settings.rate)
+    rows = sum(len(contexts.ids) for contexts in rewrites)
+    losses: list[float] = []
+    probability = kl = 0.0
+    for step in range(settings.steps):
+        adam.zero_grad()
+        parts = [group.answers(delta) for group in groups]  # (rows,) each, mean log-probability per token
+        said = torch.cat(parts)
+        divergence = _kl(before, kept.log_probabilities(delta)[:, 0])
+        decay = settings.decay * delta.norm() / value_norm**2
+        loss = -said.mean() + settings.kl * divergence + decay
+        losses.append(float(loss.detach()))
+        probability, kl = float(said.detach().exp().mean()), float(divergence.detach())
+        progress(step, settings.steps, stage=f"optimising, loss {losses[-1]:.3f}, p {probability:.2f}")
+        if float(-said.detach().mean()) < settings.enough or step == settings.steps - 1:
+            break
+        loss.backward()
+        adam.step()
+        with torch.no_grad():
+            longest = settings.clamp * value_norm
+            if delta.norm() > longest:
+                delta.mul_(longest / delta.norm())
+    assert rows
+    return Value(delta.detach().cpu(), tuple(losses), probability, kl, all(g.resumed for g in [*groups, kept]))
+
+
+def _kl(before: Tensor, now: Tensor) -> Tensor:
+    """KL(before ‖ now) in nats, mean over rows, from log-probabilities ``(rows, vocabulary)``."""
+    return torch.nn.functional.kl_div(now, before, log_target=True, reduction="batchmean")
+
+
+class _Reading:
+    """What the model says in some contexts as a function of the change, computed from the edited layer on."""
+
+    def __init__(self, model: LoadedModel, layer: int, contexts: Contexts) -> None:
+        self._model, self._layer, self._contexts = model, layer, contexts
+        ids = contexts.ids.to(model.hf.device)
+        self._run = record(model, ids, no_noise(model, *ids.shape))
+        self._resumed = Resumed(model, self._run) if self._run.keys else None
+        self.resumed = self._resumed is not None and self._is_the_same(self._run)
+
+    def answers(self, delta: Tensor) -> Tensor:
+        """Mean log-probability of the answer's tokens in each context ``(rows,)``, in nats."""
+        wanted = torch.tensor(self._contexts.answers, device=delta.device)
+        found = self.log_probabilities(delta)  # (rows, answers, vocabulary)
+        return found.gather(-1, wanted.expand(len(found), -1)[..., None])[..., 0].mean(dim=-1)
+
+    def log_probabilities(self, delta: Tensor) -> Tensor:
+        """Log-probabilities ``(rows, reads, vocabulary)`` in float32 at the positions that are read."""
+        at = torch.tensor(self._contexts.reads, device=delta.device)
+        first = self._contexts.subject_last if self.resumed else 0
+        with self._adding(delta, self._contexts.subject_last - first, self._run.ids.shape[1] - first):
+            states = self._states(first)
+        return self._model.unembed(states[:, at - first]).float().log_softmax(dim=-1)
+
+    def _states(self, first: int) -> Tensor:
+        if self.resumed:
+            assert self._resumed is not None
+            return self._resumed.onward(self._layer, first)
+        final: list[Tensor] = []
+        last = self._model.block_modules[-1]
+        handle = last.register_forward_hook(lambda _module, _args, output: final.append(tensor_of(output)))
+        try:
+            self._model.hf(input_ids=self._run.ids, use_cache=False)
+        finally:
+            handle.remove()
+        return final[0]
+
+    @contextmanager
+    def _adding(self, delta: Tensor, token: int, tokens: int) -> Iterator[None]:
+        """While the model runs, add the change to the value matrix's output at one token."""
+        rows = len(self._run.ids)
+
+        def hook(_module: Any, _args: Any, output: Any) -> Any:
+            states = tensor_of(output, rows)
+            here = torch.zeros(tokens, 1, device=states.device, dtype=states.dtype)
+            here[token] = 1
+            return with_tensor(output, states + here * delta.to(states.dtype))
+
+        handle = self._model.value_matrix(self._layer).register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _is_the_same(self, run: Run) -> bool:
+        """Whether going on from the middle gives what the complete run gave."""
+        assert self._resumed is not None
+        try:
+            with torch.no_grad():
+                found = self._resumed.onward(self._layer, self._contexts.subject_last)
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+        expected = run.states[-1][:, self._contexts.subject_last :]
+        difference = float((found - expected).abs().max() / expected.abs().max())
+        return difference <= PARITY.get(self._model.info.dtype, PARITY_OF_HALF)
