@@ -32,6 +32,11 @@ PLACES = {
     "TracePane": "In the causal trace",
     "TraceGrid": "In the picture of the causal trace",
     "SubjectInput": "In the line for another subject",
+    "EditsPane": "In the edits",
+    "EditList": "In the list of edits",
+    "EditField": "In the form of a new edit, and in the line for a file",
+    "EditDetail": "In the details of an edit",
+    "EditChart": "In the chart of edits",
     "ReplayScreen": "In a replay",
     "SessionsScreen": "In the list of sessions",
     "ModelsScreen": "In the list of models",
@@ -61,9 +66,7 @@ def owners() -> list[type[DOMNode]]:
         importlib.import_module(module.name)
     known = list(PLACES)
     found = [owner for owner in _subclasses(DOMNode) if owner.__module__.startswith("screens.") and shown(owner)]
-    return sorted(
-        found, key=lambda owner: (known.index(owner.__name__) if owner.__name__ in known else 99, str(owner))
-    )
+    return sorted(found, key=lambda owner: (known.index(owner.__name__) if owner.__name__ in known else 99, str(owner)))
 
 
 def shown(owner: type[DOMNode]) -> list[Binding]:

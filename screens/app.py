@@ -16,16 +16,18 @@ from textual.screen import Screen
 
 from screens.base import BaseApp
 from screens.history import load_history, remember
-from screens.main import MainScreen
+from screens.main import MainScreen, queue_of
 from screens.messages import Ask, CancelAsked, EngineSaid
 from screens.models import ModelsScreen
 from screens.panes.prompt import PromptPane
 from screens.sessions import SessionList, SessionsScreen
 from workbench import paths
 from workbench.case import Case
+from workbench.edits import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
 from workbench.errors import SessionError
 from workbench.methods.base import Request
+from workbench.methods.edit_queue import QueueRequest
 from workbench.session import SessionFile, Step, StepError, new_session_path
 
 logger = logging.getLogger(__name__)
@@ -41,9 +43,7 @@ class WorkbenchApp(BaseApp):
     """The live app. The engine starts after the first paint; until then nothing heavy is imported."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "ctrl+o", "open_session", "Sessions", id="app.sessions", tooltip="Open a saved session", show=False
-        ),
+        Binding("ctrl+o", "open_session", "Sessions", id="app.sessions", tooltip="Open a saved session", show=False),
         Binding("ctrl+l", "choose_model", "Models", id="app.models", tooltip="Load another model", show=False),
     ]
 
@@ -159,6 +159,14 @@ class WorkbenchApp(BaseApp):
             self._recording.use_model(result.model)
             self._main.status.session = self._recording.path
             self.notify(f"{error}. A new session was begun.", title="Another model", timeout=12, markup=False)
+        self._restore(())
+
+    def _restore(self, entries: tuple[QueuedEdit, ...]) -> None:
+        """Give the model, whose edits are ``entries``, those that the session ended with."""
+        queues = [queue for step in self._recording.session.steps if (queue := queue_of(step.result))]
+        wanted = queues[-1].entries if queues else ()
+        if wanted != entries:
+            self._main.post_message(Ask(QueueRequest(action="restore", entries=wanted)))
 
     def action_open_session(self) -> None:
         """Choose a session and continue it."""
@@ -186,6 +194,8 @@ class WorkbenchApp(BaseApp):
         self._recording = recording
         self._main.status.session = path
         self._main.show_steps(recording.session.steps)
+        if self._main.model is not None:
+            self._restore(self._main.queue.entries)
 
     def action_choose_model(self) -> None:
         """Choose a model and load it in place of the one that is loaded."""
@@ -214,9 +224,7 @@ class WorkbenchApp(BaseApp):
         yield SystemCommand("Continue", "Let the model continue the prompt greedily", self._main.action_continue)
         yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self._main.action_keep)
         yield SystemCommand("Cancel", "Stop the running job", self.cancel)
-        yield SystemCommand(
-            "In front", "Change what stands before the prompt", self._main.prompt.action_cycle_start
-        )
+        yield SystemCommand("In front", "Change what stands before the prompt", self._main.prompt.action_cycle_start)
         yield SystemCommand("Chat template", "Switch the chat template", self._main.prompt.action_toggle_chat)
 
     def _remember(self, case: Case) -> None:

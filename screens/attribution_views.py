@@ -110,9 +110,7 @@ def legend(result: AttributionResult, token: int | None, dark: bool) -> Content:
         shade = signed(fraction)
         assert shade is not None
         colours = fill(shade, dark)
-        parts.append(
-            ("−" if step < 3 else "+" if step > 3 else "·", f"{colours.foreground} on {colours.background}")
-        )
+        parts.append(("−" if step < 3 else "+" if step > 3 else "·", f"{colours.foreground} on {colours.background}"))
     parts.append((f" {score_text(end)} {towards[0]}, {unit_of(result)}", ""))
     return Content.assemble(*parts, (f"   {read_out(result, token)}", "$foreground"))
 

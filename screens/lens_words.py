@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from screens.messages import Cursor
+from screens.widgets import numbers
 from workbench.methods.logit_lens import LensColumn, LensResult
 from workbench.models.tokens import EncodedCase
 
@@ -57,6 +58,19 @@ def lead_summary(encoded: EncodedCase, column: LensColumn) -> str:
     *earlier, last = changes
     text = f"{overtake_sentence(encoded, last)} at layer {layer_label(last.layer)}"
     return text + (f" · lead changed {len(earlier)}× below" if earlier else "")
+
+
+def at_cell(result: LensResult, cursor: Cursor) -> str:
+    """Target and foil with probability and rank, the likelier first; without either the most likely token."""
+    if not 0 <= cursor.token < len(result.columns) or (column := result.columns[cursor.token]) is None:
+        return ""
+    row = cursor.layer + 1
+    tracked = [
+        (track.rank[row], choice.text.strip() or choice.text, track.probability[row])
+        for choice, track in ((result.encoded.target, column.target), (result.encoded.foil, column.foil))
+        if choice is not None and track is not None
+    ] or [(1, column.top_tokens[row][0].strip() or column.top_tokens[row][0], column.top_probabilities[row][0])]
+    return ", ".join(f"{text} {numbers.probability(p)} #{rank}" for rank, text, p in sorted(tracked))
 
 
 def layer_label(layer: int) -> str:

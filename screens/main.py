@@ -15,18 +15,22 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Label, Tab, Tabs
 
+from screens.answers import Answers, active_edits
 from screens.jump import JumpScreen
 from screens.messages import Ask, CancelAsked, Cursor, CursorMoved, EditLayerChosen
 from screens.panes import PANES
 from screens.panes.pane import Pane
+from screens.panes.picture import PicturePane
 from screens.panes.prompt import PromptPane
 from screens.sessions import SessionList
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
 from workbench.case import Case
+from workbench.edits import QueueState
 from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
-from workbench.methods.base import Request
+from workbench.methods.base import Request, Result
 from workbench.methods.continuation import ContinueRequest
+from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.models.info import ModelInfo
 from workbench.session import Step
@@ -59,6 +63,8 @@ class MainScreen(Screen[None]):
         Binding("p", "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
         Binding("g", "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
         Binding("G", "keep", "Keep continuation", id="continue.keep", show=False),
+        # The capital works too where a pane has another use for the small letter.
+        Binding("b,B", "compare", "Before/after", id="compare", tooltip="All edits off, or on again", show=False),
         Binding("ctrl+g", "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
         Binding("escape", "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
@@ -68,6 +74,7 @@ class MainScreen(Screen[None]):
     case: var[Case | None] = var[Case | None](None)
     model: var[ModelInfo | None] = var[ModelInfo | None](None)
     active: var[int] = var(2)
+    queue: var[QueueState] = var(QueueState)
 
     def __init__(
         self,
@@ -83,7 +90,9 @@ class MainScreen(Screen[None]):
         self.others = [pane() for pane in PANES]
         self.status = StatusLine()
         self.live = not read_only
-        self.edit_layer: int | None = None
+        self.answers = Answers()
+        for each in self.panes:
+            each.answers = self.answers
 
     @property
     def panes(self) -> list[Pane]:
@@ -141,19 +150,30 @@ class MainScreen(Screen[None]):
         for pane in self.panes:
             pane.case = self.case
 
-    def watch_model(self) -> None:
-        """Panes draw the model's name and numbers into their trust strips."""
-        self.status.model = self.model
+    def watch_queue(self) -> None:
+        """One queue of edits for all panes."""
         for pane in self.panes:
-            pane.model = self.model
+            pane.queue = self.queue
+
+    def watch_model(self, before: ModelInfo | None, after: ModelInfo | None) -> None:
+        """Panes draw the model's name and numbers into their trust strips."""
+        if before is not None and _weights(before) != _weights(after):
+            self.answers.clear()
+        self.status.model = after
+        for pane in self.panes:
+            pane.model = after
 
     def hear(self, event: Event) -> None:
         """Pass an event of the engine on to the status line and to the panes that accept its request."""
         if isinstance(event, Finished):
             self.status.progress = None
-            for pane in self._accepting(event.step.request):
-                pane.show_step(event.step)
+            self._take(event.step)
+            if queue := queue_of(event.step.result):
+                self.queue = queue
+                self._catch_up()
             return
+        if isinstance(event, Started) and isinstance(event.request, LoadRequest):
+            self.queue = QueueState()  # the model before, and its edits, are gone, whatever comes of it
         for pane in self._accepting(event.request):
             if isinstance(event, Started):
                 pane.started(event.request)
@@ -163,20 +183,45 @@ class MainScreen(Screen[None]):
             self.status.progress = event
 
     def show_step(self, step: Step) -> None:
-        """Show a recorded step, and make its case everybody's."""
+        """Show a recorded step, and make its case everybody's. In a replay its queue of edits is the model's."""
         if step.case is not None:
             self._change_case(step.case)
+        self._take(step)
+        if not self.live and (queue := queue_of(step.result)):
+            self.queue = queue
+
+    def _take(self, step: Step) -> None:
+        """Show a step in the panes that accept it, and remember what it answers."""
         for pane in self._accepting(step.request):
+            if step.status == "done" and (question := pane.question(step.request)):
+                self.answers.keep(question, step)
             pane.show_step(step)
+
+    def _catch_up(self) -> None:
+        """The edits have changed: show what was found with these before; else ask again what is cheap to ask."""
+        for pane in self.others:
+            if not isinstance(pane, PicturePane) or not pane.out_of_date:
+                continue
+            requests = pane.pictured()
+            known = [self.answers.find(pane.question(request), self.edits) for request in requests]
+            if known and known[0] is not None:
+                for step in reversed([step for step in known if step is not None]):
+                    pane.show_step(step)
+            elif requests and pane.ASKS_AGAIN and self.live:
+                self.post_message(Ask(requests[0]))
 
     def show_steps(self, steps: Iterable[Step]) -> None:
         """Show these recorded steps and nothing else; their last case, if any, is put into the fields."""
         case = None
+        self.answers.clear()
+        if not self.live:
+            self.queue = QueueState()
         for pane in self.panes:
             pane.clear()
         for step in steps:
             self.show_step(step)
             case = step.case or case
+        self._catch_up()
         if case is not None:
             self.prompt.put(case)
 
@@ -210,11 +255,12 @@ class MainScreen(Screen[None]):
         self.cursor = message.cursor
 
     @on(EditLayerChosen)
-    def note_edit_layer(self, message: EditLayerChosen) -> None:
-        """Keep the layer that was proposed for an edit."""
+    def go_on_editing(self, message: EditLayerChosen) -> None:
+        """Go on in the pane that edits at the layer that was proposed."""
         message.stop()
-        self.edit_layer = message.layer
-        self.notify(f"Noted: layer {message.layer} is where the next edit is to be made.")
+        for number, pane in enumerate(self.panes, 1):
+            if pane.wants_edit_at(message.layer):
+                self.action_ask(number)
 
     @on(Tabs.TabActivated)
     def tab_activated(self, message: Tabs.TabActivated) -> None:
@@ -223,7 +269,7 @@ class MainScreen(Screen[None]):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In a replay nobody answers."""
-        return self.live or action not in ("ask", "continue", "keep")
+        return self.live or action not in ("ask", "continue", "keep", "compare")
 
     def action_pane(self, number: int) -> None:
         """Put the keyboard into a pane, and show it where only one is shown."""
@@ -249,6 +295,13 @@ class MainScreen(Screen[None]):
             self.notify("Type a prompt first; then g lets the model go on.")
             return
         self.post_message(Ask(ContinueRequest(case=case)))
+
+    def action_compare(self) -> None:
+        """Take all edits off for a comparison, or put them on again."""
+        if not any(entry.on for entry in self.queue.entries):
+            self.notify("No edit is on, so there is nothing to compare; e makes one.")
+            return
+        self.post_message(Ask(QueueRequest(action="compare" if self.queue.bypassed else "bypass")))
 
     def action_keep(self) -> None:
         """Append the last continuation to the prompt, so that its tokens can be looked at like any other."""
@@ -276,9 +329,25 @@ class MainScreen(Screen[None]):
         else:
             self.post_message(CancelAsked())
 
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """The edits that the model has now."""
+        return active_edits(self.queue)
+
     def slot(self, request: Request) -> Hashable:
         """What a step of this request takes the place of: a step with the same slot is not seen any more."""
         return request.kind, *(pane.slot(request) for pane in self._accepting(request))
 
     def _accepting(self, request: Request) -> list[Pane]:
         return [pane for pane in self.panes if isinstance(request, pane.accepts)]
+
+
+def queue_of(result: Result | None) -> QueueState | None:
+    """The queue as a result leaves it, where it has to do with edits."""
+    found = getattr(result, "queue", None)
+    return found if isinstance(found, QueueState) else None
+
+
+def _weights(model: ModelInfo | None) -> tuple[str, str] | None:
+    """What answers depend on."""
+    return (model.fingerprint, model.dtype) if model is not None else None

@@ -97,7 +97,7 @@ class ReplayScreen(MainScreen):
         replaced: set[Hashable] = set()
         found: list[Step] = []
         for step in reversed(self._session.steps[: place + 1]):
-            slot = self.slot(step.request)
+            slot = self.slot(step.request), step.edits  # with and without edits are compared
             if slot not in replaced:
                 found.append(step)
             if step.result is not None:

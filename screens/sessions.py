@@ -37,9 +37,7 @@ def recent_sessions(folder: Path, limit: int = SHOWN) -> list[RecentSession]:
     """The sessions in a folder, the latest first. One that cannot be read says why in its summary."""
     changed = {path: path.stat().st_mtime for path in folder.glob("*.json")}
     latest = sorted(changed, key=changed.__getitem__, reverse=True)[:limit]
-    return [
-        RecentSession(path, datetime.fromtimestamp(changed[path]).astimezone(), _summary(path)) for path in latest
-    ]
+    return [RecentSession(path, datetime.fromtimestamp(changed[path]).astimezone(), _summary(path)) for path in latest]
 
 
 def _summary(path: Path) -> str:

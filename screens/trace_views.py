@@ -174,6 +174,12 @@ def read_out(traced: Traced, cursor: Cursor) -> str:
     return f'layer {cursor.layer} · "{text}" · {_cell_words(traced, cursor)}'
 
 
+def value_at(traced: Traced, cursor: Cursor) -> str:
+    """One cell's value alone: ``p(Sydney) .52``."""
+    value = traced.grid.values[cursor.layer][cursor.token]
+    return "" if value is None else f"{reading(traced.result)} {number(traced.result, value)}"
+
+
 def detail(shown: tuple[Traced, ...], cursor: Cursor) -> list[str]:
     """The same cell for every kind that is known, which layers are restored there, and each kind's peak."""
     return [f"{NAMES[traced.grid.kind]:<9} {_cell_row(traced, cursor)}".rstrip() for traced in shown]

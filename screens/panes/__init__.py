@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from screens.panes.attribution import AttributionPane
+from screens.panes.edits import EditsPane
 from screens.panes.lens import LensPane
 from screens.panes.pane import Pane
 from screens.panes.trace import TracePane
 
-PANES: tuple[type[Pane], ...] = (LensPane, AttributionPane, TracePane)
+PANES: tuple[type[Pane], ...] = (LensPane, AttributionPane, TracePane, EditsPane)
 """All panes but the prompt, which is always there and always first."""

@@ -50,6 +50,7 @@ class AttributionPane(PicturePane):
     def __init__(self) -> None:
         super().__init__()
         self._found: dict[Variant, AttributionResult] = {}
+        self._requests: dict[Variant, AttributionRequest] = {}  # that were answered so
         self._position: int | None = None  # that is asked about
         self._asked: list[AttributionRequest] = []  # by us, and not ended yet
 
@@ -138,7 +139,7 @@ class AttributionPane(PicturePane):
 
     def clear(self) -> None:
         """Begin empty again."""
-        self._found, self._position, self._asked = {}, None, []
+        self._found, self._requests, self._position, self._asked = {}, {}, None, []
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
@@ -162,9 +163,9 @@ class AttributionPane(PicturePane):
         assert isinstance(request, AttributionRequest)
         assert isinstance(result, AttributionResult)
         others = next(iter(self._found.values()), None)
-        if others is not None and not views.same_question(others, result):
-            self._found = {}
-        self._found[variant_of(request)] = result
+        if others is not None and not (views.same_question(others, result) and edits == self.drawn_edits):
+            self._found, self._requests = {}, {}
+        self._found[variant_of(request)], self._requests[variant_of(request)] = result, request
         self.drawn_case, self.drawn_edits = request.case, edits
         if self.cursor is None or self.cursor.token >= len(result.encoded.texts):
             self._move(result.position)
@@ -173,6 +174,16 @@ class AttributionPane(PicturePane):
         """What was found is kept."""
         assert isinstance(result, AttributionResult)
         return f"partial: stopped after {result.evaluations} evaluations"
+
+    def pictured(self) -> tuple[Request, ...]:
+        """All methods and baselines."""
+        return tuple(sorted(self._requests.values(), key=lambda request: variant_of(request) != self._shown))
+
+    def at_cursor(self, result: Result) -> str:
+        """What the token adds."""
+        assert isinstance(result, AttributionResult)
+        token = self.cursor.token if self.cursor else result.position
+        return f"{views.read_out(result, token)} {views.unit_of(result)}"
 
     # The cursor
 

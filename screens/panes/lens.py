@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from screens.lens_detail import Detail, LensDetail
 from screens.lens_views import LensGrid, LensTable, Metric, metrics_for, ramp_legend
-from screens.lens_words import lead_summary, title
+from screens.lens_words import at_cell, lead_summary, title
 from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
 from screens.widgets.grid import CellGrid
@@ -37,6 +37,7 @@ class LensPane(PicturePane):
 
     TITLE = "Logit lens"
     ASK_BY = "enter in the prompt"
+    ASKS_AGAIN = True
     accepts: ClassVar[tuple[type[Request], ...]] = (LensRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,6 +51,7 @@ class LensPane(PicturePane):
     def __init__(self) -> None:
         super().__init__()
         self._result: LensResult | None = None
+        self._request: LensRequest | None = None
         self._at = Cursor(0, 0)  # the cell that is drawn as the cursor's
         self._detail: LensDetail | None = None
         self._wider: dict[int, LensColumn] = {}  # columns with as many tokens as a detail shows
@@ -75,7 +77,7 @@ class LensPane(PicturePane):
 
     def clear(self) -> None:
         """Begin empty again."""
-        self._result, self._wider, self._wider_note = None, {}, ""
+        self._result, self._request, self._wider, self._wider_note = None, None, {}, ""
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
@@ -85,6 +87,21 @@ class LensPane(PicturePane):
     def pictures(self, request: Request) -> bool:
         """A request for some tokens only is for the detail."""
         return isinstance(request, LensRequest) and request.positions is None
+
+    def question(self, request: Request) -> Hashable:
+        """Which token comes first is no question."""
+        if not (self.pictures(request) and isinstance(request, LensRequest)):
+            return None
+        return request.model_copy(update={"first": None})
+
+    def pictured(self) -> tuple[Request, ...]:
+        """One lens."""
+        return (self._request,) if self._request is not None else ()
+
+    def at_cursor(self, result: Result) -> str:
+        """Target and foil, or what is most likely."""
+        assert isinstance(result, LensResult)
+        return at_cell(result, self._at)
 
     def show_step(self, step: Step) -> None:
         """Draw a result, or show it in the detail."""
@@ -99,7 +116,8 @@ class LensPane(PicturePane):
         assert isinstance(result, LensResult)
         if (request.case, edits) != (self.drawn_case, self.drawn_edits):
             self._wider.clear()
-        self._result, self.drawn_case, self.drawn_edits = result, request.case, edits
+        self._result, self._request = result, request
+        self.drawn_case, self.drawn_edits = request.case, edits
         if self.here is None or self.here != self._within(self.here):
             self.move_cursor(Cursor(result.layers - 1, len(result.columns) - 1))
 
@@ -151,9 +169,7 @@ class LensPane(PicturePane):
 
     def _view(self) -> LensTable | LensGrid:
         """What is drawn, for the grid."""
-        return (
-            LensGrid(self._shown, self._metric) if self.view == "grid" else LensTable(self._shown, self._at.token)
-        )
+        return LensGrid(self._shown, self._metric) if self.view == "grid" else LensTable(self._shown, self._at.token)
 
     def draw(self) -> None:
         """Draw the table or the grid, and the detail where it is open."""

@@ -10,8 +10,10 @@ from textual.geometry import Region
 from textual.reactive import var
 from textual.widget import Widget
 
+from screens.answers import Answers, Edits, active_edits
 from screens.messages import Cursor
 from workbench.case import Case
+from workbench.edits import QueueState
 from workbench.engine import Progressed
 from workbench.methods.base import Request
 from workbench.models.info import ModelInfo
@@ -24,7 +26,8 @@ class Pane(Widget):
     A pane draws the last step (or unfinished partial result) of the requests that it ``accepts``, and may post
     `screens.messages.Ask` and `CursorMoved`. It must look right before the first step, while one is running, and
     after a step that failed, was cancelled or is partial. ``number`` is the key that leads to it; ``live`` is False
-    where nobody can answer, in a replayed session. A pane with an ``ASK_KEY`` is shown and asked by that key from
+    where nobody can answer, in a replayed session; ``queue`` is that of the model's edits, and ``answers`` are those
+    of all panes. A pane with an ``ASK_KEY`` is shown and asked by that key from
     everywhere; ``SIDE`` is the column it stands in where there is room for two.
     """
 
@@ -39,6 +42,16 @@ class Pane(Widget):
     model: var[ModelInfo | None] = var[ModelInfo | None](None)
     number: var[int | None] = var[int | None](None)
     live: var[bool] = var(True)
+    queue: var[QueueState] = var(QueueState)
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as in Textual
+        super().__init__(id=id)
+        self.answers = Answers()  # the main screen puts its own in place of it
+
+    @property
+    def edits(self) -> Edits:
+        """The edits that the model has now."""
+        return active_edits(self.queue)
 
     def on_mount(self) -> None:
         """Give the frame its title."""
@@ -70,6 +83,14 @@ class Pane(Widget):
     def slot(self, request: Request) -> Hashable:
         """What a step of this request takes the place of, for panes that show several steps side by side."""
         return request.kind
+
+    def question(self, request: Request) -> Hashable:  # noqa: ARG002 - most panes have no picture to compare
+        """What two requests have in common whose answers are compared, where edits differ; None for no question."""
+        return None
+
+    def wants_edit_at(self, layer: int) -> bool:  # noqa: ARG002 - true of one pane
+        """A layer is proposed for the next edit. Returns whether this is the pane to go on in."""
+        return False
 
     def waiting(self, request: Request) -> None:
         """A request that the pane accepts has been asked and waits for the engine (which may still be loading)."""

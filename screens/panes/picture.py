@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 from textual.content import Content
 from textual.widgets import Static
 
+from screens.answers import edits_in_words
 from screens.echoes import Echoes
 from screens.messages import Cursor, CursorMoved
 from screens.panes.pane import Pane
@@ -25,10 +27,12 @@ class PicturePane(Pane):
     """A pane says by `take` what to do with a result, and by the methods below it what to draw.
 
     Its `compose` yields a ``Static(id="legend")`` and a `TrustStrip` around its own widgets. ``ASK_BY`` is what to
-    press to ask again, where that is not the ``ASK_KEY``.
+    press to ask again, where that is not the ``ASK_KEY``; a pane that ``ASKS_AGAIN`` is cheap, and asked anew by the
+    main screen when the edits have changed.
     """
 
     ASK_BY: ClassVar[str] = ""
+    ASKS_AGAIN: ClassVar[bool] = False
 
     DEFAULT_CSS = """
     PicturePane {
@@ -94,6 +98,14 @@ class PicturePane(Pane):
         """How much of a cancelled run is there."""
         raise NotImplementedError
 
+    def pictured(self) -> tuple[Request, ...]:
+        """The requests whose answers are drawn, the one that is looked at first."""
+        return ()
+
+    def at_cursor(self, result: Result) -> str:  # noqa: ARG002 - a pane that pictures nothing compares nothing
+        """What an answer to the pictured request that is looked at says at the cursor, in a few words."""
+        return ""
+
     def failure(self, error: StepError) -> str:
         """A failed step in one sentence."""
         return error.message
@@ -102,6 +114,15 @@ class PicturePane(Pane):
         """What is being done, and how much of it is done."""
         share = f" {progress.done / progress.total:.0%}" if progress.done and progress.total else ""
         return f"{progress.stage}{share}"
+
+    @property
+    def out_of_date(self) -> bool:
+        """Whether the picture was drawn with other edits, and no newer one is on its way."""
+        return not (self.empty or self._under_way) and self.drawn_edits != self.edits
+
+    def question(self, request: Request) -> Hashable:
+        """The request itself."""
+        return request if self.pictures(request) else None
 
     @property
     def here(self) -> Cursor | None:
@@ -139,7 +160,7 @@ class PicturePane(Pane):
         if progress.partial is None:
             self.draw_frame()
         else:
-            self._draw_new(progress.request, progress.partial, ())
+            self._draw_new(progress.request, progress.partial, self.edits)
 
     def show_step(self, step: Step) -> None:
         """Draw a result; or keep the one before it, and say why there is no newer one."""
@@ -169,6 +190,10 @@ class PicturePane(Pane):
 
     def watch_model(self) -> None:
         """The trust strip names it."""
+        self.draw_frame()
+
+    def watch_queue(self) -> None:
+        """Other edits than those it was drawn with make the picture stale too."""
         self.draw_frame()
 
     def watch_number(self) -> None:
@@ -235,12 +260,37 @@ class PicturePane(Pane):
     def _legend(self) -> Content:
         if self.empty:
             return Content("")
-        return Content.styled(f"✗ {self._failure}", "$text-error") if self._failure else self.legend()
+        if self._failure:
+            return Content.styled(f"✗ {self._failure}", "$text-error")
+        lines = (self.legend(), self._compared())
+        return Content("\n").join(line for line in lines if line.plain)
+
+    def _compared(self) -> Content:
+        """What is at the cursor with these edits, and with others where the same was asked then: fewer edits first.
+
+        What is drawn stands out.
+        """
+        if not (requests := self.pictured()):
+            return Content("")
+        question = self.question(requests[0])
+        now, other = self.answers.find(question, self.drawn_edits), self.answers.other(question, self.drawn_edits)
+        if now is None or other is None:
+            return Content("")
+        said = [
+            Content.styled(
+                f"{edits_in_words(step.edits)}: {at_cursor}", "bold $foreground" if step is now else "$foreground"
+            )
+            for step in sorted((now, other), key=lambda step: len(step.edits))
+            if step.result is not None and (at_cursor := self.at_cursor(step.result))
+        ]
+        return Content(" → ").join(said) if len(said) == 2 else Content("")
 
     def _staleness(self) -> str:
-        if self.empty or self._under_way or self.case in (None, self.drawn_case):
+        if self.empty or self._under_way:
             return ""
-        return self._and_how_to_ask_again("stale: the prompt has changed")
+        if self.case not in (None, self.drawn_case):
+            return self._and_how_to_ask_again("stale: the prompt has changed")
+        return self._and_how_to_ask_again("stale: the edits have changed") if self.out_of_date else ""
 
     def _and_how_to_ask_again(self, said: str) -> str:
         return f"{said}; press {self.ASK_BY or self.ASK_KEY} to ask again" if self.live else said

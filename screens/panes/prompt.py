@@ -93,9 +93,7 @@ class PromptPane(Pane):
     accepts = (LensRequest, ContinueRequest)
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "ctrl+t", "cycle_start", "In front", id="prompt.start", tooltip="What stands in front of the prompt"
-        ),
+        Binding("ctrl+t", "cycle_start", "In front", id="prompt.start", tooltip="What stands in front of the prompt"),
         Binding("ctrl+r", "toggle_chat", "Chat", id="prompt.chat", tooltip="Use the model's chat template"),
     ]
 
@@ -125,9 +123,7 @@ class PromptPane(Pane):
 
         case: Case
 
-    def __init__(
-        self, case: Case | None = None, history: list[Case] | None = None, read_only: bool = False
-    ) -> None:
+    def __init__(self, case: Case | None = None, history: list[Case] | None = None, read_only: bool = False) -> None:
         super().__init__(id="prompt")
         self._initial = case or Case(prompt="")
         self._history = list(history or [])
@@ -177,9 +173,7 @@ class PromptPane(Pane):
 
     def edited(self) -> Case:
         """The case as it stands in the fields, asked about or not."""
-        texts = {
-            name: self.query_one(f"#{name}", CaseField).value or None for name in ("subject", "target", "foil")
-        }
+        texts = {name: self.query_one(f"#{name}", CaseField).value or None for name in ("subject", "target", "foil")}
         return Case(prompt=self.query_one(PromptArea).text, start=self.start, chat=self.chat, **texts)
 
     def put(self, case: Case) -> None:

@@ -59,6 +59,7 @@ class TracePane(PicturePane):
     def __init__(self) -> None:
         super().__init__()
         self._found: dict[Kind, Traced] = {}
+        self._requests: dict[Kind, TraceRequest] = {}  # that were answered so
         self._question: TraceRequest | None = None  # of what was found, whatever the kinds
         self._asked: list[TraceRequest] = []  # by us, and not ended yet
         self._refused: TraceRequest | None = None  # a trace that would take long
@@ -157,7 +158,8 @@ class TracePane(PicturePane):
 
     def clear(self) -> None:
         """Begin empty again."""
-        self._found, self._question, self._refused, self._asked = {}, None, None, []
+        self._found, self._requests = {}, {}
+        self._question, self._refused, self._asked = None, None, []
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
@@ -189,12 +191,12 @@ class TracePane(PicturePane):
         assert isinstance(request, TraceRequest)
         assert isinstance(result, TraceResult)
         question = request.model_copy(update={"kinds": (), "confirmed": False, "estimate": True})
-        if question != self._question:
-            self._found = {}
+        if question != self._question or edits != self.drawn_edits:
+            self._found, self._requests = {}, {}
         self._question, self.drawn_case, self.drawn_edits = question, request.case, edits
         self._replaced = request.case, request.replacement
         for grid in result.grids:
-            self._found[grid.kind] = Traced(result, grid)
+            self._found[grid.kind], self._requests[grid.kind] = Traced(result, grid), request
         end = Cursor(self._at.layers - 1, len(result.encoded.texts) - 1)
         if self.cursor is None or self.cursor.token > end.token or self.cursor.layer > end.layer:
             self.move_cursor(end)
@@ -209,6 +211,21 @@ class TracePane(PicturePane):
         """What is exact stays, the rest is marked."""
         assert isinstance(result, TraceResult)
         return views.exact_cells(result)
+
+    def question(self, request: Request) -> Hashable:
+        """That it takes long was no question."""
+        return request.model_copy(update={"confirmed": False})
+
+    def pictured(self) -> tuple[Request, ...]:
+        """All kinds."""
+        looked_at = self._requests.get(self._at.grid.kind) if self._found else None
+        return tuple(dict.fromkeys((*([looked_at] if looked_at else []), *self._requests.values())))
+
+    def at_cursor(self, result: Result) -> str:
+        """The cell's value."""
+        assert isinstance(result, TraceResult)
+        grid = next((grid for grid in result.grids if grid.kind == self._at.grid.kind), None)
+        return views.value_at(Traced(result, grid), self._here()) if grid else ""
 
     # The cursor
 

@@ -290,9 +290,7 @@ class ScoreStrip(ScrollView, can_focus=True, inherit_bindings=False):
     def _number(self, index: int, row: int) -> Segment:
         assert self._scores is not None
         scores = self._scores.rows[row]
-        return Segment(
-            fit(scores.texts[index], self._widths[index], right=True), self._shaded(scores.shades[index])
-        )
+        return Segment(fit(scores.texts[index], self._widths[index], right=True), self._shaded(scores.shades[index]))
 
     def _shaded(self, shade: Shade | None) -> Style:
         return self._style("dim") if shade is None else _shade_style(shade, self.app.current_theme.dark)

@@ -8,15 +8,22 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from screens.answers import active_edits
 from workbench.case import Case
+from workbench.edits import EditInfo, QueuedEdit, QueueState
 from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
 from workbench.methods.attribution import AttributionRequest, AttributionResult
 from workbench.methods.base import Check, Request, Result
 from workbench.methods.causal_trace import TraceGrid, TraceRequest, TraceResult
+from workbench.methods.edit_queue import QueueResult
 from workbench.methods.logit_lens import LensColumn, LensResult, TokenTrack
+from workbench.methods.regression import Measurement, SuiteRequest, SuiteResult, _result
+from workbench.methods.rome import RomeRequest, RomeResult, Said
+from workbench.methods.suite_answers import Answer, Reading
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase, TokenChoice
 from workbench.session import Status, Step, StepError
+from workbench.suites import Suite, SuiteFact
 
 MODEL = ModelInfo(
     name="tiny",
@@ -44,6 +51,7 @@ class FakeEngine:
         self.asked: list[Request] = []
         self.cancelled = 0
         self.closed = False
+        self.edits: tuple[str, ...] = ()
 
     def submit(self, request: Request) -> int:
         self.asked.append(request)
@@ -86,8 +94,17 @@ class FakeEngine:
         number = job or len(self.asked)
         request = self.asked[number - 1]
         step = Step.model_construct(
-            id=0, started=STARTED, seconds=0.2, edits=(), status=status, request=request, result=result, error=error
+            id=0,
+            started=STARTED,
+            seconds=0.2,
+            edits=self.edits,
+            status=status,
+            request=request,
+            result=result,
+            error=error,
         )
+        if isinstance(result, LoadResult | RomeResult | QueueResult):
+            self.edits = () if isinstance(result, LoadResult) else active_edits(result.queue)
         if not isinstance(request, LoadRequest):
             step = self.record(step)
         self.listener(Finished(number, step, unsaved))
@@ -221,3 +238,82 @@ def trace_result(request: TraceRequest, exact: int | None = None, layers: int = 
         replacement=request.replacement,
         checks=(Check(name="floor and ceiling", text="clean 0.7, corrupted 0.02", level="ok"),),
     )
+
+
+SUITE = Suite(
+    name="Australia → Canberra",
+    facts=(
+        SuiteFact(role="rewrite", prompt="The capital of Australia is", target="Canberra", against="Sydney"),
+        SuiteFact(role="paraphrase", prompt="Australia's capital city is", target="Canberra", against="Sydney"),
+        SuiteFact(role="paraphrase", prompt="Australia is governed from", target="Canberra", against="Sydney"),
+        SuiteFact(role="neighbour", prompt="The capital of France is", target="Paris", against="Canberra"),
+        SuiteFact(role="neighbour", prompt="The capital of Japan is", target="Tokyo", against="Canberra"),
+        SuiteFact(role="neighbour", prompt="The capital of Italy is", target="Rome", against="Canberra"),
+        SuiteFact(role="unrelated", prompt="The Colosseum is located in the city of", target="Rome"),
+    ),
+)
+BROKEN = SUITE.facts[4]
+"""What the fake edit breaks."""
+
+
+def suite_result(suite: Suite = SUITE, perplexity: float = 20.5, done: int | None = None) -> SuiteResult:
+    """What the shipped code makes of answers: an edit puts rewrites right and breaks the second neighbour."""
+    request = SuiteRequest(suite=suite, starts=("as-is",))
+    before, now = Measurement(perplexity=20.0), Measurement(perplexity=perplexity if done is None else None)
+    neighbours = [fact for fact in suite.facts if fact.role == "neighbour"]
+    for number, fact in enumerate(suite.facts):
+        changed = fact.role in ("rewrite", "paraphrase")
+        kept = fact not in neighbours[1:2]
+        before.readings[number, "as-is"] = _reading(fact, not changed)
+        if done is None or number < done:
+            now.readings[number, "as-is"] = _reading(fact, number < 2 if changed else kept)
+    return _result(request, before, now)
+
+
+def _reading(fact: SuiteFact, passes: bool) -> Reading:
+    likely, unlikely = (0.6, 0.1) if passes else (0.1, 0.6)
+    against = None if fact.against is None else unlikely
+    top = f" {fact.target}" if passes else f" {fact.against}"
+    answer = Answer(target=likely, against=against, top=top, top_probability=0.6, passes=passes, exact=passes)
+    return Reading(answer, known=passes, bare=False)
+
+
+def edit_info(number: int = 1, title: str = "L5 Australia → Canberra") -> EditInfo:
+    """An edit's name."""
+    return EditInfo(id=f"{number:08x}", method="rome", title=title, layers=(5,))
+
+
+def queue_state(*on: bool, bypassed: bool = False) -> QueueState:
+    """Edits 1, 2, …, each on or off."""
+    titles = ("L5 Australia → Canberra", "L5 Eiffel Tower → Rome", "L5 Mount Everest → Peru")
+    infos = [edit_info(number, titles[(number - 1) % 3]) for number in range(1, len(on) + 1)]
+    entries = tuple(QueuedEdit(info=info, on=each) for info, each in zip(infos, on, strict=True))
+    return QueueState(entries=entries, bypassed=bypassed, can_undo=bool(on))
+
+
+def rome_result(request: RomeRequest, queue: QueueState, suite: SuiteResult | None = None) -> RomeResult:
+    """The last edit of a queue was made."""
+    return RomeResult(
+        encoded=encoded_case(request.case),
+        edit=queue.entries[-1].info,
+        layer=5 if request.layer is None else request.layer,
+        layer_from="known for this model",
+        target=f" {request.case.target}",
+        prefixes=("It is said that", "In the end"),
+        losses=(4.2, 1.1, 0.12),
+        size=0.031,
+        before=(Said(start="as-is", target=0.34, foil=0.36, top=" Sydney", top_probability=0.36),),
+        after=(Said(start="as-is", target=0.98, foil=0.01, top=" Canberra", top_probability=0.98),),
+        sound=True,
+        suite=suite,
+        queue=queue,
+        checks=(
+            Check(name="rewrite", text="“ Canberra” 0.98", level="ok"),
+            Check(name="size", text="3.1%", level="ok"),
+        ),
+    )
+
+
+def queue_result(queue: QueueState, done: str = "") -> QueueResult:
+    """The queue has become this."""
+    return QueueResult(queue=queue, done=done)

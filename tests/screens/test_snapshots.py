@@ -14,11 +14,16 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from screens.answers import active_edits
 from screens.app import WorkbenchApp
-from tests.screens.fake import FakeEngine, lens_result
+from tests.screens.fake import FakeEngine, lens_result, queue_result, queue_state, suite_result
 from tests.screens.test_app import HERO, Running, ask_hero
+from tests.screens.test_edits_pane import make_edit
 from workbench.engine import LoadRequest
+from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.logit_lens import LensRequest
+from workbench.methods.regression import SuiteRequest
+from workbench.methods.rome import RomeRequest
 from workbench.session import SessionFile, StepError
 
 State = Callable[[Running], Awaitable[None]]
@@ -69,8 +74,73 @@ async def failed(run: Running) -> None:
     run.engine.say_finished(None, status="failed", error=StepError(kind="OutOfMemory", message=sentence))
 
 
+async def no_edits(run: Running) -> None:
+    """The edits pane before the first edit."""
+    await ask_hero(run)
+    await run.pilot.press("5")
+
+
+async def edit_form(run: Running) -> None:
+    """An edit is being filled in, and a layer is wrong."""
+    await ask_hero(run)
+    await run.pilot.press("e", "tab", *"five", "enter")
+
+
+async def edit_computing(run: Running) -> None:
+    """One edit is computed, another waits."""
+    await ask_hero(run)
+    await run.pilot.press("e", "enter", "e", *"Perth", "enter")
+    await run.until(lambda: sum(isinstance(request, RomeRequest) for request in run.engine.asked) == 2)
+    run.engine.asked.pop()
+    run.engine.say_progress(9, 25, None, "optimising, loss 1.234, p 0.40")
+
+
+async def edit_on(run: Running) -> None:
+    """Two edits, one of them off, and the suite of the first."""
+    await ask_hero(run)
+    await make_edit(run)
+    await run.pilot.press("space")
+    run.engine.say_finished(queue_result(queue_state(True, False), "L5 Eiffel Tower → Rome is off"))
+
+
+async def edit_detail(run: Running) -> None:
+    """Every fact of the suite."""
+    await ask_hero(run)
+    await make_edit(run)
+    await run.pilot.press("enter", "j")
+
+
+async def edit_chart(run: Running) -> None:
+    """Three edits, with the last of which perplexity grows too much."""
+    await ask_hero(run)
+    await make_edit(run)
+    for number, perplexity in ((2, 20.8), (3, 23.5)):
+        run.main.queue = queue_state(*[True] * number)
+        run.engine.edits = active_edits(run.main.queue)
+        await run.pilot.press("r")
+        await run.until(lambda: isinstance(run.engine.last, SuiteRequest))
+        run.engine.say_finished(suite_result(perplexity=perplexity))
+        await run.settle()
+    await run.pilot.press("c")
+
+
+async def before_after(run: Running) -> None:
+    """All edits are off again, and the lens says what they changed."""
+    await ask_hero(run)
+    await make_edit(run)
+    await run.pilot.press("b")
+    await run.until(lambda: isinstance(run.engine.last, QueueRequest))
+    run.engine.say_finished(queue_result(queue_state(True, bypassed=True)))
+    await run.settle()
+    await run.pilot.press("2")
+
+
+STATES = (start, running, table, grid, detail, failed)
+EDITS = (no_edits, edit_form, edit_computing, edit_on, edit_detail, edit_chart, before_after)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["narrow", "wide"])
-@pytest.mark.parametrize("state", [start, running, table, grid, detail, failed], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("state", [*STATES, *EDITS], ids=lambda state: state.__name__)
 def test_the_app_looks_as_it_did(
     snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, size: tuple[int, int]
 ) -> None:

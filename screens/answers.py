@@ -1,0 +1,54 @@
+"""What has been answered in this session: the same question with other edits is what a picture is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+from workbench.edits import QueueState
+from workbench.session import Step
+
+KEPT = 64
+
+Edits = tuple[str, ...]
+
+
+def active_edits(queue: QueueState) -> Edits:
+    """The ids of the edits that a model with this queue has, as in `Step.edits`."""
+    return () if queue.bypassed else tuple(entry.info.id for entry in queue.entries if entry.on)
+
+
+def edits_in_words(edits: Edits) -> str:
+    """How many edits were on."""
+    return f"with {len(edits)} edit{'s' * (len(edits) != 1)}" if edits else "without edits"
+
+
+class Answers:
+    """The last complete step of every question and set of edits, the latest `KEPT` of them."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[Hashable, Edits], Step] = {}
+
+    def keep(self, question: Hashable, step: Step) -> None:
+        """Remember a step that was answered in full."""
+        self._steps.pop((question, step.edits), None)
+        self._steps[question, step.edits] = step
+        if len(self._steps) > KEPT:
+            del self._steps[next(iter(self._steps))]
+
+    def find(self, question: Hashable, edits: Edits) -> Step | None:
+        """The answer to a question with exactly these edits."""
+        return self._steps.get((question, edits))
+
+    def other(self, question: Hashable, edits: Edits) -> Step | None:
+        """The answer to compare with one that has these edits: that without any, or else the latest with others."""
+        unedited = self.find(question, ()) if edits else None
+        others = (step for (asked, had), step in reversed(self._steps.items()) if asked == question and had != edits)
+        return unedited or next(others, None)
+
+    def __iter__(self) -> Iterator[Step]:
+        """All of them, the latest first."""
+        return reversed(self._steps.values())
+
+    def clear(self) -> None:
+        """Forget everything: another model, or another session, is looked at."""
+        self._steps.clear()

@@ -1,0 +1,672 @@
+"""The edits pane: its rows and words, its form, its keys, before and after in every pane, and sessions with edits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.widgets import OptionList
+
+from screens import edits_chart, edits_views
+from screens.answers import KEPT, Answers, active_edits
+from screens.edits_chart import EditChart
+from screens.edits_detail import EditDetail
+from screens.edits_form import EditField, EditForm, traced_layer
+from screens.edits_ledger import Ledger, Measured
+from screens.panes.edits import EditsPane
+from screens.panes.lens import LensPane
+from screens.panes.trace import TracePane
+from screens.replay import ReplayApp
+from tests.screens.fake import (
+    BROKEN,
+    MODEL,
+    STARTED,
+    SUITE,
+    attribution_result,
+    edit_info,
+    lens_result,
+    queue_result,
+    queue_state,
+    rome_result,
+    suite_result,
+    trace_result,
+)
+from tests.screens.test_app import HERO, Running, ask_hero, running
+from workbench.engine import LoadRequest, LoadResult
+from workbench.methods.attribution import AttributionRequest
+from workbench.methods.base import Request, Result
+from workbench.methods.bisect import BisectRequest, BisectResult
+from workbench.methods.causal_trace import TraceRequest
+from workbench.methods.edit_facts import SequencePoint
+from workbench.methods.edit_queue import QueueRequest
+from workbench.methods.logit_lens import LensRequest
+from workbench.methods.regression import SuiteRequest
+from workbench.methods.rome import RomeRequest
+from workbench.session import Session, SessionFile, Step, StepError
+from workbench.suites import Suite
+
+REQUEST = RomeRequest(case=HERO)
+ONE = queue_state(True)
+
+
+def step(request: Request, result: Result | None, edits: tuple[str, ...] = ()) -> Step:
+    """A step that is done."""
+    return Step(started=STARTED, seconds=0.2, edits=edits, status="done", request=request, result=result)
+
+
+def edited_lens(probability: float = 0.98) -> Result:
+    """The hero case's lens with another probability for the target at the last token and layer."""
+    result = lens_result(HERO)
+    last = result.columns[-1]
+    assert last is not None
+    assert last.target is not None
+    track = last.target.model_copy(
+        update={
+            "probability": (*last.target.probability[:-1], probability),
+            "rank": (*last.target.rank[:-1], 1),
+        }
+    )
+    column = last.model_copy(update={"target": track})
+    return result.model_copy(update={"columns": (*result.columns[:-1], column)})
+
+
+async def make_edit(run: Running, suite: bool = True) -> None:
+    """One edit by the form, and the lens that is asked anew after it."""
+    await run.pilot.press("e", "enter")
+    await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+    run.engine.say_started()
+    run.engine.say_finished(rome_result(REQUEST, ONE, suite_result() if suite else None))
+    await run.until(lambda: isinstance(run.engine.last, LensRequest))
+    run.engine.say_finished(edited_lens())
+    await run.settle()
+
+
+@asynccontextmanager
+async def edited(size: tuple[int, int] = (80, 24), suite: bool = True) -> AsyncIterator[Running]:
+    """An app in which the hero case has been asked about and edited."""
+    async with running(size) as run:
+        await ask_hero(run)
+        await make_edit(run, suite)
+        yield run
+
+
+def pane(run: Running) -> EditsPane:
+    return run.app.screen.query_one(EditsPane)
+
+
+# What is said, without an app
+
+
+def test_edits_that_are_bypassed_or_off_are_not_active() -> None:
+    first, second = (edit_info(number).id for number in (1, 2))
+    assert active_edits(queue_state(True, True)) == (first, second)
+    assert active_edits(queue_state(False, True)) == (second,)
+    assert active_edits(queue_state(True, True, bypassed=True)) == ()
+
+
+def test_scores_name_what_passes_and_what_passed_without_edits_where_that_differs() -> None:
+    measured = Measured(active_edits(ONE), suite_result())
+    said = edits_views.scores_in_words(measured, "as-is", active_edits(ONE), 100)
+    assert said == "rewrite 1/1 (0) · paraphrase 1/2 (0) · near 2/3 (3) · unrelated 1/1"
+
+
+def test_scores_that_do_not_fit_are_left_out_from_the_end_and_other_edits_are_said() -> None:
+    measured = Measured(active_edits(ONE), suite_result())
+    said = edits_views.scores_in_words(measured, "as-is", active_edits(queue_state(True, True)), 60)
+    assert said == "rewrite 1/1 (0) · paraphrase 1/2 (0) · measured with 1 edit"
+
+
+def test_what_fails_stands_first_and_of_that_what_passed_before() -> None:
+    rows = edits_views.fact_rows(suite_result())
+    assert rows[0].fact == BROKEN
+    assert [row.outcome.after.passes for row in rows] == [False, False, True, True, True, True, True]
+    text = edits_views.fact_content(rows[0]).plain
+    assert "passed → FAILS · Tokyo .60 → .10 · says “Tokyo” .60 → “Canberra” .60" in text
+
+
+def test_a_job_stands_behind_the_queue_and_a_failure_until_the_next_question() -> None:
+    ledger = Ledger()
+    ledger.asked(REQUEST)
+    assert [(row.state, row.title) for row in ledger.rows(ONE)] == [
+        ("on", "L5 Australia → Canberra"),
+        ("planned", "Australia → Canberra"),
+    ]
+    error = StepError(kind="NumericalError", message="The numbers are not finite: edit another layer.")
+    ledger.ended(step(REQUEST, None).model_copy(update={"status": "failed", "error": error}))
+    assert [(row.state, row.said) for row in ledger.rows(ONE)][1:] == [("failed", error.message)]
+    ledger.asked(QueueRequest(action="undo"))
+    assert [row.state for row in ledger.rows(ONE)] == ["on"]
+
+
+def test_points_count_the_edits_that_were_on_and_begin_without_any() -> None:
+    ledger = Ledger()
+    two = queue_state(True, True)
+    ledger.ended(step(REQUEST, rome_result(REQUEST, ONE, suite_result(perplexity=20.5))))
+    ledger.ended(step(REQUEST, rome_result(REQUEST, two, suite_result(perplexity=24.0)), active_edits(ONE)))
+    ledger.ended(step(SuiteRequest(suite=SUITE), suite_result(perplexity=23.0), active_edits(two)))
+    points = ledger.points("as-is")
+    assert [(point.edits, point.perplexity) for point in points] == [(0, 20.0), (1, 20.5), (2, 23.0)]
+    assert edits_chart.score_of(points[0]) == 0
+    assert edits_chart.score_of(points[1]) == pytest.approx(3 / (1 + 2 + 3 / 2))
+    assert "! It turns at 2" in edits_chart.in_words(points).plain  # 23 is more than a tenth above 20
+
+
+def test_a_suite_that_was_stopped_is_no_point() -> None:
+    ledger = Ledger()
+    ledger.ended(step(REQUEST, rome_result(REQUEST, ONE, suite_result(done=3))))
+    assert [point.edits for point in ledger.points("as-is")] == [0]
+    assert edits_chart.in_words(ledger.points("as-is")).plain == edits_chart.NONE
+
+
+def test_no_turn_is_said_where_there_is_none() -> None:
+    points = [SequencePoint(edits=n, scores=(), harmonic={"as-is": 0.9}, perplexity=20.0) for n in range(3)]
+    assert "has not turned by 2" in edits_chart.in_words(points).plain
+
+
+def test_answers_are_found_by_question_and_edits_and_compared_with_the_unedited_one() -> None:
+    answers, question = Answers(), LensRequest(case=HERO)
+    for edits in ((), ("a",), ("a", "b")):
+        answers.keep(question, step(question, lens_result(HERO), edits))
+    assert answers.find(question, ("a",)).edits == ("a",)  # type: ignore[union-attr]
+    assert answers.find(question, ("b",)) is None
+    assert answers.other(question, ("a",)).edits == ()  # type: ignore[union-attr]
+    assert answers.other(question, ()).edits == ("a", "b")  # type: ignore[union-attr]
+    assert answers.other("another", ()) is None
+    for number in range(KEPT):
+        answers.keep(number, step(question, lens_result(HERO)))
+    assert answers.find(question, ("a",)) is None
+
+
+def test_the_traced_layer_is_the_peak_among_the_subject_s_tokens_in_mlps_if_there_are_any() -> None:
+    answers, request = Answers(), TraceRequest(case=HERO, kinds=("states", "mlp"))
+    assert traced_layer(answers, HERO) is None
+    result = trace_result(request)
+    answers.keep(request, step(request, result))
+    at_subject = [row[3] for row in result.grids[1].values]
+    assert traced_layer(answers, HERO) == max(range(MODEL.layers), key=lambda layer: at_subject[layer] or 0)
+    assert traced_layer(answers, HERO.model_copy(update={"subject": "capital"})) is None
+
+
+# The form
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (130, 16)])
+async def test_e_opens_the_form_filled_from_the_case_and_enter_asks(size: tuple[int, int]) -> None:
+    async with running(size) as run:
+        await ask_hero(run)
+        await run.pilot.press("e")
+        await run.settle()
+        assert [field.value for field in pane(run).query_one(EditForm).query(EditField)] == [
+            "Australia",
+            "Canberra",
+            "",
+            "",
+        ]
+        await run.pilot.press("enter")
+        await run.settle()
+        assert run.engine.last == REQUEST
+        assert "◌ planned" in run.text
+        assert pane(run).query_one(OptionList).has_focus
+
+
+async def test_without_edits_the_pane_says_what_to_do() -> None:
+    async with running() as run:
+        await run.pilot.press("escape", "5")
+        await run.settle()
+        assert "No edits yet." in run.text
+        assert "Press e to make the model say the target." in run.text
+
+
+async def test_a_value_that_cannot_be_used_is_said_in_the_form_and_nothing_typed_is_lost() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e", "tab", *"x", "enter")
+        await run.settle()
+        assert "is no layer: type a whole number" in run.text
+        await run.pilot.press("backspace", *"2", "tab", *"/no/file.json", "enter")
+        await run.settle()
+        assert "/no/file.json" in " ".join(run.text.split())
+        assert not isinstance(run.engine.last, RomeRequest)
+        await run.pilot.press("escape", "n")
+        await run.settle()
+        values = [field.value for field in pane(run).query_one(EditForm).query(EditField)]
+        assert values == ["Australia", "Canberra", "2", "/no/file.json"]
+
+
+async def test_a_suite_file_is_part_of_the_request(tmp_path: Path) -> None:
+    file = tmp_path / "suite.json"
+    file.write_text(SUITE.model_dump_json())
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e", "tab", "tab")
+        run.app.screen.focused.value = str(file)  # type: ignore[union-attr]
+        await run.pilot.press("enter")
+        await run.settle()
+        assert run.engine.last == REQUEST.model_copy(update={"suite": SUITE})
+
+
+async def test_without_a_target_the_form_says_so() -> None:
+    async with running(case=HERO.model_copy(update={"target": None})) as run:
+        await run.pilot.press("e", "enter")
+        await run.settle()
+        assert "An edit needs a target" in run.text
+        await run.pilot.press(*"Canberra", "enter")
+        await run.settle()
+        assert run.engine.last == REQUEST
+
+
+async def test_the_form_is_filled_from_a_trace_of_the_case() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("t")
+        await run.settle()
+        run.engine.say_finished(trace_result(TraceRequest(case=HERO)))
+        await run.settle()
+        await run.pilot.press("5", "e", "enter")
+        await run.settle()
+        assert run.engine.last == REQUEST.model_copy(update={"layer": traced_layer(run.main.answers, HERO)})
+
+
+async def test_e_in_the_trace_opens_the_form_with_the_peak_s_layer() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("t", "e")
+        await run.settle()
+        assert "layer   the default" in run.text  # nothing was traced yet
+        await run.pilot.press("escape")
+        run.engine.say_finished(trace_result(TraceRequest(case=HERO)))
+        await run.pilot.press("4", "e")
+        await run.settle()
+        peak = trace_result(TraceRequest(case=HERO)).grids[0].peak
+        assert peak is not None
+        await run.pilot.press("enter")
+        await run.settle()
+        assert run.engine.last == REQUEST.model_copy(update={"layer": peak.layer})
+
+
+# What happened
+
+
+async def test_every_stage_stands_in_the_row_and_scores_as_soon_as_there_are_any() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e", "enter")
+        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+        run.engine.say_started()
+        run.engine.say_progress(5, 25, None, "optimising, loss 1.234, p 0.40")
+        await run.settle()
+        assert "… computing" in run.text
+        assert "optimising, loss 1.234, p 0.40 · 20% · 12 s left" in run.text
+        run.engine.say_progress(50, 100, rome_result(REQUEST, ONE, suite_result(done=4)), "suite: facts")
+        await run.settle()
+        assert "rewrite 1/1 (0) · paraphrase 1/2 (0) · near 1/1 · so far" in run.text
+        run.engine.say_finished(rome_result(REQUEST, ONE, suite_result()))
+        await run.settle()
+        assert "● on        1 ROME L5 Australia → Canberra" in run.text
+        assert "near 2/3 (3)" in run.text
+        assert "! suite 5 of 7 pass" in run.text
+
+
+async def test_an_edit_that_failed_says_why_in_its_row() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e", "enter")
+        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+        error = StepError(kind="InputError", message="There is no layer 99: choose from 0 to 5.")
+        run.engine.say_finished(None, status="failed", error=error)
+        await run.settle()
+        assert "✗ failed" in run.text
+        assert "There is no layer 99" in run.text
+
+
+async def test_a_cancelled_edit_is_gone() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e", "enter")
+        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+        run.engine.say_finished(None, status="cancelled")
+        await run.settle()
+        assert "planned" not in run.text
+        assert "cancelled" in run.text
+        assert "No edits yet." in run.text
+
+
+# Keys
+
+
+async def test_keys_ask_for_what_they_do_to_the_edit_that_is_highlighted() -> None:
+    async with edited() as run:
+        run.main.queue = queue_state(True, False, True)
+        await run.settle()
+        second = edit_info(2).id
+        asked = len(run.engine.asked)
+        await run.pilot.press("j", "space", "K", "J", "x", "u", "U")
+        await run.settle()
+        assert run.engine.asked[asked:] == [
+            QueueRequest(action="on", edit=second),
+            QueueRequest(action="move", edit=second, by=-1),
+            QueueRequest(action="move", edit=second, by=1),
+            QueueRequest(action="remove", edit=second),
+            QueueRequest(action="undo"),
+            QueueRequest(action="redo"),
+        ]
+
+
+async def test_the_highlight_follows_an_edit_that_moves_and_stays_where_one_was_removed() -> None:
+    async with edited() as run:
+        run.main.queue = queue_state(True, True, True)
+        await run.pilot.press("j")
+        await run.settle()
+        moved = queue_state(True, True, True)
+        first, second, third = moved.entries
+        run.main.queue = moved.model_copy(update={"entries": (second, first, third)})
+        await run.settle()
+        assert (pane(run)._chosen, pane(run).query_one(OptionList).highlighted) == (second.info.id, 0)
+        run.main.queue = moved.model_copy(update={"entries": (first, third)})
+        await run.settle()
+        assert pane(run)._chosen == first.info.id
+
+
+async def test_r_runs_the_suite_of_the_edit_and_its_scores_take_the_place_of_the_old_ones() -> None:
+    async with edited() as run:
+        await run.pilot.press("r")
+        await run.settle()
+        assert run.engine.last == SuiteRequest(suite=SUITE)
+        better = Suite(name=SUITE.name, facts=(*SUITE.facts[:2], *SUITE.facts[3:4]))
+        found = suite_result(better).model_copy(update={"suite": SUITE})
+        run.engine.say_finished(found)
+        await run.settle()
+        assert "paraphrase 1/1 (0) · near 1/1" in run.text
+
+
+async def test_without_a_suite_the_pane_says_so() -> None:
+    async with running(case=HERO.model_copy(update={"prompt": "Words about Australia", "foil": None})) as run:
+        await run.pilot.press("5", "r")
+        await run.settle()
+        assert "No suite: the shipped facts have none for this" in run.text
+
+
+async def test_a_suite_can_be_run_without_any_edit_and_its_scores_are_said() -> None:
+    async with running(case=HERO) as run:
+        await run.pilot.press("5", "r")
+        await run.settle()
+        asked = run.engine.last
+        assert isinstance(asked, SuiteRequest)
+        assert asked.suite.facts[0].prompt == HERO.prompt
+        run.engine.say_finished(suite_result())
+        await run.settle()
+        assert "Australia → Canberra: rewrite 1/1 (0) · paraphrase 1/2" in run.text
+
+
+@pytest.mark.parametrize(("key", "action"), [("s", "save"), ("o", "apply")])
+async def test_a_path_is_typed_and_stays_when_the_line_is_left(key: str, action: str) -> None:
+    async with edited() as run:
+        await run.pilot.press(key, *"ax", "space", *"s", "escape", key, "end", *".safetensors", "enter")
+        await run.settle()
+        assert run.engine.last == QueueRequest(action=action, path="ax s.safetensors")  # type: ignore[arg-type]
+        run.engine.say_finished(queue_result(ONE, "a patch of 1 edit was saved to ax s.safetensors"))
+        await run.settle()
+        assert "a patch of 1 edit was saved" in run.text
+
+
+async def test_a_failed_change_of_the_queue_is_said_in_the_pane() -> None:
+    async with edited() as run:
+        await run.pilot.press("u")
+        await run.settle()
+        run.engine.say_finished(
+            None, status="failed", error=StepError(kind="InputError", message="there is nothing to undo")
+        )
+        await run.settle()
+        assert "✗ there is nothing to undo" in run.text
+        assert "● on" in run.text
+
+
+async def test_the_footer_keeps_to_six_keys() -> None:
+    async with edited() as run:
+        footer = run.text.splitlines()[-1]
+        assert "Detail space On/off x Remove u Undo" in footer
+
+
+# Details, bisection, chart
+
+
+async def test_enter_shows_every_fact_and_b_finds_the_edit_that_broke_one() -> None:
+    async with edited() as run:
+        await run.pilot.press("enter")
+        await run.settle()
+        assert isinstance(run.app.screen, EditDetail)
+        words = " ".join(run.text.replace("│", " ").split())
+        assert "Canberra .34, Sydney .36 → Canberra .98, Sydney .01" in words
+        assert "The capital of Japan is" in words
+        await run.pilot.press("b")
+        await run.settle()
+        assert run.engine.last == BisectRequest(fact=BROKEN, start="as-is")
+        assert "Bisecting" in run.text
+        found = suite_result().outcomes[4]
+        run.engine.say_finished(
+            BisectResult(
+                fact=BROKEN, broken_by=edit_info(), before=0, tried=2, passing=found.before, failing=found.after
+            )
+        )
+        await run.settle()
+        assert "was broken by edit 1" in run.text
+        await run.pilot.press("escape")
+        await run.settle()
+        assert "was broken by edit 1" in " ".join(run.text.replace("│", " ").split())
+
+
+async def test_a_bisection_that_cannot_be_done_says_why_in_the_details() -> None:
+    async with edited() as run:
+        await run.pilot.press("enter", "b")
+        await run.settle()
+        run.engine.say_finished(
+            None,
+            status="failed",
+            error=StepError(kind="InputError", message="the fact passes with the edits that are on"),
+        )
+        await run.settle()
+        assert "✗ the fact passes with the edits" in run.text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_c_draws_score_and_perplexity_over_the_edits(size: tuple[int, int]) -> None:
+    async with edited(size) as run:
+        await run.pilot.press("c")
+        await run.settle()
+        assert isinstance(run.app.screen, EditChart)
+        for said in ("score %", "canary perplexity", "edits that are on", "0: 0%, 20.0 · 1: 67%, 20.5"):
+            assert said in run.text
+        await run.pilot.press("escape")
+        await run.settle()
+        assert not isinstance(run.app.screen, EditChart)
+
+
+async def test_without_a_suite_the_chart_says_what_makes_it() -> None:
+    async with edited(suite=False) as run:
+        await run.pilot.press("c")
+        await run.settle()
+        assert "No suite was run yet" in run.text
+
+
+def test_the_library_of_charts_is_not_imported_before_the_first_chart() -> None:
+    program = "import sys, screens.app; print([name for name in sys.modules if 'plotext' in name])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Before and after
+
+
+async def test_the_lens_is_asked_again_when_the_edits_have_changed_and_says_what_they_changed() -> None:
+    async with edited((160, 48)) as run:
+        assert run.main.query_one(LensPane).drawn_edits == active_edits(ONE)
+        before = lens_result(HERO).columns[-1]
+        assert before is not None
+        words = " ".join(run.text.split())
+        assert "→ with 1 edit: Canberra .98 #1" in words
+        assert "without edits: Canberra" in words
+
+
+async def test_b_takes_all_edits_off_and_what_was_found_without_them_is_there_at_once() -> None:
+    async with edited((160, 48)) as run:
+        await run.pilot.press("b")
+        await run.settle()
+        assert run.engine.last == QueueRequest(action="bypass")
+        asked = len(run.engine.asked)
+        run.engine.say_finished(queue_result(queue_state(True, bypassed=True), "off"))
+        await run.settle()
+        assert run.main.query_one(LensPane).drawn_edits == ()
+        assert "◐ held" in run.text
+        assert "b puts them on" in " ".join(run.text.replace("│", " ").split())
+        await run.pilot.press("B")
+        await run.settle()
+        assert run.engine.asked[asked:] == [QueueRequest(action="compare")]  # and no lens: both were known
+        run.engine.say_finished(queue_result(ONE, "on"))
+        await run.settle()
+        assert run.main.query_one(LensPane).drawn_edits == active_edits(ONE)
+        assert len(run.engine.asked) == asked + 1
+
+
+async def test_without_an_edit_there_is_nothing_to_compare() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("b")
+        await run.settle()
+        assert isinstance(run.engine.last, LensRequest)
+        assert "nothing to compare" in run.notified
+
+
+async def test_attribution_and_trace_are_stale_until_they_are_asked_and_then_compared_at_the_cursor() -> None:
+    async with running((160, 48)) as run:
+        await ask_hero(run)
+        await run.pilot.press("a")
+        await run.until(lambda: isinstance(run.engine.last, AttributionRequest))
+        attribution = run.engine.last
+        assert isinstance(attribution, AttributionRequest)
+        run.engine.say_finished(attribution_result(attribution))
+        await run.pilot.press("t")
+        await run.until(lambda: isinstance(run.engine.last, TraceRequest))
+        trace = run.engine.last
+        assert isinstance(trace, TraceRequest)
+        run.engine.say_finished(trace_result(trace))
+        await run.settle()
+        assert "with 1 edit" not in run.text
+        await make_edit(run)
+        assert "stale: the edits have changed; press a to ask again" in run.text
+        assert "stale: the edits have changed; press t to ask again" in run.text
+        await run.pilot.press("a")
+        await run.until(lambda: run.engine.last == attribution)
+        run.engine.say_finished(attribution_result(attribution, seed=5))
+        await run.pilot.press("t")
+        await run.until(lambda: run.engine.last == trace)
+        after = trace_result(trace)
+        values = tuple(tuple(0.11 for _ in row) for row in after.grids[0].values)
+        run.engine.say_finished(
+            after.model_copy(update={"grids": (after.grids[0].model_copy(update={"values": values}),)})
+        )
+        await run.settle()
+        words = " ".join(run.text.replace("│", " ").split())
+        assert "stale" not in words
+        assert "with 1 edit: p(Sydney) .11" in words
+        layer, token = run.main.cursor.layer, run.main.cursor.token
+        value = trace_result(trace).grids[0].values[layer][token]
+        assert f"without edits: p(Sydney) {f'{value:.2f}'[1:]} →" in words
+        scores = [attribution_result(attribution, seed).scores[token] for seed in (0, 5)]
+        shown = [f"{'−' if score < 0 else '+'}" for score in scores]
+        legend = str(run.main.query_one("AttributionPane").query_one("#legend").visual)
+        assert f'without edits: " is" {shown[0]}' in legend
+        assert f'with 1 edit: " is" {shown[1]}' in legend
+        await run.pilot.press("up")
+        await run.settle()
+        value = trace_result(trace).grids[0].values[run.main.cursor.layer][run.main.cursor.token]
+        words = " ".join(run.text.replace("│", " ").split())
+        assert f"without edits: p(Sydney) {f'{value:.2f}'[1:]} →" in words
+
+
+async def test_another_model_has_no_edits_and_no_answers_to_compare_with() -> None:
+    async with edited((160, 48)) as run:
+        run.app._submit(LoadRequest(model="other"))
+        run.engine.say_started()
+        run.engine.say_finished(LoadResult(model=MODEL.model_copy(update={"fingerprint": "f" * 16})))
+        await run.settle()
+        assert "No edits yet." in run.text
+        assert not list(run.main.answers)
+        assert not any(isinstance(request, QueueRequest) for request in run.engine.asked)
+
+
+# Sessions
+
+
+def record(file: Path) -> SessionFile:
+    """A session in which the hero case was looked at, edited, and looked at again."""
+    recording = SessionFile(file)
+    recording.use_model(MODEL)
+    active = active_edits(ONE)
+    for request, result, edits in (
+        (LensRequest(case=HERO), lens_result(HERO), ()),
+        (REQUEST, rome_result(REQUEST, ONE, suite_result()), ()),
+        (LensRequest(case=HERO), edited_lens(), active),
+        (TraceRequest(case=HERO), trace_result(TraceRequest(case=HERO)), active),
+    ):
+        recording.append(step(request, result, edits))
+    return recording
+
+
+async def test_the_edits_of_a_continued_session_are_put_back_when_the_model_is_there(tmp_path: Path) -> None:
+    record(tmp_path / "s.json")
+    async with running((160, 48), recording=SessionFile.open(tmp_path / "s.json")) as run:
+        assert run.engine.last == QueueRequest(action="restore", entries=ONE.entries)
+        run.engine.say_finished(queue_result(ONE, "1 edits are back"))
+        await run.settle()
+        assert "● on" in run.text
+        assert "near 2/3 (3)" in run.text
+        assert "stale" not in run.text
+        assert "→ with 1 edit: Canberra .98 #1" in " ".join(run.text.split())
+
+
+async def test_edits_whose_tensors_are_gone_say_so_in_the_pane(tmp_path: Path) -> None:
+    record(tmp_path / "s.json")
+    async with running((160, 48), recording=SessionFile.open(tmp_path / "s.json")) as run:
+        run.engine.say_finished(
+            None, status="failed", error=StepError(kind="InputError", message="there is no patch 00000001.safetensors")
+        )
+        await run.settle()
+        assert "there is no patch 00000001.safetensors" in run.text
+        assert "● on" not in run.text
+        assert "stale: the edits have changed" in run.text
+
+
+async def test_opening_a_session_without_edits_takes_those_of_the_one_before_off(tmp_path: Path) -> None:
+    plain = SessionFile(tmp_path / "plain.json")
+    plain.use_model(MODEL)
+    plain.append(step(LensRequest(case=HERO), lens_result(HERO)))
+    async with edited() as run:
+        run.app._open_session(plain.path)
+        await run.settle()
+        assert run.engine.last == QueueRequest(action="restore", entries=())
+
+
+async def test_a_replay_shows_edits_and_what_they_changed_and_asks_nothing(tmp_path: Path) -> None:
+    session = record(tmp_path / "s.json").session
+    assert json.loads((tmp_path / "s.json").read_text())["steps"]
+    app = ReplayApp(Session(model=MODEL, steps=session.steps), tmp_path / "s.json")
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause(0.1)
+        text = "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
+        assert "● on" in text
+        assert "→ with 1 edit: Canberra .98 #1" in " ".join(text.split())
+        assert "stale" not in text
+        await pilot.press("5", "space", "e", "b", "r", "x")
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, EditDetail)
+        await pilot.press("b", "escape", "left_curly_bracket")
+        await pilot.pause(0.1)
+        assert app.screen.query_one(EditsPane).empty
+        assert app.screen.query_one(TracePane).empty
+        assert not app._notifications
