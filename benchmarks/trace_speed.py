@@ -57,9 +57,7 @@ def main() -> None:
         f"matrices multiply at {rate / 1e9:,.0f} GFLOP/s"
     )
     run(model, _request("states", CASE), silent)  # the first run of a process is slow
-    table = Table(
-        "kind", "trace s", "first picture s", "its r", "forward s", "plain s", "times", "floor s", "of floor"
-    )
+    table = Table("kind", "trace s", "first picture s", "its r", "forward s", "plain s", "times", "floor s", "of floor")
     table.add_column("largest difference")
     for kind in options.kinds:
         table.add_row(kind, *_compare(model, kind, rate, options.quick))
@@ -77,9 +75,7 @@ def _compare(model: LoadedModel, kind: str, rate: float, quick: bool) -> tuple[s
     plain = _Plain(model, result)
     plain.value(kind, 0, 0)
     began = _now(model)
-    differences = [
-        abs(plain.value(kind, layer, token) - (grid.values[layer][token] or 0.0)) for layer, token in sample
-    ]
+    differences = [abs(plain.value(kind, layer, token) - (grid.values[layer][token] or 0.0)) for layer, token in sample]
     seconds = (_now(model) - began) / len(sample)
     floor = flops_left(model, result, kind) / rate
     return (
@@ -284,9 +280,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--cpu-time", action="store_true", help="processor time: for a machine that is shared")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument(
-        "--quick", action="store_true", help=f"time {QUICK_CELLS} plain cells, extrapolate the rest"
-    )
+    parser.add_argument("--quick", action="store_true", help=f"time {QUICK_CELLS} plain cells, extrapolate the rest")
     parser.add_argument("--growth", action="store_true", help="also longer prompts and fewer layers")
     return parser.parse_args()
 

@@ -22,9 +22,7 @@ from workbench.waiting import WaitingEngine
 FOLDER = Path(__file__).parent.parent / "sessions"
 
 AUSTRALIA = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
-EIFFEL = Case(
-    prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower", target="Paris", foil="Rome"
-)
+EIFFEL = Case(prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower", target="Paris", foil="Rome")
 
 
 def behind_document(case: Case) -> Case:

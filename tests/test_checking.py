@@ -81,9 +81,7 @@ def test_the_same_result_is_the_same() -> None:
         (math.nan, 0.5, "drifted"),
     ],
 )
-def test_a_number_drifts_when_it_is_further_away_than_the_tolerance(
-    recorded: float, now: float, outcome: str
-) -> None:
+def test_a_number_drifts_when_it_is_further_away_than_the_tolerance(recorded: float, now: float, outcome: str) -> None:
     report = compare(result(token(probability=recorded)), result(token(probability=now)))
     assert report.steps[0].outcome == outcome
     assert report.passed == (outcome == "same")

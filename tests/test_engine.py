@@ -168,9 +168,7 @@ def test_a_cancelled_step_keeps_what_was_found(listening: Listening, monkeypatch
     assert len(step.result.generated) == 2  # type: ignore[attr-defined]
 
 
-def test_a_waiting_job_can_be_cancelled_before_it_runs(
-    listening: Listening, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_waiting_job_can_be_cancelled_before_it_runs(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
     entered = threading.Event()
     slow_forward(monkeypatch, entered)
     running, waiting = listening.engine.submit(lens()), listening.engine.submit(lens())
@@ -212,9 +210,7 @@ def test_closing_cancels_what_runs_and_joins(monkeypatch: pytest.MonkeyPatch) ->
     assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
 
 
-def test_every_finished_step_is_saved_before_it_is_announced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_finished_step_is_saved_before_it_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "load", lambda *_: tiny_loaded("llama"))
     file = SessionFile(tmp_path / "s.json")
     listening = Listening(record=file.append)

@@ -14,7 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 from workbench import __version__
-from workbench.asking import Chat, Device, Dtype, Foil, InFront, ModelName, SessionPath, Subject, Target, asks
+from workbench.asking import (
+    CHECK_FAILED,
+    Chat,
+    Device,
+    Dtype,
+    Foil,
+    InFront,
+    ModelName,
+    Plan,
+    SessionPath,
+    Subject,
+    Target,
+    asks,
+)
 from workbench.case import Case
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
@@ -22,14 +35,21 @@ from workbench.methods.attribution import AttributionMethod, AttributionRequest
 from workbench.methods.base import Request
 from workbench.methods.causal_trace import Kind, Reading, TraceRequest
 from workbench.methods.continuation import ContinueRequest
+from workbench.methods.cot_answers import Reading as AnswerReading
+from workbench.methods.cot_reasoning import Sampling
+from workbench.methods.edit_queue import QueueRequest
+from workbench.methods.erasure import ErasureRequest, concept_of
+from workbench.methods.erasure import Method as ErasureMethod
+from workbench.methods.erasure_fit import Pool
 from workbench.methods.logit_lens import LensRequest
+from workbench.methods.rome import RomeRequest, Variant
 from workbench.methods.trace_facts import FactsTraceRequest, read_facts
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
 from workbench.paths import cache_folder
 from workbench.session import SessionFile, load_session
 
-CHECK_FAILED, BAD_INPUT, CANCELLED = 1, 2, 130
+BAD_INPUT, CANCELLED = 2, 130
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -111,9 +131,7 @@ def open_app(
     _log_to_file()
     from screens.app import WorkbenchApp
 
-    case = (
-        Case(prompt=prompt, subject=subject, target=target, foil=foil, start=start, chat=chat) if prompt else None
-    )
+    case = Case(prompt=prompt, subject=subject, target=target, foil=foil, start=start, chat=chat) if prompt else None
     recording = SessionFile.open(session) if session else None
     WorkbenchApp(LoadRequest(model=model, dtype=dtype, device=device), case=case, recording=recording).start()
 
@@ -139,7 +157,7 @@ def check(
 ) -> None:
     """Run every step of a session again and compare the results; exit code 1 where they drifted."""
     from workbench.checking import check_session
-    from workbench.reports import print_check
+    from workbench.reports.checks import print_check
     from workbench.waiting import WaitingEngine
 
     session = load_session(file)
@@ -191,9 +209,7 @@ def continue_(
 def attribute(
     case: Case,
     method: Annotated[AttributionMethod, typer.Option(help="How scores are computed.")] = "integrated-gradients",
-    position: Annotated[
-        int | None, typer.Option(help="The token behind which the prediction is asked about.")
-    ] = None,
+    position: Annotated[int | None, typer.Option(help="The token behind which the prediction is asked about.")] = None,
     baseline: Annotated[str, typer.Option(help="mean, eos, zero, or the text of one token.")] = "mean",
     unit: Annotated[Literal["token", "word"], typer.Option(help="What occlusion takes away together.")] = "token",
     samples: Annotated[int, typer.Option(help="Permutations for Shapley values.")] = 25,
@@ -255,6 +271,143 @@ def trace(
         confirmed=yes,
         **noised,
     )
+
+
+@app.command()
+@asks
+def edit(
+    case: Case,
+    layer: Annotated[
+        int | None, typer.Option(help="Where to edit.  [default: the trace's peak in the session, else the known one]")
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Try these layers, such as 3-8 or 3,5,8, and take the best.")
+    ] = None,
+    variant: Annotated[Variant, typer.Option(help="The corrected computation, or as first published.")] = "corrected",
+    prefixes: Annotated[int, typer.Option(help="Sampled texts in front of which key and value are averaged.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of those texts.")] = 0,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A text file for the statistics, instead of sampled text.")
+    ] = None,
+    suite: Annotated[Path | None, typer.Option(help="A regression suite, instead of one of the shipped facts.")] = None,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Run the suite.")] = True,
+    save: Annotated[
+        Path | None, typer.Option(help="Save a patch (FILE.safetensors), or the whole edited model (a folder).")
+    ] = None,
+    apply: Annotated[Path | None, typer.Option(help="Apply the edits of this patch first.")] = None,
+    facts: Annotated[
+        Path | None, typer.Option(help="Edit each record of this file by itself, and print the scores.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many of the records.")] = None,
+    sequence: Annotated[bool, typer.Option("--sequence", help="Keep every record's edit: how many are borne?")] = False,
+    require_score: Annotated[
+        float | None, typer.Option(help="Exit with 1 where the harmonic score, 0 … 100, is lower.")
+    ] = None,
+    session: SessionPath = None,
+) -> Plan:
+    """Rewrite a fact in the weights, and say what else that changed; or measure that over many records."""
+    from workbench import editing
+
+    layers = editing.layers(sweep) if sweep else ()
+    settings = {"variant": variant, "prefixes": prefixes, "seed": seed, "corpus": str(corpus) if corpus else None}
+    if facts is not None:
+        if case.prompt or case.subject or case.target or layers or suite or save or apply:
+            raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
+        return editing.facts_plan(facts, limit, require_score, sequence=sequence, layer=layer, **settings)
+    request = None
+    if case.target or not apply:
+        if layer is None and not layers:
+            layer = editing.traced_layer(session, case)
+        attached = editing.attached_suite(suite)
+        request = RomeRequest(case=case, layer=layer, sweep=layers, suite=attached, test=test, **settings)
+    return editing.edit_plan(case, request, apply, save, require_score)
+
+
+@app.command()
+@asks
+def cot(
+    case: Case,
+    choices: Annotated[str | None, typer.Option(help="The answers to choose from, between semicolons.")] = None,
+    answer: Annotated[str | None, typer.Option(help="The right answer, if it is known.")] = None,
+    read: Annotated[AnswerReading, typer.Option(help="What is read: the choices' texts, or their letters.")] = "texts",
+    lead_in: Annotated[str | None, typer.Option(help="What leads to the answer.")] = None,
+    instruction: Annotated[str, typer.Option(help="What is said behind the question.")] = "Let's think step by step.",
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample among the tokens that have this much probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
+    tokens: Annotated[int, typer.Option(help="Most tokens of reasoning.")] = 256,
+    reasoning: Annotated[Path | None, typer.Option(help="A text file with the reasoning.")] = None,
+    within: Annotated[int | None, typer.Option(help="Leave one out of the first so many sentences.")] = None,
+    filler: Annotated[bool, typer.Option("--filler", help="Replace the reasoning by dots.")] = False,
+    mistake: Annotated[
+        list[str] | None, typer.Option(help="A sentence, from 0, to spoil: 2 (its number), or 2=Another sentence.")
+    ] = None,
+    paraphrase: Annotated[
+        list[str] | None, typer.Option(help="A sentence to reword: 2 (the model does), or 2=Another sentence.")
+    ] = None,
+    cue: Annotated[str | None, typer.Option(help="Suggest this answer in the question, or any wrong one.")] = None,
+    position: Annotated[bool, typer.Option("--position", help="Suggest its place, not an opinion.")] = False,
+    questions: Annotated[
+        str | None, typer.Option(help="Ask many: a file of JSON lines, or all, arithmetic, common-sense …")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many questions of each task.")] = None,
+) -> Request:
+    """Print how far the answer to a question depends on the model's reasoning, for one question or for many."""
+    from workbench import questioning
+
+    questioning.check_case(case)
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed, tokens=tokens)
+    settings = {"read": read, "lead_in": lead_in, "instruction": instruction, "sampling": sampling}
+    if questions is not None:
+        own = (case.prompt, choices, answer, reasoning, within, filler, mistake, paraphrase, position)
+        if any(own) or cue not in (None, questioning.ANY):
+            raise InputError("--questions brings questions, choices and answers of its own: leave yours out")
+        return questioning.many_questions(questions, limit, settings=settings)
+    if limit is not None:
+        raise InputError("--limit is for --questions: leave it out, or name some")
+    asked = questioning.interventions(within, filler, mistake or (), paraphrase or (), cue, position)
+    return questioning.one_question(case.prompt, choices, reasoning, asked, settings | {"answer": answer})
+
+
+@app.command()
+@asks
+def erase(
+    case: Case,
+    prompt: Annotated[
+        str,
+        typer.Argument(metavar="[DATA]", help="A file of texts and labels: .csv, .tsv or .jsonl.", show_default=False),
+    ] = "",
+    concept: Annotated[str | None, typer.Option(help="A shipped set of texts, in place of DATA.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Where to erase: 12, 5-12 or 3,5,8.  [default: all]")] = None,
+    pool: Annotated[Pool, typer.Option(help="The state of a text: its last token's, the mean, or every one.")] = "last",
+    method: Annotated[ErasureMethod, typer.Option(help="LEACE, orthogonal projection, or add a direction.")] = "leace",
+    towards: Annotated[str | None, typer.Option(help="Steer to this class.  [default: the first]")] = None,
+    strength: Annotated[float, typer.Option(help="How many times the direction is added in steering.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(help="Use only so many texts.")] = None,
+    above: Annotated[bool, typer.Option("--above/--no-above", help="Probe the layers above as well.")] = True,
+    seed: Annotated[int, typer.Option(help="Of splits and probes.")] = 0,
+    watch: Annotated[str | None, typer.Option("--prompt", help="A prompt to watch, with --target and --foil.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Save a patch (FILE.safetensors).")] = None,
+) -> Plan:
+    """Erase a concept from the states, or steer along it, and say what can still be read."""
+    from workbench import editing
+
+    request = ErasureRequest(
+        concept=concept,
+        data=prompt or None,
+        layers=editing.layers(layers) if layers else None,
+        pool=pool,
+        method=method,
+        towards=towards,
+        strength=strength,
+        start=case.start,
+        limit=limit,
+        above=above,
+        seed=seed,
+        case=case.model_copy(update={"prompt": watch}) if watch else None,
+    )
+    request = request.model_copy(update={"digest": concept_of(request).digest})
+    return Plan(request, after=(QueueRequest(action="save", path=str(save)),) if save is not None else ())
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:

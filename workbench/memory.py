@@ -11,9 +11,7 @@ from workbench.lazy import torch
 Item = TypeVar("Item")
 
 
-def in_batches(
-    items: Sequence[Item], size: int, work: Callable[[list[Item]], None], bytes_each: int
-) -> Iterator[int]:
+def in_batches(items: Sequence[Item], size: int, work: Callable[[list[Item]], None], bytes_each: int) -> Iterator[int]:
     """Call ``work`` on the items, ``size`` at a time, and yield how many are done after each batch.
 
     When the device runs out of memory its cache is emptied and the batch halved. Raises `OutOfMemory`, with the

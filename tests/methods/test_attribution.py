@@ -406,9 +406,7 @@ def test_no_coalition_is_computed_twice() -> None:
         seen.append(len(x))
         return x.sum(dim=(1, 2))
 
-    coalitions = Coalitions(
-        function, torch.zeros(2, 1), torch.ones(2, 1), [(0, 1), (1, 2)], bytes_each=1, budget=100
-    )
+    coalitions = Coalitions(function, torch.zeros(2, 1), torch.ones(2, 1), [(0, 1), (1, 2)], bytes_each=1, budget=100)
     *_, (values, errors) = shapley(coalitions, samples=20, seed=0)
     assert values.tolist() == [1, 1]
     assert errors is not None
@@ -484,9 +482,7 @@ def test_progress_brings_better_and_better_partial_results_and_can_cancel(llama:
         ({"prompt": "  "}, "empty"),
     ],
 )
-def test_bad_input_is_an_error_that_says_what_is_wrong(
-    llama: LoadedModel, settings: dict[str, Any], says: str
-) -> None:
+def test_bad_input_is_an_error_that_says_what_is_wrong(llama: LoadedModel, settings: dict[str, Any], says: str) -> None:
     case = CASE.model_copy(update={"prompt": settings.pop("prompt", CASE.prompt)})
     with pytest.raises(InputError, match=says):
         attribute(llama, case, **settings)

@@ -76,8 +76,7 @@ def _published(loaded, request, other_ids=None):
     }
     grids = {
         kind: [
-            [forward(modules[kind](layer), token)[1] for token in range(len(encoded.ids))]
-            for layer in range(layers)
+            [forward(modules[kind](layer), token)[1] for token in range(len(encoded.ids))] for layer in range(layers)
         ]
         for kind in request.kinds
     }
@@ -143,9 +142,7 @@ def test_the_plain_way_gives_the_same_and_says_that_it_was_taken(monkeypatch, re
     plain = run(loaded, request, silent)
     for one, other in zip(fast.grids, plain.grids, strict=True):
         assert (torch.tensor(one.values) - torch.tensor(other.values)).abs().max() < 1e-5
-    assert [check.text for check in plain.checks if check.name == "path"] == [
-        "plain, as resumed runs are off by 1e+00"
-    ]
+    assert [check.text for check in plain.checks if check.name == "path"] == ["plain, as resumed runs are off by 1e+00"]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
@@ -290,9 +287,7 @@ def test_exact_cells_replace_the_estimate_column_by_column_the_most_promising_fi
     watched = _Watched()
     result = run(tiny_loaded("llama"), TraceRequest(case=CASE, kinds=("mlp",), noise_std=0.5, samples=2), watched)
     first = watched.partials[0].grids[0]
-    change = [
-        max(abs(row[token] - result.corrupted) for row in first.values) for token in range(len(first.values[0]))
-    ]
+    change = [max(abs(row[token] - result.corrupted) for row in first.values) for token in range(len(first.values[0]))]
     expected = sorted(range(SUBJECT[0], len(change)), key=lambda token: -change[token])
     order, known = [], first.exact[0]
     for partial in watched.partials[1:]:
@@ -300,9 +295,7 @@ def test_exact_cells_replace_the_estimate_column_by_column_the_most_promising_fi
         new = [token for token, exact in enumerate(grid.exact[0]) if exact and not known[token]]
         order += new
         known = grid.exact[0]
-        for row, exact, final, guess in zip(
-            grid.values, grid.exact, result.grids[0].values, first.values, strict=True
-        ):
+        for row, exact, final, guess in zip(grid.values, grid.exact, result.grids[0].values, first.values, strict=True):
             assert [v for v, e in zip(row, exact, strict=True) if e] == [
                 v for v, e in zip(final, exact, strict=True) if e
             ]

@@ -19,7 +19,7 @@ from workbench.methods.base import Result, silent
 from workbench.methods.logit_lens import LensColumn, LensRequest, LensResult
 from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import token_text
-from workbench.reports import draw_lens
+from workbench.reports.analyses import draw_lens
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="the", foil="city")
 CLOSE = 1e-4
@@ -37,9 +37,7 @@ def stopped_at(model: LoadedModel, ids: tuple[int, ...], n_blocks: int) -> torch
         state = args[0] if args else kwargs["hidden_states"]
         return (state, *output[1:]) if isinstance(output, tuple) else state
 
-    hooks = [
-        block.register_forward_hook(pass_through, with_kwargs=True) for block in model.block_modules[n_blocks:]
-    ]
+    hooks = [block.register_forward_hook(pass_through, with_kwargs=True) for block in model.block_modules[n_blocks:]]
     try:
         with torch.no_grad():
             return model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double()
@@ -69,9 +67,7 @@ def assert_column_is(column: LensColumn, logits: torch.Tensor, result: LensResul
             assert track is not None
             assert choice is not None
             assert track.probability[row] == pytest.approx(float(p[choice.id]), abs=CLOSE)
-            assert (
-                track.rank[row] == sorted(row_logits.tolist(), reverse=True).index(float(row_logits[choice.id])) + 1
-            )
+            assert track.rank[row] == sorted(row_logits.tolist(), reverse=True).index(float(row_logits[choice.id])) + 1
         assert column.logit_difference is not None
         assert result.encoded.target is not None
         assert result.encoded.foil is not None

@@ -60,9 +60,7 @@ def known(model):
 
 
 def _ask(facts, **settings):
-    return FactsTraceRequest(
-        facts=facts, **{"samples": 2, "noise_std": 0.5, "kinds": ("states", "mlp"), **settings}
-    )
+    return FactsTraceRequest(facts=facts, **{"samples": 2, "noise_std": 0.5, "kinds": ("states", "mlp"), **settings})
 
 
 # --- Reading ---

@@ -33,9 +33,7 @@ def test_the_first_token_is_the_models_first_choice_exactly_in_the_contexts_that
             for relation, fact in sample
         ]
         choices = first_choices(default_model, [case.ids for case in cases])
-        right = {
-            fact for (_, fact), case, token in zip(sample, cases, choices, strict=True) if case.target.id == token
-        }
+        right = {fact for (_, fact), case, token in zip(sample, cases, choices, strict=True) if case.target.id == token}
         assert right == {fact for _, fact in sample if start in fact.known}
 
 

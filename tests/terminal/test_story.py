@@ -22,9 +22,7 @@ def has_focus(terminal: Recorded, field: str) -> Callable[[str], bool]:
     """Whether a field of the case is lit otherwise than the other two."""
 
     def lit(_: str) -> bool:
-        row = next(
-            (row for row, line in enumerate(terminal.screen.display) if all(f in line for f in FIELDS)), None
-        )
+        row = next((row for row, line in enumerate(terminal.screen.display) if all(f in line for f in FIELDS)), None)
         if row is None:
             return False
         line = terminal.screen.display[row]

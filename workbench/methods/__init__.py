@@ -6,7 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from workbench.methods import attribution, causal_trace, continuation, logit_lens, trace_facts
+from workbench.methods import (
+    attribution,
+    bisect,
+    causal_trace,
+    continuation,
+    cot,
+    cot_questions,
+    cot_result,
+    edit_facts,
+    edit_queue,
+    erasure,
+    logit_lens,
+    regression,
+    rome,
+    trace_facts,
+)
 from workbench.methods.base import Method, Request, Result
 
 METHODS: tuple[Method, ...] = (
@@ -15,6 +30,14 @@ METHODS: tuple[Method, ...] = (
     Method("Attribution", attribution.AttributionRequest, attribution.AttributionResult, attribution.run),
     Method("Causal trace", causal_trace.TraceRequest, causal_trace.TraceResult, causal_trace.run),
     Method("Trace of facts", trace_facts.FactsTraceRequest, trace_facts.FactsTraceResult, trace_facts.run),
+    Method("ROME edit", rome.RomeRequest, rome.RomeResult, rome.run),
+    Method("Edit queue", edit_queue.QueueRequest, edit_queue.QueueResult, edit_queue.run),
+    Method("Edits of records", edit_facts.FactsEditRequest, edit_facts.FactsEditResult, edit_facts.run),
+    Method("Bisection", bisect.BisectRequest, bisect.BisectResult, bisect.run),
+    Method("Chain of thought", cot.CotRequest, cot_result.CotResult, cot.run),
+    Method("Chains of thought", cot_questions.CotQuestionsRequest, cot_questions.CotQuestionsResult, cot_questions.run),
+    Method("Concept erasure", erasure.ErasureRequest, erasure.ErasureResult, erasure.run),
+    Method("Regression suite", regression.SuiteRequest, regression.SuiteResult, regression.run),
 )
 
 if TYPE_CHECKING:

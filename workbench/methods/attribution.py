@@ -225,9 +225,7 @@ def _occlusion(
         yield _Scores(coalitions.over_tokens(effects), done, len(units), coalitions.evaluations)
 
 
-def _shapley(
-    question: Question, request: AttributionRequest, units: _Units, _difference: float
-) -> Iterator[_Scores]:
+def _shapley(question: Question, request: AttributionRequest, units: _Units, _difference: float) -> Iterator[_Scores]:
     coalitions = _coalitions(question, units)
     for done, (effects, errors) in enumerate(shapley(coalitions, request.samples, request.seed), start=1):
         text = "1 order" if errors is None else f"{done} orders, standard error at most {float(errors.max()):.2g}"

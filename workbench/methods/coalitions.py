@@ -95,9 +95,7 @@ def shapley(coalitions: Coalitions, samples: int, seed: int) -> Iterator[tuple[T
     random = np.random.RandomState(seed)
     sampling = ShapleyValueSampling(coalitions.values)
     # In place of captum's own, which draws from torch's global stream: that differs between versions.
-    sampling.permutation_generator = lambda units, orders: [
-        random.permutation(units).tolist() for _ in range(orders)
-    ]
+    sampling.permutation_generator = lambda units, orders: [random.permutation(units).tolist() for _ in range(orders)]
     everything = torch.ones(1, coalitions.units)
     found: list[Tensor] = []
     for _ in range(samples):

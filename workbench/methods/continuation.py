@@ -52,9 +52,7 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
     encoded = encode(model.tokenizer, request.case, model.info.context)
     room = model.info.context - len(encoded.ids)
     if room < 1:
-        raise InputError(
-            f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue"
-        )
+        raise InputError(f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue")
     stops = _stop_ids(model)
     ids: list[int] = []
     generated: list[ContinuedToken] = []
@@ -73,9 +71,7 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
             cache = output.past_key_values
             p = output.logits[0, -1].float().softmax(dim=-1)
             if not bool(torch.isfinite(p).all()):
-                raise NumericalError(
-                    "the model's logits are not finite; load it with --dtype float32 and try again"
-                )
+                raise NumericalError("the model's logits are not finite; load it with --dtype float32 and try again")
             top = p.topk(2)
             best, second = top.indices.tolist()
             first_p, second_p = significant(top.values)

@@ -1,0 +1,69 @@
+"""The default model reasons 3 + 4 = 7 and ends with 10: what truncation shows of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from workbench.methods import cot, logit_lens
+from workbench.methods.base import silent
+from workbench.methods.cot import CotRequest
+from workbench.methods.cot_interventions import Early, LeaveOneOut
+from workbench.methods.cot_result import CotResult
+from workbench.methods.logit_lens import LensRequest
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+pytestmark = pytest.mark.real
+
+TOM = "Tom has 3 apples and buys 4 more. How many apples does he have? Let's think step by step."
+
+
+@pytest.fixture(scope="module")
+def tom(default_model: LoadedModel) -> CotResult:
+    request = CotRequest(question=TOM, answer="7", interventions=(Early(), LeaveOneOut(within=4)))
+    return cot.run(default_model, request, silent)
+
+
+def test_tom_has_seven_apples_and_then_ten(tom: CotResult) -> None:
+    assert "3 + 4 = 7 apples" in tom.reasoning
+    assert tom.reasoning.endswith("The answer is 10.")
+    assert len(tom.sentences) == 5
+    names = [tom.candidates[outcome.answer].name for outcome in tom.of("kept")]
+    assert names[3:] == ["7", "10", "10"]
+    assert tom.settles == 4
+    assert tom.full is not None
+    assert tom.full.answer != tom.right
+
+
+def test_the_sentence_that_did_it_is_the_only_necessary_one(tom: CotResult) -> None:
+    assert tom.necessary == (3,)
+    assert "3 + 7 = 10" in tom.sentences[3]
+    without = next(outcome for outcome in tom.of("dropped") if outcome.sentence == 3)
+    assert tom.candidates[without.answer].name == "7"
+
+
+def test_every_truncation_is_greedy_as_if_it_were_run_by_itself(default_model: LoadedModel, tom: CotResult) -> None:
+    tokenizer = default_model.tokenizer
+    for outcome in tom.outcomes:
+        inputs = tokenizer(tom.context(outcome), return_tensors="pt")
+        with torch.no_grad():
+            output = default_model.hf.generate(**inputs, max_new_tokens=4, do_sample=False, pad_token_id=0)
+        written = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert written.startswith(tom.candidates[outcome.answer].text)
+
+
+def test_the_lens_opens_on_a_truncation_with_the_two_answers(default_model: LoadedModel, tom: CotResult) -> None:
+    outcome = tom.of("kept")[3]
+    case = tom.case(outcome)
+    assert (case.target, case.foil) == ("10", "7")
+    result = logit_lens.run(default_model, LensRequest(case=case), silent)
+    column = result.columns[-1]
+    assert column is not None
+    assert column.target is not None
+    assert column.foil is not None
+    assert column.foil.rank[-1] == 1
+    assert column.foil.probability[-1] > 0.5 > column.target.probability[-1]

@@ -1,0 +1,148 @@
+"""`workbench edit` on the command line: one edit, records from a file, patches, and the bad input of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import PROMPT, Run, tiny, workbench
+from workbench import editing
+from workbench.case import Case
+from workbench.engine import LoadRequest
+from workbench.errors import InputError
+from workbench.methods.causal_trace import TraceRequest, TraceResult
+from workbench.methods.edit_facts import FactsEditResult
+from workbench.methods.logit_lens import LensResult
+from workbench.methods.rome import RomeRequest, RomeResult
+from workbench.session import Step, load_session
+from workbench.waiting import WaitingEngine
+
+__all__ = ["tiny", "workbench"]  # fixtures
+
+EDIT = ["edit", PROMPT, "--subject", "Australia", "--target", ",", "--foil", "."]
+FAST = ["--prefixes", "1", "--layer", "1"]
+
+
+def suite_file(folder: Path) -> Path:
+    fact = {"role": "rewrite", "prompt": PROMPT, "subject": "Australia", "target": ",", "against": "."}
+    path = folder / "suite.json"
+    path.write_text(json.dumps({"name": "mine", "facts": [fact]}))
+    return path
+
+
+def record_file(folder: Path, number: int = 2) -> Path:
+    record = {
+        "prompt": PROMPT,
+        "subject": "Australia",
+        "target_new": ",",
+        "ground_truth": ".",
+        "rephrase_prompt": f"They say: {PROMPT}",
+        "locality_prompt": "The capital of France is",
+        "locality_ground_truth": "?",
+    }
+    path = folder / "records.jsonl"
+    path.write_text("".join(json.dumps({**record, "case_id": n}) + "\n" for n in range(number)))
+    return path
+
+
+def test_every_option_of_edit_reaches_the_request(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    options = ["--layer", "2", "--variant", "original", "--prefixes", "1", "--seed", "5", "--no-test"]
+    outcome = workbench(*EDIT, *options, "--suite", suite_file(tmp_path), "--model", tiny, "--json")
+    assert outcome.code == 0, outcome.err
+    step = Step.model_validate_json(outcome.out)
+    assert isinstance(step.request, RomeRequest)
+    request = step.request
+    assert (request.layer, request.variant, request.prefixes, request.seed) == (2, "original", 1, 5)
+    assert not request.test
+    assert request.suite is not None
+    assert request.suite.name == "mine"
+
+
+def test_without_json_edit_prints_what_is_said_now_and_the_suite(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    outcome = workbench(*EDIT, *FAST, "--suite", suite_file(tmp_path), "--model", tiny)
+    assert outcome.code == 0, outcome.err
+    assert "Australia → ," in outcome.out
+    assert "Regression suite · mine" in outcome.out
+    assert "statistics" in outcome.out
+
+
+def test_a_saved_patch_is_applied_in_a_new_run(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    patch = tmp_path / "patch.safetensors"
+    made = workbench(*EDIT, *FAST, "--no-test", "--save", patch, "--model", tiny, "--json")
+    assert made.code == 0, made.err
+    assert f"a patch of 1 edit was saved to {patch}" in made.err
+    edited = Step.model_validate_json(made.out).result
+    assert isinstance(edited, RomeResult)
+
+    applied = workbench(
+        "edit", PROMPT, "--foil", ".", "--apply", patch, "--model", tiny, "--json", "--session", tmp_path / "s.json"
+    )
+    assert applied.code == 0, applied.err
+    step = Step.model_validate_json(applied.out)
+    assert step.edits == (edited.edit.id,)
+    assert isinstance(step.result, LensResult)
+    assert [kept.request.kind for kept in load_session(tmp_path / "s.json").steps] == ["queue", "lens"]
+
+
+def test_records_are_edited_one_by_one_and_scored(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    outcome = workbench("edit", "--facts", record_file(tmp_path, 3), "--limit", "2", *FAST, "--model", tiny, "--json")
+    assert outcome.code == 0, outcome.err
+    result = Step.model_validate_json(outcome.out).result
+    assert isinstance(result, FactsEditResult)
+    assert len(result.records) == 2
+    assert {score.role for score in result.scores} == {"rewrite", "paraphrase", "neighbour"}
+
+
+def test_a_score_that_is_required_and_not_reached_is_exit_code_1(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    arguments = ["edit", "--facts", record_file(tmp_path, 1), *FAST, "--model", tiny]
+    missed = workbench(*arguments, "--require-score", "101")
+    assert missed.code == 1
+    assert "the harmonic score is under 101" in missed.err
+    assert workbench(*arguments, "--require-score", "0").code == 0
+
+
+def test_layers_to_sweep_are_ranges_and_lists() -> None:
+    assert editing.layers("3-5") == (3, 4, 5)
+    assert editing.layers("8, 3-4,8") == (8, 3, 4)
+    for wrong in ("a", "5-3", "", "3-"):
+        with pytest.raises(InputError):
+            editing.layers(wrong)
+
+
+def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(tiny: Path, tmp_path: Path) -> None:
+    session, case = tmp_path / "s.json", Case(prompt=PROMPT, subject="Australia")
+    with WaitingEngine(LoadRequest(model=str(tiny)), session) as engine:
+        step = engine.answer(TraceRequest(case=case, kinds=("states", "mlp"), samples=2))
+    assert isinstance(step.result, TraceResult)
+    grid, subject = step.result.grid("mlp"), step.result.encoded.subject
+    assert grid is not None
+    assert subject is not None
+    column = [row[subject[1] - 1] for row in grid.values]
+    best = max if step.result.clean > step.result.corrupted else min
+    assert editing.traced_layer(session, case.model_copy(update={"target": ","})) == column.index(best(column))
+    assert editing.traced_layer(session, case.model_copy(update={"subject": "capital"})) is None
+    assert editing.traced_layer(tmp_path / "none.json", case) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["edit", PROMPT, "--subject", "Australia"], "needs a target"),
+        (["edit", PROMPT, "--target", ","], "needs a subject"),
+        (["edit", PROMPT, "--subject", "Narnia", "--target", ","], "not in the prompt"),
+        ([*EDIT, "--sweep", "x"], "does not name layers"),
+        ([*EDIT, "--suite", "nowhere.json"], "nowhere.json"),
+        ([*EDIT, "--apply", "nowhere.safetensors"], "there is no patch"),
+        (["edit", "--facts", "nowhere.jsonl"], "nowhere.jsonl"),
+        ([*EDIT, "--facts", "nowhere.jsonl"], "leave yours out"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_exit_code_2(
+    workbench: Run, tiny: Path, arguments: list[str], sentence: str
+) -> None:
+    outcome = workbench(*arguments, "--model", tiny)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert "Traceback" not in outcome.err

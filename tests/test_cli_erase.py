@@ -1,0 +1,63 @@
+"""`erase` on the command line: options, drawing, the bad input that is refused before a model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.test_cli import Run, tiny, workbench
+from workbench.methods.erasure import ErasureRequest, ErasureResult
+from workbench.session import Step
+
+__all__ = ["tiny", "workbench"]  # fixtures
+
+CONCEPT = ["--concept", "tense", "--limit", "120"]
+
+
+def test_every_option_of_erase_reaches_the_request(workbench: Run, tiny: Path) -> None:
+    options = ["--layers", "0-1", "--pool", "mean", "--method", "steer", "--towards", "past", "--strength", "2"]
+    more = ["--seed", "3", "--no-above", "--start", "document", "--prompt", "The old house (", "--target", ","]
+    outcome = workbench("erase", *CONCEPT, *options, *more, "--model", tiny, "--json")
+    assert outcome.code == 0, outcome.err
+    request = Step.model_validate_json(outcome.out).request
+    assert isinstance(request, ErasureRequest)
+    assert (request.concept, request.data, request.limit) == ("tense", None, 120)
+    assert (request.layers, request.pool, request.method) == ((0, 1), "mean", "steer")
+    assert (request.towards, request.strength, request.seed, request.above) == ("past", 2.0, 3, False)
+    assert request.start == "document"
+    assert request.case is not None
+    assert (request.case.prompt, request.case.target, request.case.start) == ("The old house (", ",", "document")
+    assert request.digest
+
+
+def test_erase_prints_a_row_for_each_layer_and_saves_a_patch(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    patch = tmp_path / "tense.safetensors"
+    outcome = workbench("erase", *CONCEPT, "--layers", "1", "--model", tiny, "--save", patch)
+    assert outcome.code == 0, outcome.err
+    assert "Tense · leace" in outcome.out
+    assert "guessing the most frequent class: 0.50 / 0.50" in outcome.out
+    assert "canary perplexity" in outcome.out
+    assert patch.is_file()
+    assert str(patch) in outcome.err
+
+
+def test_erase_reads_a_file_of_ones_own(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rows = (f"{i} it is {'hot' if i % 2 else 'cold'},{'warm' if i % 2 else 'chilly'}" for i in range(80))
+    file.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    outcome = workbench("erase", file, "--layers", "1", "--model", tiny, "--json")
+    assert outcome.code == 0, outcome.err
+    step = Step.model_validate_json(outcome.out)
+    assert isinstance(step.result, ErasureResult)
+    assert step.result.classes == ("chilly", "warm")
+    assert isinstance(step.request, ErasureRequest)
+    assert step.request.data == str(file)
+
+
+def test_bad_data_are_refused_before_a_model_is_looked_for(workbench: Run, tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("text,label\na,b\nc\n", encoding="utf-8")
+    outcome = workbench("erase", file, "--model", tmp_path / "no-model")
+    assert outcome.code == 2
+    assert "row 3: 1 fields where the heading has 2" in outcome.err
+    assert "name either a shipped concept or a file" in workbench("erase", "--model", tmp_path / "no-model").err
+    assert "there is no concept" in workbench("erase", "--concept", "colour", "--model", tmp_path / "no-model").err

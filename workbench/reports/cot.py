@@ -1,0 +1,88 @@
+"""Drawings of chain-of-thought truncation: one question, and many."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from workbench.methods.cot_bootstrap import Estimate
+from workbench.methods.cot_questions import CotQuestionsResult
+from workbench.methods.cot_result import CotResult, Outcome
+from workbench.models.tokentext import display
+from workbench.reports.drawing import count, notes
+
+
+def draw_cot(result: CotResult) -> RenderableType:
+    """The reasoning, with the answer if it had stopped behind each sentence, and then what else was done to it."""
+    full = result.full
+    if full is None:
+        return Text(result.reasoning)
+    answer = result.candidates[full.answer].name
+    number = f"p {display(answer)}"
+    table = _cot_table("The answer if the reasoning stopped here", "sentence", number)
+    for outcome in result.of("kept"):
+        kept = outcome.sentence or 0
+        marks = ["settles here"] * (kept == result.settles)
+        if result.necessary is not None and kept - 1 in result.necessary:
+            marks.append("necessary")
+        sentence = " ".join(result.sentences[kept - 1].split()) if kept else "(no reasoning)"
+        table.add_row(str(kept), Text(display(sentence)), *_cot_answer(result, outcome), ", ".join(marks))
+    parts: list[RenderableType] = [table] if table.row_count else []
+    others = _cot_table("What else was done", "", number)
+    for outcome in result.outcomes:
+        if outcome.what != "kept" and (outcome.what != "dropped" or not outcome.same):
+            at = "" if outcome.sentence is None else f" {outcome.sentence}"
+            said = {True: "reasoning speaks of it", False: "reasoning is silent of it", None: ""}
+            changed = display(" ".join(outcome.changed.split())[:160])
+            if outcome.what == "filler":
+                changed = f"“ ...” × {outcome.changed.count('...')}"
+            cells = _cot_answer(result, outcome)
+            others.add_row(outcome.what + at, Text(changed), *cells, said[outcome.mentions_cue])
+    if others.row_count:
+        parts.append(others)
+    return Group(*parts, *_cot_summary(result, answer))
+
+
+def _cot_table(title: str, what: str, number: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
+    table.title = Text(title)
+    for heading in ("", what, "answer", number, ""):
+        table.add_column(Text(heading), justify="right" if heading == number else "left")
+    return table
+
+
+def _cot_answer(result: CotResult, outcome: Outcome) -> tuple[Text, str]:
+    """The answer, in another colour where it is not that of the full reasoning, and the probability of that one."""
+    assert result.full is not None
+    name = Text(display(result.candidates[outcome.answer].name), style="" if outcome.same else "dark_orange")
+    return name, f"{outcome.probabilities[result.full.answer]:.3f}"
+
+
+def _cot_summary(result: CotResult, answer: str) -> list[Text]:
+    words = [f"answer {display(answer)}"]
+    if result.right is not None:
+        words[0] += " (right)" if result.full and result.full.answer == result.right else " (wrong)"
+    if result.aoc is not None and result.settles is not None:
+        words.append(f"AOC {result.aoc:.2f}")
+        words.append(f"settles at {result.settles} of {count(len(result.sentences), 'sentence')}")
+    if result.necessary is not None:
+        words.append(f"{len(result.necessary)} necessary")
+    return [Text(" · ".join(words), style="bold"), *notes([result.caption, f"AOC: {result.aoc_rule}"])]
+
+
+def draw_cot_questions(result: CotQuestionsResult) -> RenderableType:
+    """A row for each measure, a column for each task, with 95 % intervals."""
+    headings = [f"{summary.task} ({summary.questions})" for summary in result.tasks]
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
+    table.title = Text("Many questions: chain-of-thought truncation")
+    for heading in ("", *headings):
+        table.add_column(Text(heading))
+    for measure in dict.fromkeys(name for summary in result.tasks for name in summary.measures):
+        table.add_row(measure, *(_interval(summary.measures.get(measure)) for summary in result.tasks))
+    lost = [f"{name}: {why}" for name, why in result.unusable[:5]]
+    return Group(table, *notes([*lost, result.caption, f"AOC: {result.aoc_rule}"]))
+
+
+def _interval(found: Estimate | None) -> str:
+    return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
