@@ -99,7 +99,8 @@ def _here(model: LoadedModel, data: ConceptData, texts: Sequence[tuple[int, ...]
     for layer in range(model.info.layers):
         for _ in walk.advance():
             pass
-        walk.map(fit_eraser(layer, pooling.rows(walk), pooling.classes, len(data.classes), "leace"))
+        rows, everywhere = pooling.rows(walk), pooling.every_token(walk)
+        walk.map(fit_eraser(layer, rows, pooling.classes, len(data.classes), "leace", everywhere))
 
 
 def _plainly(model: LoadedModel, data: ConceptData, texts: Sequence[tuple[int, ...]]) -> None:

@@ -1,6 +1,7 @@
 """Record sessions/*.json anew with the default model: ``python docs/make_session.py [NAME …]``.
 
-``australia`` is the hero case, as it stands and behind a document start; ``eiffel`` is a fact that the model knows.
+``australia`` is the hero case, as it stands and behind a document start; ``canberra`` repairs it by an edit,
+switched off and on again; ``eiffel`` is a fact that the model knows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from workbench.methods.attribution import AttributionRequest
 from workbench.methods.base import Request
 from workbench.methods.causal_trace import Kind, TraceRequest
 from workbench.methods.continuation import ContinueRequest
+from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.logit_lens import LensRequest
+from workbench.methods.rome import RomeRequest
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.waiting import WaitingEngine
 
@@ -42,6 +45,15 @@ RECORDINGS: dict[str, tuple[Request, ...]] = {
         AttributionRequest(case=behind_document(AUSTRALIA), method="input-x-gradient"),
         AttributionRequest(case=behind_document(AUSTRALIA), method="occlusion"),
         TraceRequest(case=behind_document(AUSTRALIA)),
+    ),
+    "canberra": (
+        LensRequest(case=AUSTRALIA),
+        RomeRequest(case=AUSTRALIA),
+        LensRequest(case=AUSTRALIA),
+        QueueRequest(action="bypass"),
+        LensRequest(case=AUSTRALIA),
+        QueueRequest(action="compare"),
+        LensRequest(case=AUSTRALIA),
     ),
     "eiffel": (
         LensRequest(case=EIFFEL),

@@ -17,7 +17,7 @@ from textual.widgets import Label, Tab, Tabs
 
 from screens.answers import Answers, active_edits
 from screens.jump import JumpScreen
-from screens.messages import Ask, CancelAsked, Cursor, CursorMoved, EditLayerChosen
+from screens.messages import Ask, CancelAsked, CaseChosen, Cursor, CursorMoved, EditLayerChosen
 from screens.panes import PANES
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
@@ -51,7 +51,7 @@ class MainScreen(Screen[None]):
         ),
         *(
             Binding(
-                pane.ASK_KEY,
+                f"{pane.ASK_KEY},{pane.ASK_KEY.upper()}",  # the capital where a pane has another use for the small one
                 f"ask({number})",
                 pane.TITLE,
                 id=f"ask.{number}",
@@ -88,8 +88,10 @@ class MainScreen(Screen[None]):
         self._recent = SessionList(session_folders, id="recent")
         self.prompt = PromptPane(case, list(history), read_only)
         self.others = [pane() for pane in PANES]
+        self._asked_for = list(self.others)  # the last one first
         self.status = StatusLine()
         self.live = not read_only
+        self._shows_steps = False  # some of which have no case
         self.answers = Answers()
         for each in self.panes:
             each.answers = self.answers
@@ -127,16 +129,22 @@ class MainScreen(Screen[None]):
     @on(SessionList.Found)
     def offer_sessions(self, message: SessionList.Found) -> None:
         """Recent sessions stand where the pictures will be, until there is something to picture."""
-        self.set_class(message.number > 0 and self.case is None, "-start")
+        self.set_class(message.number > 0 and self.case is None and not self._shows_steps, "-start")
 
     def watch_active(self) -> None:
-        """Show the pane that was asked for where there is room for one only, in all or in its column."""
+        """Show the pane that was asked for; where there is room for two in its column, the one before it stays."""
         active = self.others[self.active - 2]
-        for pane in self.others:
-            pane.set_class(pane is active, "-active")
-            if pane.SIDE == active.SIDE:
-                pane.set_class(pane is active, "-foremost")
+        self._bring(active)
+        for side in ("left", "right"):
+            for place, pane in enumerate(each for each in self._asked_for if side == each.SIDE):
+                pane.set_class(pane is active, "-active")
+                pane.set_class(place == 0, "-foremost")
+                pane.set_class(place > 1, "-behind")
         self.query_one("#panes").set_class(active.SIDE == "left", "-left-active")
+
+    def _bring(self, pane: Pane) -> None:
+        self._asked_for.remove(pane)
+        self._asked_for.insert(0, pane)
 
     def watch_cursor(self) -> None:
         """One cursor for all panes."""
@@ -187,11 +195,17 @@ class MainScreen(Screen[None]):
         if step.case is not None:
             self._change_case(step.case)
         self._take(step)
+        if pane := self._home_of(step.request):
+            self._bring(pane)
+            self.watch_active()
         if not self.live and (queue := queue_of(step.result)):
             self.queue = queue
 
     def _take(self, step: Step) -> None:
         """Show a step in the panes that accept it, and remember what it answers."""
+        if step.result is not None and self._home_of(step.request):
+            self._shows_steps = True
+            self.remove_class("-start")
         for pane in self._accepting(step.request):
             if step.status == "done" and (question := pane.question(step.request)):
                 self.answers.keep(question, step)
@@ -254,6 +268,15 @@ class MainScreen(Screen[None]):
         message.stop()
         self.cursor = message.cursor
 
+    @on(CaseChosen)
+    def look_at(self, message: CaseChosen) -> None:
+        """Put a pane's case into the prompt, whose own goes into the history, and look through the lens at it."""
+        message.stop()
+        self.prompt.keep()
+        self.prompt.put(message.case)
+        self.ask_about(message.case)
+        self.action_pane(2)
+
     @on(EditLayerChosen)
     def go_on_editing(self, message: EditLayerChosen) -> None:
         """Go on in the pane that edits at the layer that was proposed."""
@@ -280,13 +303,15 @@ class MainScreen(Screen[None]):
 
     def action_ask(self, number: int) -> None:
         """Show a pane and let it ask about the case."""
-        case = self.case or self.prompt.edited()
-        if not case.prompt.strip():
+        case, pane = self.case or self.prompt.edited(), self.panes[number - 1]
+        if case.prompt.strip():
+            self.case = case
+        elif pane.ABOUT_PROMPT:
             self.notify("Type a prompt first.")
             return
-        self.case = case
+        self.remove_class("-start")  # recent sessions make room for the pane
         self.action_pane(number)
-        self.panes[number - 1].ask()
+        pane.ask()
 
     def action_continue(self) -> None:
         """Let the model go on for a few tokens."""
@@ -340,6 +365,10 @@ class MainScreen(Screen[None]):
 
     def _accepting(self, request: Request) -> list[Pane]:
         return [pane for pane in self.panes if isinstance(request, pane.accepts)]
+
+    def _home_of(self, request: Request) -> Pane | None:
+        """The pane a request belongs to, though others may accept it too."""
+        return next((pane for pane in self.others if isinstance(request, pane.accepts)), None)
 
 
 def queue_of(result: Result | None) -> QueueState | None:

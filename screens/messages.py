@@ -60,6 +60,13 @@ class EngineSaid(Message):
         )
 
 
+@dataclass
+class CaseChosen(Message):
+    """A pane proposes another case: it is put into the prompt and looked at through the lens."""
+
+    case: Case
+
+
 class CancelAsked(Message):
     """The running job is to be stopped."""
 

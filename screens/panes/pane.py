@@ -28,12 +28,14 @@ class Pane(Widget):
     after a step that failed, was cancelled or is partial. ``number`` is the key that leads to it; ``live`` is False
     where nobody can answer, in a replayed session; ``queue`` is that of the model's edits, and ``answers`` are those
     of all panes. A pane with an ``ASK_KEY`` is shown and asked by that key from
-    everywhere; ``SIDE`` is the column it stands in where there is room for two.
+    everywhere; ``SIDE`` is the column it stands in where there is room for two; what is not ``ABOUT_PROMPT`` can be
+    asked without one.
     """
 
     TITLE: ClassVar[str] = ""
     ASK_KEY: ClassVar[str] = ""
     SIDE: ClassVar[Literal["left", "right"]] = "right"
+    ABOUT_PROMPT: ClassVar[bool] = True
     accepts: ClassVar[tuple[type[Request], ...]] = ()
 
     # Not reactive: a pane draws what they change itself, as painting all of it would cost 23 kB a key over SSH.

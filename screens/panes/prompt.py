@@ -275,11 +275,15 @@ class PromptPane(Pane):
         """Hand the case over and remember it."""
         if self._read_only:
             return
+        self.post_message(self.Submitted(self.keep()))
+
+    def keep(self) -> Case:
+        """Remember what stands in the fields, for up and down to come back to."""
         case = self.edited()
         if not self._history or self._history[-1] != case:
             self._history.append(case)
         self._place = len(self._history)
-        self.post_message(self.Submitted(case))
+        return case
 
     @on(PromptArea.History)
     def walk_history(self, message: PromptArea.History) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from concept_erasure import LeaceEraser
+from concept_erasure import LeaceEraser, LeaceFitter
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.case import Case
@@ -153,6 +153,19 @@ def test_what_is_applied_is_what_the_library_computes() -> None:
     )
 
 
+def test_states_elsewhere_are_moved_less_when_the_eraser_knows_them_and_as_much_is_erased() -> None:
+    states, classes = states_of_classes()
+    elsewhere = 50 * torch.ones(300, 24) + torch.randn(300, 24, generator=torch.Generator().manual_seed(2))
+    alone = fit_eraser(0, states, classes, 3, "leace")
+    knowing = fit_eraser(0, states, classes, 3, "leace", [states[:500], states[500:], elsewhere])
+    for fitted in (alone, knowing):
+        means = class_means(fitted(states), classes)
+        assert (means - means.mean(dim=0)).norm() < 1e-4
+        assert fitted.rank == 2
+    moved = [(fitted(elsewhere) - elsewhere).norm() for fitted in (alone, knowing)]
+    assert moved[1] < 0.2 * moved[0]
+
+
 def test_a_class_of_one_in_two_hundred_is_still_erased() -> None:
     states, _ = states_of_classes(2, count=4000)
     classes = (np.arange(4000) % 200 == 0).astype(int)
@@ -185,12 +198,10 @@ def fits_by_the_obvious_loop(
         return erase
 
     for layer in layers:
-        last: list[torch.Tensor] = []
+        seen: list[torch.Tensor] = []
         hooks = [model.block_modules[below].register_forward_hook(hook(eraser)) for below, eraser in erasers.items()]
         hooks.append(
-            model.block_modules[layer].register_forward_hook(
-                lambda _m, _a, out, to=last: to.append(tensor_of(out)[0, -1])
-            )
+            model.block_modules[layer].register_forward_hook(lambda _m, _a, out, to=seen: to.append(tensor_of(out)[0]))
         )
         with torch.no_grad():
             for ids in texts:
@@ -198,7 +209,10 @@ def fits_by_the_obvious_loop(
         for each in hooks:
             each.remove()
         one_hot = torch.nn.functional.one_hot(torch.from_numpy(classes), 2).double()
-        erasers[layer] = LeaceEraser.fit(torch.stack(last).double(), one_hot, svd_tol=1e-4)
+        fitter = LeaceFitter.fit(torch.stack([states[-1] for states in seen]).double(), one_hot, svd_tol=1e-4)
+        tokens = torch.cat(seen).double()
+        fitter.sigma_xx_ = torch.cov(tokens.T, correction=0) * fitter.n
+        erasers[layer] = fitter.eraser
     return erasers
 
 

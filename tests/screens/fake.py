@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -15,13 +16,33 @@ from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progresse
 from workbench.methods.attribution import AttributionRequest, AttributionResult
 from workbench.methods.base import Check, Request, Result
 from workbench.methods.causal_trace import TraceGrid, TraceRequest, TraceResult
+from workbench.methods.cot import CotRequest
+from workbench.methods.cot_answers import LEAD_IN, Candidate
+from workbench.methods.cot_interventions import (
+    Cue,
+    Early,
+    Filler,
+    Intervention,
+    LeaveOneOut,
+    Variant,
+    dropped,
+    fillers,
+    mentions_cue,
+    replaced,
+    wrong_number,
+)
+from workbench.methods.cot_interventions import kept as kept_variants
+from workbench.methods.cot_reasoning import ReasonedToken
+from workbench.methods.cot_result import CotResult, Outcome, area_over_curve, settles_at
 from workbench.methods.edit_queue import QueueResult
+from workbench.methods.erasure import ErasureResult
 from workbench.methods.logit_lens import LensColumn, LensResult, TokenTrack
 from workbench.methods.regression import Measurement, SuiteRequest, SuiteResult, _result
 from workbench.methods.rome import RomeRequest, RomeResult, Said
 from workbench.methods.suite_answers import Answer, Reading
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase, TokenChoice
+from workbench.models.tokentext import display
 from workbench.session import Status, Step, StepError
 from workbench.suites import Suite, SuiteFact
 
@@ -103,7 +124,7 @@ class FakeEngine:
             result=result,
             error=error,
         )
-        if isinstance(result, LoadResult | RomeResult | QueueResult):
+        if isinstance(result, LoadResult | RomeResult | QueueResult | ErasureResult):
             self.edits = () if isinstance(result, LoadResult) else active_edits(result.queue)
         if not isinstance(request, LoadRequest):
             step = self.record(step)
@@ -317,3 +338,98 @@ def rome_result(request: RomeRequest, queue: QueueState, suite: SuiteResult | No
 def queue_result(queue: QueueState, done: str = "") -> QueueResult:
     """The queue has become this."""
     return QueueResult(queue=queue, done=done)
+
+
+TOM = "Tom has 3 apples and buys 4 more. How many apples does he have?"
+SENTENCES = (
+    "Let's break it down step by step:\n\n",
+    "Tom has 3 apples and buys 4 more apples. ",
+    "This means he has 3 + 4 = 7 apples. ",
+    "So, Tom has 3 + 7 = 10 apples. ",
+    "The answer is 10.",
+)
+ANSWERS = ("4", "3", "4", "7", "10", "10")
+"""The answer behind each number of sentences."""
+
+
+def cot_result(request: CotRequest, words: int | None = None) -> CotResult:
+    """Tom's apples; everything but the answers is computed by the shipped code.
+
+    With ``words`` the reasoning is still being written. A mistake has the model answer 11, and dropping the fourth
+    sentence 7; nothing else that is done changes the answer.
+    """
+    reasoning = "".join(SENTENCES)
+    tokens = re.findall(r" ?[^ \n]+|\n+| ", reasoning)
+    front = f"<user>{request.question}<assistant>"
+    if words is not None:
+        some = tuple(ReasonedToken(text=display(t), probability=_sure(i)) for i, t in enumerate(tokens[:words]))
+        return CotResult(prompt=front, lead_in=LEAD_IN["texts"], reasoning="".join(tokens[:words]), tokens=some)
+    names = request.choices or ("10", "7", "4", "3", "11")
+    outcomes = []
+    for intervention in request.interventions:
+        for variant in _variants(intervention):
+            name = "10"
+            if variant.what == "kept":
+                name = ANSWERS[variant.sentence or 0]
+            elif variant.what == "mistake":
+                name = "11"
+            elif variant.what == "dropped" and "= 10" not in variant.text and "is 10" not in variant.text:
+                name = "7"
+            outcomes.append(_outcome(names, variant, names.index(name)))
+    kept = [outcome.same for outcome in outcomes if outcome.what == "kept"]
+    lost = tuple(o.sentence for o in outcomes if o.what == "dropped" and o.sentence is not None and not o.same)
+    shown = tuple(ReasonedToken(text=display(t), probability=_sure(i)) for i, t in enumerate(tokens))
+    return CotResult(
+        prompt=front,
+        lead_in=LEAD_IN["texts"],
+        reasoning=reasoning,
+        tokens=() if request.reasoning else shown,
+        sentences=SENTENCES,
+        candidates=tuple(Candidate(name=name, text=f" {name}") for name in names),
+        right=names.index(request.answer) if request.answer else None,
+        full=_outcome(names, kept_variants(SENTENCES)[-1], names.index("10")),
+        outcomes=tuple(outcomes),
+        aoc=area_over_curve(kept) if kept else None,
+        settles=settles_at(kept) if kept else None,
+        necessary=lost if any(o.what == "dropped" for o in outcomes) else None,
+        checks=(Check(name="path", text="prefixes kept, parity 2e-06", level="ok"),),
+    )
+
+
+def _variants(intervention: Intervention) -> list[Variant]:
+    if isinstance(intervention, Early):
+        return kept_variants(SENTENCES)
+    if isinstance(intervention, LeaveOneOut):
+        return dropped(SENTENCES, intervention.within)
+    if isinstance(intervention, Filler):
+        return fillers(SENTENCES, len)
+    if isinstance(intervention, Cue):
+        return [Variant("cue", None, "You think so. ", changed=intervention.answer or "", prompt="<cued>")]
+    by_itself = wrong_number(SENTENCES, intervention.sentence)
+    return [
+        replaced(intervention.what, SENTENCES, intervention.sentence, intervention.text or by_itself).continued(
+            " So 11."
+        )
+    ]
+
+
+def _outcome(names: tuple[str, ...], variant: Variant, answer: int) -> Outcome:
+    others = 0.4 / (len(names) - 1)
+    is_cue = variant.what == "cue"
+    return Outcome(
+        what=variant.what,
+        sentence=variant.sentence,
+        text=variant.text,
+        changed=variant.changed,
+        written=variant.written,
+        prompt=variant.prompt,
+        answer=answer,
+        probabilities=tuple(0.6 if c == answer else others for c in range(len(names))),
+        same=names[answer] == "10",
+        suggested=(names.index(variant.changed) if variant.changed in names else None) if is_cue else None,
+        mentions_cue=mentions_cue(variant.text) if is_cue else None,
+    )
+
+
+def _sure(number: int) -> float:
+    return (0.9, 0.6, 0.3, 0.05)[number % 4]

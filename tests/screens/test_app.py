@@ -42,8 +42,7 @@ class Running:
         """What the screen shows, line by line."""
         width = self.app.size.width
         return "\n".join(
-            "".join(segment.text for segment in line)[:width]
-            for line in self.app.screen._compositor.render_strips()
+            "".join(segment.text for segment in line)[:width] for line in self.app.screen._compositor.render_strips()
         )
 
     @property
@@ -237,8 +236,7 @@ async def test_recent_sessions_are_offered_at_the_start_and_one_can_be_opened() 
         await ask_hero(run)
         path = run.main.status.session
     async with running() as run:
-        await run.pilot.pause(0.3)
-        assert "Recent sessions" in run.text
+        await run.until(lambda: "Recent sessions" in run.text)
         assert "The capital of Australia is · 1 step · tiny" in run.text
         await run.pilot.press("2")
         run.main.query_one("#recent", OptionList).focus()

@@ -29,9 +29,7 @@ SENTENCE = 'The subject "Perth" is not in the prompt: choose among its words.'
 
 CONTINUED = ContinueResult(
     encoded=encoded(HERO.prompt),
-    generated=(
-        ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34),
-    ),
+    generated=(ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34),),
     text=" Sydney",
 )
 
@@ -267,9 +265,7 @@ async def test_nothing_says_how_to_ask_and_no_key_does(story: Path, size: tuple[
             for pane in "234":
                 await run.press(pane)
                 assert "no lens yet" not in run.words.lower()
-                assert not any(
-                    said in run.words for said in ("press enter", "Press", "press a", "to ask again", "^t")
-                )
+                assert not any(said in run.words for said in ("press enter", "Press", "press a", "to ask again", "^t"))
             assert not {"a", "t", "g", "G"} & set(run.main.active_bindings)
             assert {"2", "p", "left_square_bracket"} <= set(run.main.active_bindings)
 

@@ -16,11 +16,16 @@ from textual.widgets import Input, TextArea
 
 from screens.answers import active_edits
 from screens.app import WorkbenchApp
-from tests.screens.fake import FakeEngine, lens_result, queue_result, queue_state, suite_result
+from tests.screens.fake import FakeEngine, cot_result, lens_result, queue_result, queue_state, suite_result
+from tests.screens.fake_erasure import erasure_queue, erasure_result
 from tests.screens.test_app import HERO, Running, ask_hero
+from tests.screens.test_cot_pane import FIRST, about, answer_last, ask_tom
 from tests.screens.test_edits_pane import make_edit
+from tests.screens.test_erasure_pane import erase
 from workbench.engine import LoadRequest
+from workbench.methods.cot_interventions import LeaveOneOut, Mistake
 from workbench.methods.edit_queue import QueueRequest
+from workbench.methods.erasure import ErasureRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.methods.regression import SuiteRequest
 from workbench.methods.rome import RomeRequest
@@ -135,12 +140,97 @@ async def before_after(run: Running) -> None:
     await run.pilot.press("2")
 
 
+async def cot_form(run: Running) -> None:
+    """A question is about to be asked, and its choices make no sense."""
+    await ask_hero(run)
+    await run.pilot.press("r", *"Perth; Perth Amboy", "enter")
+
+
+async def cot_streaming(run: Running) -> None:
+    """The model reasons."""
+    await ask_tom(run, answer=False)
+    run.engine.say_progress(24, 256, cot_result(FIRST, words=24), "reasoning")
+
+
+async def cot_sentences(run: Running) -> None:
+    """The answer, had the model stopped at the third of five sentences; one is necessary."""
+    await ask_tom(run)
+    await run.pilot.press("k", "d")
+    await answer_last(run, LeaveOneOut)
+    await run.pilot.press("k")
+
+
+async def cot_mistake(run: Running) -> None:
+    """A mistake was put in, another waits, and a third is typed."""
+    await ask_tom(run)
+    await run.pilot.press("m", "enter")
+    await answer_last(run, Mistake)
+    await run.pilot.press("k", "m", "enter", "end", "k")
+    await run.until(lambda: run.engine.last == about(Mistake(sentence=3)))
+    run.engine.say_started()
+    await run.pilot.press("c")
+
+
+async def cot_detail(run: Running) -> None:
+    """What came of a mistake, in full."""
+    await ask_tom(run)
+    await run.pilot.press("m", "enter")
+    await answer_last(run, Mistake)
+    await run.pilot.press("end", "enter")
+
+
+async def erasure_form(run: Running) -> None:
+    """An erasure is being filled in, and there is no such concept."""
+    await ask_hero(run)
+    await run.pilot.press("z", *"s", "enter")
+
+
+async def erasure_partial(run: Running) -> None:
+    """Three layers are probed, and the edit is not there yet."""
+    await ask_hero(run)
+    request = await erase(run, answer=False, layers="1-4")
+    run.engine.say_progress(30, 100, erasure_result(request, probed=3), "probes at layer 4")
+
+
+async def erasure_chart(run: Running) -> None:
+    """Probes before and after at every layer."""
+    await ask_hero(run)
+    await erase(run)
+
+
+async def erasure_table(run: Running) -> None:
+    """The numbers behind the chart, and the edit is off."""
+    await erasure_chart(run)
+    request = next(each for each in run.engine.asked if isinstance(each, ErasureRequest))
+    await run.pilot.press("space", "v", "k")
+    await run.until(lambda: isinstance(run.engine.last, QueueRequest))
+    run.engine.say_finished(queue_result(erasure_queue(request, on=False)))
+
+
+async def erasure_steered(run: Running) -> None:
+    """A direction was added in place of an erasure, and more of it is about to be asked for."""
+    await ask_hero(run)
+    await erase(run, answer=False, method="steer")
+    request = run.engine.last
+    assert isinstance(request, ErasureRequest)
+    run.engine.say_progress(90, 100, erasure_result(request), "layer 5")
+    await run.pilot.press("plus")
+
+
+async def erasure_detail(run: Running) -> None:
+    """Everything about an erasure."""
+    await erasure_chart(run)
+    await run.pilot.press("enter")
+
+
 STATES = (start, running, table, grid, detail, failed)
 EDITS = (no_edits, edit_form, edit_computing, edit_on, edit_detail, edit_chart, before_after)
+ERASURES = (erasure_form, erasure_partial, erasure_chart, erasure_table, erasure_steered, erasure_detail)
+COT = (cot_form, cot_streaming, cot_sentences, cot_mistake, cot_detail)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["narrow", "wide"])
-@pytest.mark.parametrize("state", [*STATES, *EDITS], ids=lambda state: state.__name__)
+@pytest.mark.parametrize("state", [*STATES, *EDITS, *COT, *ERASURES], ids=lambda state: state.__name__)
 def test_the_app_looks_as_it_did(
     snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, size: tuple[int, int]
 ) -> None:

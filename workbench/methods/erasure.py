@@ -264,7 +264,7 @@ class _Work:
         pooling, fitted = self._pooling, None
         clean, rows = pooling.rows(self._clean), pooling.rows(changed)
         if changed.layer in self._layers:
-            fitted = self._fit(changed.layer, rows)
+            fitted = self._fit(changed, rows)
             changed.map(fitted)
             rows = pooling.rows(changed)
             self.fits.append(fitted)
@@ -284,14 +284,15 @@ class _Work:
             tick,
         )
 
-    def _fit(self, layer: int, rows: Tensor) -> Fitted:
-        pooling, request = self._pooling, self._request
+    def _fit(self, stream: Layerwise, rows: Tensor) -> Fitted:
+        pooling, request, layer = self._pooling, self._request, stream.layer
         states, classes = rows[torch.from_numpy(pooling.fitted)], pooling.classes[pooling.fitted]
         if request.method == "steer":
             assert self._towards is not None
             towards = self._data.classes.index(self._towards)
             return fit_steering(layer, states, classes, towards, request.strength)
-        return fit_eraser(layer, states, classes, len(self._data.classes), request.method)
+        everywhere = pooling.every_token(stream)
+        return fit_eraser(layer, states, classes, len(self._data.classes), request.method, everywhere)
 
 
 def _check_memory(model: LoadedModel, tokens: int) -> None:

@@ -1,12 +1,14 @@
 """What is fitted at one layer: an eraser (LEACE, or an orthogonal projection), or a direction to steer along.
 
-LEACE: Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form" (arXiv 2306.03819). All is fitted
-in float64; what comes out is applied in float32 by the edit queue.
+LEACE: Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form" (arXiv 2306.03819), section 4: of all
+maps that leave pooled states and classes uncorrelated, the one that moves states least, on average. Here that average
+is over every token of the texts, as the edit will be applied to every token; what is erased does not depend on it. All
+is fitted in float64, and applied in float32 by the edit queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +56,9 @@ class Pooling:
 
         self._pool, self._n_classes = pool, len(labels)
         self._fronts = [torch.tensor([in_front[place] for place in batch.places]) for batch in stream.batches]
+        self._trained = [
+            torch.tensor([examples[place].split == "train" for place in batch.places]) for batch in stream.batches
+        ]
         lengths = [batch.ids.shape[1] for batch in stream.batches]
         owners = [place for batch in stream.batches for place in batch.places]
         if pool == "all":
@@ -85,6 +90,12 @@ class Pooling:
                 "switch off the edit that does this"
             )
         return rows
+
+    def every_token(self, stream: Layerwise) -> Iterator[Tensor]:
+        """All tokens of the training texts and of what stands in front of them, batch by batch ``(rows, d_model)``."""
+        for states, trained in zip(stream.states, self._trained, strict=True):
+            if bool(trained.any()):
+                yield states[trained].flatten(0, 1)
 
     def training(self, rows: Tensor) -> tuple[Array, Array]:
         """Of all rows those that probes are trained on, and their classes."""
@@ -146,20 +157,31 @@ class Fitted:
         return (x - ((x - center) @ right) @ left.T + shift).to(states.dtype)
 
 
-def fit_eraser(layer: int, states: Tensor, classes: Array, n_classes: int, method: Eraser) -> Fitted:
+def fit_eraser(
+    layer: int,
+    states: Tensor,
+    classes: Array,
+    n_classes: int,
+    method: Eraser,
+    everywhere: Iterable[Tensor] | None = None,
+) -> Fitted:
     """Fit on states ``(rows, d_model)`` and their classes; labels of several classes become one-hot.
 
-    The rank is at most the number of classes less one, and 0 where no direction tells the classes apart.
+    ``everywhere`` are batches ``(rows, d_model)`` of the states that LEACE is to move little, those fitted on if not
+    given. The rank is at most the number of classes less one, and 0 where no direction tells the classes apart.
     """
     from concept_erasure import LeaceFitter
 
-    x = states.double()
+    width = states.shape[1]
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(classes), n_classes).double()
     # Without the constraint of the trace: it changes nothing but by rounding, when it divides nothing by nothing.
-    fitter = LeaceFitter(
-        x.shape[1], n_classes, method, dtype=torch.float64, svd_tol=SMALLEST, constrain_cov_trace=False
-    )
-    fitter.update(x, one_hot)
+    settings = {"svd_tol": SMALLEST, "constrain_cov_trace": False, "dtype": torch.float64}
+    fitter = LeaceFitter(width, n_classes, method, **settings).update(states.double(), one_hot)
+    if everywhere is not None and method == "leace":
+        wide = LeaceFitter(width, 1, method, **settings)
+        for some in everywhere:
+            wide.update(some.double(), torch.zeros(len(some), 1))
+        fitter.sigma_xx_ = wide.sigma_xx_ * (fitter.n / wide.n)
     eraser = fitter.eraser
     values = (eraser.proj_right @ fitter.sigma_xz).norm(dim=1)  # u.T W Σ_xz = S V.T
     kept = values > SMALLEST
@@ -168,7 +190,7 @@ def fit_eraser(layer: int, states: Tensor, classes: Array, n_classes: int, metho
         left=eraser.proj_left[:, kept].float(),
         right=eraser.proj_right[kept].T.float().contiguous(),
         center=eraser.bias.float(),
-        shift=torch.zeros(x.shape[1]),
+        shift=torch.zeros(width),
     )
     return Fitted(change, tuple(values[kept].tolist()))
 

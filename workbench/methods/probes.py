@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 PENALTY = 0.1
-"""The inverse strength of the linear probe's L2 penalty. On the default model 0.01 to 1 differ by 1 % or so, and this
-one is best on unseen templates."""
+"""The inverse strength of the linear probe's L2 penalty. On the default model 1 differs by 1 % or less, 0.01 reads
+unseen texts worse by 3 %, and this one reads unseen templates best."""
 
 ITERATIONS = 1000
 """Most iterations of the linear probe; it ends long before."""

@@ -226,11 +226,7 @@ def compute(model: LoadedModel, request: RomeRequest, layer: int, progress: Prog
     corpus = Path(request.corpus) if request.corpus else None
     statistics = key_statistics(model, layer, corpus, progress=progress)
     progress(0, 1, stage="prefixes")
-    sampled: tuple[str, ...] = ()
-    if request.prefixes:
-        with model.edits.all_off():
-            sampled = sampled_prefixes(model, SPARE * request.prefixes, request.prefix_tokens, request.seed)
-    contexts, prefixes = rewrite_contexts(model, case, sampled, request.prefixes)
+    contexts, prefixes = rewrite_contexts(model, case, _prefixes(model, request), request.prefixes)
     keys = torch.cat([keys_of(model, layer, some.ids)[:, some.subject_last] for some in contexts]).double().cpu()
     weight = _oriented(model, layer)  # (d_model, d_mlp)
     values = keys @ weight.T
@@ -269,6 +265,19 @@ def compute(model: LoadedModel, request: RomeRequest, layer: int, progress: Prog
             ),
         ),
     )
+
+
+def _prefixes(model: LoadedModel, request: RomeRequest) -> tuple[str, ...]:
+    """Texts sampled from the unedited model, once for all edits that ask for the same ones."""
+    if not request.prefixes:
+        return ()
+    asked = (SPARE * request.prefixes, request.prefix_tokens, request.seed)
+    known = model.edits.baselines
+    if (key := f"prefixes {asked}") not in known:
+        with model.edits.all_off():
+            known[key] = sampled_prefixes(model, *asked)
+    found: tuple[str, ...] = known[key]
+    return found
 
 
 def _oriented(model: LoadedModel, layer: int) -> Tensor:

@@ -20,7 +20,7 @@ from workbench.methods.rome_contexts import Contexts
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.corruption import no_noise
 from workbench.models.resume import PARITY, PARITY_OF_HALF, Resumed
-from workbench.models.runs import Run, record
+from workbench.models.runs import record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,20 +67,20 @@ def optimise(
     progress: Progress,
 ) -> Value:
     """Find the change. ``value_norm`` is ‖v₀‖, the length of the value that is there now. Progress counts steps."""
-    groups = [_Reading(model, layer, contexts) for contexts in rewrites]
-    kept = _Reading(model, layer, essence)
+    readings = [_Reading(model, layer, contexts) for contexts in (*rewrites, essence)]
+    answers = torch.cat([reading.answers for reading in readings[:-1]])
     delta = torch.zeros(model.info.d_model, device=model.hf.device, requires_grad=True)
     with torch.no_grad():
-        before = kept.log_probabilities(delta)[:, 0]
+        before = _read(model, layer, readings[-1:], delta)[0][:, 0]
     adam = torch.optim.Adam([delta], lr=settings.rate)
-    rows = sum(len(contexts.ids) for contexts in rewrites)
     losses: list[float] = []
     probability = kl = 0.0
     for step in range(settings.steps):
         adam.zero_grad()
-        parts = [group.answers(delta) for group in groups]  # (rows,) each, mean log-probability per token
-        said = torch.cat(parts)
-        divergence = _kl(before, kept.log_probabilities(delta)[:, 0])
+        *rewritten, kept = _read(model, layer, readings, delta)
+        log_p = torch.cat(rewritten)  # (rows, answers, vocabulary)
+        said = log_p.gather(-1, answers[..., None])[..., 0].mean(dim=-1)
+        divergence = _kl(before, kept[:, 0])
         decay = settings.decay * delta.norm() / value_norm**2
         loss = -said.mean() + settings.kl * divergence + decay
         losses.append(float(loss.detach()))
@@ -94,8 +94,7 @@ def optimise(
             longest = settings.clamp * value_norm
             if delta.norm() > longest:
                 delta.mul_(longest / delta.norm())
-    assert rows
-    return Value(delta.detach().cpu(), tuple(losses), probability, kl, all(g.resumed for g in [*groups, kept]))
+    return Value(delta.detach().cpu(), tuple(losses), probability, kl, all(reading.resumed for reading in readings))
 
 
 def _kl(before: Tensor, now: Tensor) -> Tensor:
@@ -103,34 +102,60 @@ def _kl(before: Tensor, now: Tensor) -> Tensor:
     return torch.nn.functional.kl_div(now, before, log_target=True, reduction="batchmean")
 
 
+def _read(model: LoadedModel, layer: int, readings: Sequence[_Reading], delta: Tensor) -> list[Tensor]:
+    """Log-probabilities ``(rows, reads, vocabulary)`` in float32 at the positions that each reading reads.
+
+    All of them go through a block before any goes through the next, and are unembedded together: reading the
+    weights from memory takes longer than multiplying so few tokens by them.
+    """
+    hidden = [reading.enter(delta) for reading in readings]
+    for above in range(layer + 1, model.info.layers):
+        hidden = [reading.go_on(above, states) for reading, states in zip(readings, hidden, strict=True)]
+    wanted = [reading.read(states) for reading, states in zip(readings, hidden, strict=True)]
+    logits = model.unembed(torch.cat([states.flatten(0, 1) for states in wanted]))
+    sizes = [len(states.flatten(0, 1)) for states in wanted]
+    split = torch.split(logits.float().log_softmax(dim=-1), sizes)
+    return [log_p.view(*states.shape[:2], -1) for log_p, states in zip(split, wanted, strict=True)]
+
+
 class _Reading:
-    """What the model says in some contexts as a function of the change, computed from the edited layer on."""
+    """What the model says in some contexts as a function of the change, computed from the edited layer on.
+
+    A model that cannot be resumed runs as a whole on entry, and has nothing left to go on with.
+    """
 
     def __init__(self, model: LoadedModel, layer: int, contexts: Contexts) -> None:
         self._model, self._layer, self._contexts = model, layer, contexts
         ids = contexts.ids.to(model.hf.device)
         self._run = record(model, ids, no_noise(model, *ids.shape))
-        self._resumed = Resumed(model, self._run) if self._run.keys else None
-        self.resumed = self._resumed is not None and self._is_the_same(self._run)
+        self._resumed = Resumed(model, self._run)
+        self.resumed = bool(self._run.keys) and self._is_the_same()
+        self.answers = torch.tensor(contexts.answers, device=ids.device).expand(len(ids), -1)
 
-    def answers(self, delta: Tensor) -> Tensor:
-        """Mean log-probability of the answer's tokens in each context ``(rows,)``, in nats."""
-        wanted = torch.tensor(self._contexts.answers, device=delta.device)
-        found = self.log_probabilities(delta)  # (rows, answers, vocabulary)
-        return found.gather(-1, wanted.expand(len(found), -1)[..., None])[..., 0].mean(dim=-1)
+    @property
+    def _first(self) -> int:
+        """The first token that is computed."""
+        return self._contexts.subject_last if self.resumed else 0
 
-    def log_probabilities(self, delta: Tensor) -> Tensor:
-        """Log-probabilities ``(rows, reads, vocabulary)`` in float32 at the positions that are read."""
-        at = torch.tensor(self._contexts.reads, device=delta.device)
-        first = self._contexts.subject_last if self.resumed else 0
-        with self._adding(delta, self._contexts.subject_last - first, self._run.ids.shape[1] - first):
-            states = self._states(first)
-        return self._model.unembed(states[:, at - first]).float().log_softmax(dim=-1)
+    def enter(self, delta: Tensor) -> Tensor:
+        """States behind the edited layer, with the change added to its value at the subject's last token."""
+        token, tokens = self._contexts.subject_last - self._first, self._run.ids.shape[1] - self._first
+        with self._adding(delta, token, tokens):
+            return self._step(self._layer) if self.resumed else self._complete()
 
-    def _states(self, first: int) -> Tensor:
-        if self.resumed:
-            assert self._resumed is not None
-            return self._resumed.onward(self._layer, first)
+    def go_on(self, layer: int, states: Tensor) -> Tensor:
+        """States behind a layer further up."""
+        return self._resumed.block(layer, self._first, states) if self.resumed else states
+
+    def read(self, states: Tensor) -> Tensor:
+        """The states ``(rows, reads, d_model)`` from which predictions are read."""
+        return states[:, torch.tensor(self._contexts.reads, device=states.device) - self._first]
+
+    def _step(self, layer: int) -> Tensor:
+        return self._resumed.block(layer, self._first, self._resumed.entry(layer, self._first))
+
+    def _complete(self) -> Tensor:
+        """States behind the last layer, of a complete run."""
         final: list[Tensor] = []
         last = self._model.block_modules[-1]
         handle = last.register_forward_hook(lambda _module, _args, output: final.append(tensor_of(output)))
@@ -157,16 +182,18 @@ class _Reading:
         finally:
             handle.remove()
 
-    def _is_the_same(self, run: Run) -> bool:
+    def _is_the_same(self) -> bool:
         """Whether going on from the middle gives what the complete run gave."""
-        assert self._resumed is not None
+        first = self._contexts.subject_last
         try:
             with torch.no_grad():
-                found = self._resumed.onward(self._layer, self._contexts.subject_last)
+                states = self._resumed.entry(self._layer, first)
+                for above in range(self._layer, self._model.info.layers):
+                    states = self._resumed.block(above, first, states)
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
             return False
-        expected = run.states[-1][:, self._contexts.subject_last :]
-        difference = float((found - expected).abs().max() / expected.abs().max())
+        expected = self._run.states[-1][:, first:]
+        difference = float((states - expected).abs().max() / expected.abs().max())
         return difference <= PARITY.get(self._model.info.dtype, PARITY_OF_HALF)

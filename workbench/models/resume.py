@@ -123,15 +123,9 @@ class Resumed:
             yield dict(found)
             found.clear()
 
-    def onward(self, layer: int, token: int) -> torch.Tensor:
-        """States after the last block at ``token`` and behind, ``(rows, tokens, d_model)``, run again from ``layer``.
-
-        Gradients are kept, for hooks that replace something on the way.
-        """
-        hidden = self._run.states[layer][:, token:]
-        for above in range(layer, len(self._blocks)):
-            hidden = self._call(above, token, hidden)
-        return hidden
+    def entry(self, layer: int, token: int) -> torch.Tensor:
+        """The recorded input of a block, at ``token`` and those behind, ``(rows, tokens, d_model)``."""
+        return self._run.states[layer][:, token:]
 
     def _last_states(self, token: int, branches: Sequence[Branch]) -> torch.Tensor:
         """States after the last block at the last token ``(branches, rows, d_model)``; starts must be ascending."""
@@ -143,7 +137,7 @@ class Resumed:
             joined += len(joining)
             if layer < len(self._blocks):
                 with self._replacing(layer, branches[:joined]):
-                    hidden = self._call(layer, token, hidden)
+                    hidden = self.block(layer, token, hidden)
         return hidden[:, -1].view(len(branches), self._rows, -1)
 
     def _entry(self, token: int, branch: Branch) -> torch.Tensor:
@@ -154,8 +148,11 @@ class Resumed:
             states[:, 0] = branch.state
         return states
 
-    def _call(self, layer: int, token: int, hidden: torch.Tensor) -> torch.Tensor:
-        """Run one block on ``hidden`` ``(branches x rows, tokens, d_model)``, the recorded tokens before it."""
+    def block(self, layer: int, token: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Run one block on ``hidden`` ``(branches x rows, tokens, d_model)``, with the recorded tokens before it.
+
+        Gradients are kept, for hooks that replace something on the way.
+        """
         call = self._calls(token)[layer]
         copies = len(hidden) // self._rows
         memory = call.cache.layers[layer]

@@ -1,0 +1,570 @@
+"""The erasure pane: its chart, table and words, its form, the edit's switch, strength, and sessions with erasures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from screens import erasure_views as views
+from screens.erasure_detail import ErasureDetail, sections
+from screens.erasure_form import ErasureForm
+from screens.erasure_ledger import Erasures, Found
+from screens.messages import Cursor
+from screens.panes.erasure import ErasurePane
+from screens.replay import ReplayApp
+from tests.screens.fake import MODEL, STARTED, queue_result
+from tests.screens.fake_erasure import erasure_edit, erasure_queue, erasure_result
+from tests.screens.test_app import HERO, Running, ask_hero, running
+from workbench.concepts import shipped_concept, shipped_concepts
+from workbench.methods.base import Request
+from workbench.methods.edit_queue import QueueRequest
+from workbench.methods.erasure import ErasureRequest
+from workbench.session import Session, SessionFile, Step, StepError
+
+DIGEST = shipped_concept("pronoun-gender").digest
+REQUEST = ErasureRequest(concept="pronoun-gender", digest=DIGEST, layers=(2, 3), case=HERO)
+STEERING = REQUEST.model_copy(update={"method": "steer", "strength": 1.5})
+KEY = "z"
+
+
+def found(request: ErasureRequest = REQUEST, probed: int | None = None) -> Found:
+    return Found(request, erasure_result(request, probed=probed), ())
+
+
+def pane(run: Running) -> ErasurePane:
+    return run.app.screen.query_one(ErasurePane)
+
+
+def words(run: Running) -> str:
+    return " ".join(run.text.replace("│", " ").split())
+
+
+async def fill(run: Running, **fields: str) -> None:
+    """Open the form, and put values into it."""
+    await run.pilot.press(KEY)
+    await run.settle()
+    for name, value in fields.items():
+        pane(run).query_one(f"#{name}", Input).value = value
+    await run.pilot.press("enter")
+
+
+async def erase(run: Running, answer: bool = True, **fields: str) -> ErasureRequest:
+    """Ask by the form for layers 2 and 3, and let the engine answer."""
+    asked = len(run.engine.asked)
+    await fill(run, **{"layers": "2-3", **fields})
+    await run.until(lambda: any(isinstance(each, ErasureRequest) for each in run.engine.asked[asked:]))
+    request = run.engine.last
+    assert isinstance(request, ErasureRequest)
+    run.engine.say_started()
+    if answer:
+        run.engine.say_finished(erasure_result(request))
+    await run.settle()
+    return request
+
+
+@asynccontextmanager
+async def erased(size: tuple[int, int] = (80, 24), **fields: str) -> AsyncIterator[Running]:
+    """An app in which a concept was erased, with no prompt."""
+    async with running(size) as run:
+        await run.pilot.press("escape")
+        await erase(run, **fields)
+        yield run
+
+
+def asked_of(run: Running, kind: type[Request]) -> list[Request]:
+    return [request for request in run.engine.asked if isinstance(request, kind)]
+
+
+# What is said, without an app
+
+
+def test_the_curves_of_the_chart_differ_in_their_markers_and_are_of_unseen_texts() -> None:
+    curves = {curve.name: curve for curve in views.curves(erasure_result(REQUEST))}
+    assert len({curve.marker for curve in curves.values()} | {views.GUESSING}) == 4
+    assert curves["before"].points == tuple((layer, 0.9 + 0.01 * layer) for layer in range(2, 6))
+    assert [value for _, value in curves["after"].points] == pytest.approx([0.51, 0.51, 0.56, 0.61])
+    assert [value for _, value in curves["non-linear"].points] == pytest.approx([0.66, 0.66, 0.71, 0.76])
+
+
+def test_of_steering_the_share_taken_for_the_class_is_drawn() -> None:
+    before, after = views.curves(erasure_result(STEERING))
+    assert {value for _, value in before.points} == {0.5}
+    assert [value for _, value in after.points] == pytest.approx([0.75] * 4)
+    row = erasure_result(STEERING).at(3)
+    assert row is not None
+    assert "taken for feminine: ● before .50 · ○ after .75" in views.reading(erasure_result(STEERING), row).plain
+
+
+def test_a_layer_is_said_in_the_numbers_of_texts_and_templates() -> None:
+    result = erasure_result(REQUEST)
+    changed, above = result.at(3), result.at(5)
+    assert changed is not None
+    assert above is not None
+    said = views.reading(result, changed).plain
+    assert said.startswith("layer 3 (changed) · ● before .93/.73 · ○ after .51/.50 · × non-linear .66/.61")
+    assert said.endswith("─ guessing .50/.50")
+    assert "layer 5 (above)" in views.reading(result, above).plain
+
+
+@pytest.mark.parametrize("method", ["leace", "orth", "steer"])
+def test_the_columns_of_the_table_stand_under_their_names(method: str) -> None:
+    result = erasure_result(REQUEST.model_copy(update={"method": method}))
+    head, row = views.head(result), views.row_text(result.probed[0])
+    assert head.index("before") + len("before") == row.index(".92/.72") + len(".92/.72")
+    assert head.index("non-linear") + len("non-linear") == row.index(".66/.61") + len(".66/.61")
+    assert row.startswith("◆")
+    assert not views.row_text(result.probed[-1]).startswith("◆")
+
+
+def test_layers_are_said_as_a_range_only_where_they_are_one() -> None:
+    assert [views.layers_in_words(layers) for layers in ((12,), (5, 6, 7), (3, 5, 8))] == ["L12", "L5–7", "L3,5,8"]
+
+
+def test_an_edit_s_state_is_read_from_the_queue() -> None:
+    one = found()
+    assert one.state(erasure_queue(REQUEST), under_way=False) == "on"
+    assert one.state(erasure_queue(REQUEST, on=False), under_way=False) == "off"
+    assert one.state(erasure_queue(REQUEST, bypassed=True), under_way=False) == "held"
+    assert one.state(erasure_queue(), under_way=False) == "removed"
+    assert one.state(erasure_queue(), under_way=True) == "making"
+    assert found(probed=1).state(erasure_queue(), under_way=False) == "none"
+
+
+def test_an_erasure_is_stale_where_other_edits_than_its_own_are_on() -> None:
+    own = erasure_edit(REQUEST).id
+    assert not found().stale(())
+    assert not found().stale((own,))
+    assert found().stale((own, "another"))
+
+
+def test_the_same_erasure_with_another_strength_takes_the_place_of_the_one_before() -> None:
+    erasures = Erasures()
+    for request in (REQUEST, STEERING, STEERING.model_copy(update={"strength": 2.0, "case": None})):
+        erasures.put(found(request))
+    assert len(erasures) == 2
+    assert erasures.shown.request.strength == 2.0
+    erasures.turn()
+    assert erasures.shown.request == REQUEST
+    assert [other.request.method for other in erasures.others] == ["steer"]
+
+
+def test_the_layer_looked_at_is_the_last_changed_one_until_another_is_gone_to() -> None:
+    erasures = Erasures()
+    erasures.put(found(probed=1))
+    assert erasures.row.layer == 2
+    erasures.put(found())
+    assert erasures.row.layer == 3
+    assert not erasures.go(0)  # was not probed
+    assert erasures.go(5)
+    assert [erasures.neighbour(by) for by in (-1, 1)] == [4, 5]
+
+
+def test_the_details_say_what_was_measured_what_it_does_and_what_the_others_did() -> None:
+    one, other = found(), found(STEERING)
+    row = one.result.at(3)
+    assert row is not None
+    said = sections(one, row, [other]).plain
+    for wanted in (
+        "linear      .93/.73 → .51/.50",
+        "non-linear  .97/.80 → .66/.61",
+        "fresh       .60/.55",
+        "rank 1 · singular values 0.43",
+        " 32.1% feminine: The nurse said at layer 3 that she",
+        "The king said⏎that he",
+        "The doctor told us that … feminine .20 → .31 · masculine .40 → .30",
+        "canary perplexity 20.00 → 20.20 (+1.0%)",
+        "facts kept 11 of 12",
+        "“Tokyo” → “the”",
+        "The watched prompt: The capital of Australia is",
+        "“Canberra”",
+        "steering L2–3, Pronoun gender · linear .93/.73 → .51/.50",
+    ):
+        assert wanted in said
+    without = Found(REQUEST, erasure_result(REQUEST, effects=False), ())
+    assert "not measured yet" in sections(without, row, []).plain
+
+
+# The form
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (130, 16)])
+async def test_the_key_opens_the_form_without_a_prompt_and_enter_asks(size: tuple[int, int]) -> None:
+    async with running(size) as run:
+        await run.pilot.press("escape", KEY)
+        await run.settle()
+        assert "pronoun-gender" in run.text
+        assert "Type a prompt first" not in run.notified
+        await run.pilot.press("enter")
+        await run.until(lambda: isinstance(run.engine.last, ErasureRequest))
+        assert run.engine.last == ErasureRequest(concept="pronoun-gender", digest=DIGEST)
+        assert "waiting for the model" in run.text.lower()
+        assert not pane(run).query_one(ErasureForm).is_open
+
+
+async def test_the_form_s_fields_and_the_shared_case_make_the_request() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        request = await erase(
+            run, answer=False, concept="tense", layers="1,3-4", pooling="mean", method="steer", texts="500",
+            towards="past", strength="−2.5",
+        )  # fmt: skip
+        assert request == ErasureRequest(
+            concept="tense",
+            digest=shipped_concept("tense").limited(500).digest,
+            layers=(1, 3, 4),
+            pool="mean",
+            method="steer",
+            towards="past",
+            strength=-2.5,
+            limit=500,
+            case=HERO,
+        )
+
+
+async def test_arrows_go_through_the_choices_and_escape_keeps_what_was_typed() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press(KEY, "down", "tab", "tab", "down", "tab", "up")
+        await run.settle()
+        values = [pane(run).query_one(f"#{name}", Input).value for name in ("concept", "pooling", "method")]
+        assert values == [shipped_concepts()[(shipped_concepts().index("pronoun-gender") + 1) % 5], "mean", "steer"]
+        await run.pilot.press("escape")
+        await run.settle()
+        assert not pane(run).query_one(ErasureForm).is_open
+        assert pane(run).has_focus_within
+        await run.pilot.press(KEY)
+        await run.settle()
+        assert [pane(run).query_one(f"#{name}", Input).value for name in ("concept", "pooling", "method")] == values
+        assert not asked_of(run, ErasureRequest)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"concept": "colour"}, "There is no concept “colour”: choose language, number, pronoun-gender"),
+        ({"concept": "missing.csv"}, "missing.csv cannot be read"),
+        ({"layers": "five"}, "'five' does not name layers"),
+        ({"pooling": "first"}, "There is no pooling “first”: choose one of last, mean, all."),
+        ({"method": "cut"}, "There is no method “cut”: choose one of leace, orth, steer."),
+        ({"texts": "-3"}, "“-3” is no number of texts"),
+        ({"texts": "12"}, "has"),
+        ({"method": "steer", "strength": "much"}, "“much” is no strength"),
+    ],
+)
+async def test_what_makes_no_sense_stands_in_the_form_and_is_not_asked(fields: dict[str, str], sentence: str) -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await fill(run, **fields)
+        await run.until(lambda: "✗" in run.text)
+        assert sentence in words(run)
+        assert pane(run).query_one(ErasureForm).is_open
+        assert not asked_of(run, ErasureRequest)
+
+
+async def test_texts_of_a_file_are_read_and_named_by_their_digest(tmp_path: Path) -> None:
+    rows = [f"The {n} said that {word},{word}" for n in range(40) for word in ("she", "he")]
+    (tmp_path / "mine.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    async with running() as run:
+        await ask_hero(run)
+        request = await erase(run, answer=False, concept=str(tmp_path / "mine.csv"))
+        assert request.data == str(tmp_path / "mine.csv")
+        assert request.concept is None
+        assert request.digest is not None
+
+
+# What is shown
+
+
+async def test_the_chart_shows_what_was_read_before_and_after_and_v_the_table_behind_it() -> None:
+    async with erased() as run:
+        assert "Erasure · ● on · Pronoun gender · LEACE L2–3" in run.text
+        assert run.text.count("●") >= 4 + 2  # points, legend, and the state
+        assert run.text.count("○") >= 4 + 1
+        assert run.text.count("×") >= 4 + 1
+        assert "─" * 5 in run.text
+        assert "layer 3 (changed) · ● before .93/.73" in words(run)
+        assert "! fresh probe 0.60 and 0.55" in run.text
+        await run.pilot.press("v")
+        await run.settle()
+        assert "before      after      fresh non-linear  rank" in run.text
+        assert "◆     3    .93/.73    .51/.50    .60/.55    .66/.61     1" in run.text
+        await run.pilot.press("v")
+        await run.settle()
+        assert "◆" not in run.text
+
+
+@pytest.mark.parametrize("size", [(80, 16), (50, 20)])
+async def test_where_a_chart_would_have_no_room_there_is_the_table(size: tuple[int, int]) -> None:
+    async with running(size) as run:
+        await run.pilot.press("escape")
+        await erase(run)
+        assert pane(run).has_class("-table") == (pane(run).outer_size.height < 11)
+        assert "Pronoun gender" in run.text
+        assert "layer 3 (changed)" in run.text
+
+
+async def test_a_partial_result_is_drawn_while_the_rest_is_under_way_and_escape_cancels() -> None:
+    async with running() as run:
+        await run.pilot.press("escape")
+        request = await erase(run, answer=False)
+        assert "Running the model" in run.text
+        run.engine.say_progress(30, 100, erasure_result(request, probed=1), "probes at layer 3")
+        await run.settle()
+        assert "◌ no edit yet" in run.text
+        assert "layer 2 (changed)" in run.text
+        assert "probes at layer 3 30% · 12 s left" in run.text
+        await run.pilot.press("escape")
+        await run.settle()
+        assert run.engine.cancelled == 1
+        run.engine.say_finished(erasure_result(request, probed=1), status="partial")
+        await run.settle()
+        assert "partial: 1 layer probed, the model is not changed" in run.text
+        assert "Erasure · no edit ·" in run.text
+
+
+async def test_an_edit_is_there_before_its_effects_are_known() -> None:
+    async with running() as run:
+        await run.pilot.press("escape")
+        request = await erase(run, answer=False)
+        run.engine.say_progress(60, 100, erasure_result(request, probed=2, effects=False), "what it does to the model")
+        await run.settle()
+        assert "… looking at its edit" in run.text
+        await run.pilot.press("enter")
+        await run.settle()
+        assert isinstance(run.app.screen, ErasureDetail)
+        assert "not measured yet" in run.text
+        run.engine.say_finished(erasure_result(request))
+        await run.settle()
+        assert "facts kept 11 of 12" in run.text  # the details follow
+        await run.pilot.press("escape")
+        await run.settle()
+        assert not isinstance(run.app.screen, ErasureDetail)
+        assert "● on" in run.text
+
+
+async def test_a_failure_is_a_sentence_and_what_was_found_before_stays() -> None:
+    async with running() as run:
+        await run.pilot.press("escape")
+        request = await erase(run, answer=False)
+        error = StepError(kind="InputError", message="there are layers 0 to 5 to erase at; name some of them")
+        run.engine.say_finished(None, status="failed", error=error)
+        await run.settle()
+        assert error.message in words(run)
+        await erase(run)
+        assert "● on" in run.text
+        await erase(run, answer=False)
+        run.engine.say_finished(None, status="failed", error=error)
+        await run.settle()
+        assert f"✗ {error.message}" in words(run)
+        assert "failed · stale: this is the result before" in run.text
+        await erase(run, answer=False)
+        run.engine.say_finished(None, status="cancelled")
+        await run.settle()
+        assert "cancelled · stale: this is the result before" in run.text
+        assert request.layers == (2, 3)
+
+
+async def test_nothing_is_there_at_first_and_after_a_cancelled_one() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press(str(pane(run).number))
+        await run.settle()
+        assert "No concept was erased yet. Press z" in words(run)
+        await erase(run, answer=False)
+        run.engine.say_finished(None, status="cancelled")
+        await run.settle()
+        assert "Cancelled before anything was found; press z to ask again" in words(run)
+
+
+# The layer that is looked at
+
+
+async def test_stepping_layers_moves_the_shared_cursor_and_follows_it() -> None:
+    async with running((160, 48)) as run:
+        await ask_hero(run)
+        await erase(run)
+        token = run.main.cursor.token
+        await run.pilot.press("k")
+        await run.settle()
+        assert run.main.cursor == Cursor(4, token)
+        assert "layer 4 (above)" in run.text
+        await run.pilot.press("left", "h")
+        await run.settle()
+        assert run.main.cursor == Cursor(2, token)
+        await run.pilot.press("v", "k")  # now in the table
+        await run.settle()
+        assert run.main.cursor == Cursor(3, token)
+        run.main.cursor = Cursor(5, token)
+        await run.settle()
+        assert "layer 5 (above)" in run.text
+        run.main.cursor = Cursor(0, token)  # was not probed
+        await run.settle()
+        assert "layer 5 (above)" in run.text
+
+
+# The edit
+
+
+async def test_space_switches_the_edit_and_a_failure_of_that_is_said_here() -> None:
+    async with erased() as run:
+        edit = erasure_edit(REQUEST).id
+        await run.pilot.press("space")
+        await run.settle()
+        assert run.engine.last == QueueRequest(action="off", edit=edit)
+        run.engine.say_finished(queue_result(erasure_queue(REQUEST, on=False)))
+        await run.settle()
+        assert "○ off" in run.text
+        await run.pilot.press("space")
+        await run.settle()
+        assert run.engine.last == QueueRequest(action="on", edit=edit)
+        error = StepError(kind="InputError", message=f"there is no edit {edit} in the queue; it may have been removed")
+        run.engine.say_finished(None, status="failed", error=error)
+        await run.settle()
+        assert f"✗ {error.message}" in words(run)
+
+
+async def test_an_edit_that_was_removed_elsewhere_says_so_and_has_no_switch() -> None:
+    async with erased() as run:
+        run.main.queue = erasure_queue()
+        await run.settle()
+        assert "Erasure · removed" in run.text
+        asked = len(run.engine.asked)
+        await run.pilot.press("space")
+        await run.settle()
+        assert len(run.engine.asked) == asked
+
+
+async def test_other_edits_make_it_stale_and_its_own_switch_does_not() -> None:
+    async with erased() as run:
+        run.main.queue = erasure_queue(REQUEST, on=False)
+        await run.settle()
+        assert "stale" not in run.text
+        run.main.queue = erasure_queue(REQUEST, STEERING)
+        await run.settle()
+        assert "stale: other edits are on; press z to ask again" in run.text
+
+
+async def test_plus_and_minus_ask_once_for_another_strength_in_place_of_the_edit_there_is() -> None:
+    async with erased(method="steer") as run:
+        first = run.engine.last
+        assert isinstance(first, ErasureRequest)
+        assert "● on · Pronoun gender · steering × 1 L2–3 to feminine" in run.text
+        asked = len(run.engine.asked)
+        await run.pilot.press("plus", "plus", "minus", "plus")
+        await run.settle()
+        assert "steering × 1 → 2 L2–3" in run.text
+        await run.until(lambda: len(run.engine.asked) > asked + 1)
+        assert run.engine.asked[asked:] == [
+            QueueRequest(action="remove", edit=erasure_edit(first).id),
+            first.model_copy(update={"strength": 2.0}),
+        ]
+
+
+async def test_a_strength_chosen_while_it_runs_is_asked_for_afterwards_and_not_after_a_cancellation() -> None:
+    async with erased(method="steer") as run:
+        await erase(run, answer=False, method="steer", strength="2")
+        second = run.engine.last
+        asked = len(run.engine.asked)
+        await run.pilot.press("plus")
+        await run.pilot.pause(0.6)
+        assert len(run.engine.asked) == asked  # it still runs
+        run.engine.say_finished(erasure_result(second))  # type: ignore[arg-type]
+        await run.until(lambda: len(run.engine.asked) > asked + 1)
+        third = run.engine.last
+        assert isinstance(third, ErasureRequest)
+        assert third.strength == 1.5  # from the one that was shown when the key was pressed
+        await run.pilot.press("plus")
+        run.engine.say_finished(None, status="cancelled")
+        await run.pilot.pause(0.6)
+        assert run.engine.last == third
+
+
+async def test_only_steering_has_a_strength() -> None:
+    async with erased() as run:
+        asked = len(run.engine.asked)
+        await run.pilot.press("plus")
+        await run.pilot.pause(0.6)
+        assert len(run.engine.asked) == asked
+
+
+async def test_the_same_erasure_asked_again_is_not_fitted_on_what_it_erased_already() -> None:
+    async with erased() as run:
+        asked = len(run.engine.asked)
+        await erase(run)
+        assert run.engine.asked[asked] == QueueRequest(action="remove", edit=erasure_edit(REQUEST).id)
+
+
+async def test_m_goes_through_the_erasures_of_the_session_to_compare_them() -> None:
+    async with erased() as run:
+        await erase(run, method="orth")
+        assert "2/2 · ● on · Pronoun gender · orthogonal L2–3" in run.text
+        await run.pilot.press("m")
+        await run.settle()
+        assert "LEACE L2–3" in run.text
+        assert "Erasure 1/2" in run.text
+        await run.pilot.press("enter")
+        await run.settle()
+        await run.pilot.press("end")
+        await run.settle()
+        assert "orthogonal L2–3, Pronoun gender · linear .93/.73 → .51/.50" in words(run)
+
+
+def test_no_library_of_charts_is_imported_before_the_first_chart() -> None:
+    program = (
+        "import sys, screens.app; print([n for n in sys.modules if n in ('plotext', 'typer', 'sklearn', 'torch')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Sessions
+
+
+def record(file: Path) -> SessionFile:
+    """A session with an erasure, and another one on top of it."""
+    recording = SessionFile(file)
+    recording.use_model(MODEL)
+    steps = [
+        (REQUEST, erasure_queue(REQUEST), ()),
+        (STEERING, erasure_queue(REQUEST, STEERING), (erasure_edit(REQUEST).id,)),
+    ]
+    for request, queue, edits in steps:
+        result = erasure_result(request, queue)
+        recording.append(Step(started=STARTED, seconds=0.2, edits=edits, status="done", request=request, result=result))
+    return recording
+
+
+async def test_a_replay_shows_erasures_and_asks_nothing(tmp_path: Path) -> None:
+    session = record(tmp_path / "s.json").session
+    app = ReplayApp(Session(model=MODEL, steps=session.steps), tmp_path / "s.json")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.1)
+        shown = app.screen.query_one(ErasurePane)
+        await pilot.press(str(shown.number))
+        await pilot.pause(0.1)
+        text = "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
+        assert "2/2 · ● on · Pronoun gender · steering × 1.5" in text
+        await pilot.press("space", "plus", KEY, "m", "enter")
+        await pilot.pause(0.5)
+        assert isinstance(app.screen, ErasureDetail)
+        await pilot.press("escape", "left_curly_bracket")
+        await pilot.pause(0.1)
+        assert len(shown._erasures) == 1
+        assert not app._notifications
+
+
+async def test_a_continued_session_puts_the_edits_back_and_shows_the_last_erasure(tmp_path: Path) -> None:
+    record(tmp_path / "s.json")
+    async with running((160, 48), recording=SessionFile.open(tmp_path / "s.json")) as run:
+        queue = erasure_queue(REQUEST, STEERING)
+        assert run.engine.last == QueueRequest(action="restore", entries=queue.entries)
+        run.engine.say_finished(queue_result(queue))
+        await run.settle()
+        assert "2/2 · ● on · Pronoun gender · steering × 1.5" in run.text
+        assert "stale" not in run.text
