@@ -4,7 +4,7 @@
 
 Both ways descend over the same contexts, for the same number of steps, in one process, edit by edit in turn. The
 second row is the edit as the workbench makes it: fewer contexts, and an end when the target is likely enough.
-Statistics are computed beforehand, as both need the same.
+Statistics and prefixes are made beforehand, as both need the same.
 """
 
 from __future__ import annotations
@@ -45,11 +45,14 @@ def main() -> None:
     model = load(arguments.model)
     layer = rome.default_layer(model)[0]
     key_statistics(model, layer)
+    prefixes = sampled_prefixes(model, rome.SPARE * PREFIXES, 10, 0)
     plain, same, ours = [], [], []
+    for kept in (RomeRequest(case=CASES[0]), RomeRequest(case=CASES[0], prefixes=PREFIXES)):
+        rome.compute(model, kept.model_copy(update={"steps": 1}), layer, silent)
     for case in CASES[: arguments.edits]:
         published = RomeRequest(case=case, variant="original", prefixes=PREFIXES, enough=0, test=False)
         same.append(_seconds(partial(rome.compute, model, published, layer, silent)))
-        plain.append(_seconds(partial(plain_edit, model, case, layer)))
+        plain.append(_seconds(partial(plain_edit, model, case, layer, prefixes)))
         ours.append(_seconds(partial(rome.compute, model, RomeRequest(case=case), layer, silent)))
     table = Table("one edit", "seconds (median)", "plain / this", box=None)
     table.add_row("published, plain", f"{median(plain):.1f}", "")
@@ -68,9 +71,8 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def plain_edit(model: LoadedModel, case: Case, layer: int) -> torch.Tensor:
+def plain_edit(model: LoadedModel, case: Case, layer: int, prefixes: tuple[str, ...]) -> torch.Tensor:
     """The change of the weights ``(d_model, d_mlp)``, with complete runs of every prompt in every step."""
-    prefixes = sampled_prefixes(model, rome.SPARE * PREFIXES, 10, 0)
     groups, _ = rewrite_contexts(model, case, prefixes, PREFIXES)
     essence = essence_contexts(model, case)
     keys = torch.cat([_keys(model, layer, group) for group in groups])

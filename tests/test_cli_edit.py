@@ -86,6 +86,15 @@ def test_a_saved_patch_is_applied_in_a_new_run(workbench: Run, tiny: Path, tmp_p
     assert [kept.request.kind for kept in load_session(tmp_path / "s.json").steps] == ["queue", "lens"]
 
 
+def test_a_place_that_is_taken_is_refused_before_anything_is_computed(workbench: Run, tmp_path: Path) -> None:
+    taken = tmp_path / "model.safetensors"
+    taken.write_bytes(b"weights")
+    outcome = workbench(*EDIT, "--save", taken, "--model", tmp_path / "no-model")
+    assert outcome.code == 2
+    assert "model.safetensors exists and is no patch" in " ".join(outcome.err.split())
+    assert taken.read_bytes() == b"weights"
+
+
 def test_records_are_edited_one_by_one_and_scored(workbench: Run, tiny: Path, tmp_path: Path) -> None:
     outcome = workbench("edit", "--facts", record_file(tmp_path, 3), "--limit", "2", *FAST, "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err

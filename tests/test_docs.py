@@ -111,7 +111,7 @@ def test_files_named_in_code_style_exist(page: Path) -> None:
 
 
 def test_there_are_sample_sessions() -> None:
-    assert [file.stem for file in SAMPLES] == ["australia", "eiffel"]
+    assert [file.stem for file in SAMPLES] == ["australia", "canberra", "eiffel"]
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.name)

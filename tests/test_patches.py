@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.test_edits import digest, logits, state_edit, weight_edit
 from tests.tiny import save_tiny, tiny_loaded
@@ -47,6 +48,21 @@ def test_a_patch_that_is_not_there_and_a_folder_are_sentences(tmp_path):
         load_patch(tmp_path / "none.safetensors", "0")
     with pytest.raises(InputError, match="is not a patch"):
         load_patch(tmp_path, "0")
+
+
+def test_a_patch_takes_the_place_of_a_patch_and_of_nothing_else(tmp_path):
+    loaded = tiny_loaded("llama")
+    patch, other = tmp_path / "patch.safetensors", tmp_path / "model.safetensors"
+    for name in ("a", "b"):
+        save_patch(patch, loaded.info.fingerprint, [weight_edit(loaded, name)])
+    assert [edit.info.id for edit in load_patch(patch, loaded.info.fingerprint)] == ["b"]
+    save_file({"weight": torch.zeros(2)}, other)
+    for taken in (other, tmp_path):
+        with pytest.raises(InputError, match=r"is no patch|is not empty"):
+            save_patch(taken, loaded.info.fingerprint, [weight_edit(loaded, "a")])
+    assert load_file(other)["weight"].tolist() == [0, 0]
+    with pytest.raises(InputError, match="is no patch of this program"):
+        save_model(other, loaded)
 
 
 def test_no_edits_make_no_patch(tmp_path):

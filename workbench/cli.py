@@ -37,7 +37,6 @@ from workbench.methods.causal_trace import Kind, Reading, TraceRequest
 from workbench.methods.continuation import ContinueRequest
 from workbench.methods.cot_answers import Reading as AnswerReading
 from workbench.methods.cot_reasoning import Sampling
-from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.erasure import ErasureRequest, concept_of
 from workbench.methods.erasure import Method as ErasureMethod
 from workbench.methods.erasure_fit import Pool
@@ -407,7 +406,7 @@ def erase(
         case=case.model_copy(update={"prompt": watch}) if watch else None,
     )
     request = request.model_copy(update={"digest": concept_of(request).digest})
-    return Plan(request, after=(QueueRequest(action="save", path=str(save)),) if save is not None else ())
+    return Plan(request, after=editing.saving(save))
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:

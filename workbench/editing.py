@@ -15,6 +15,7 @@ from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.methods.regression import SuiteResult
 from workbench.methods.rome import RomeRequest
+from workbench.patches import check_place
 from workbench.session import load_session
 from workbench.suites import Suite, read_records, read_suite
 
@@ -26,13 +27,21 @@ def edit_plan(
     before: tuple[Request, ...] = ()
     if apply is not None:
         before = (QueueRequest(action="apply", path=str(apply)),)
-    after: tuple[Request, ...] = (QueueRequest(action="save", path=str(save)),) if save is not None else ()
+    after = saving(save)
     if request is not None:
         return Plan(
             request, before, after, lambda result: _reaches(result.suite, require_score), _missed(require_score)
         )
     shown = LensRequest(case=case, first=-1, positions=(-1,)) if case.prompt.strip() else None
     return Plan(shown or QueueRequest(), before, after)
+
+
+def saving(place: Path | None) -> tuple[Request, ...]:
+    """What saves there in the end. Raises `InputError` now where it could not."""
+    if place is None:
+        return ()
+    check_place(place.expanduser())
+    return (QueueRequest(action="save", path=str(place)),)
 
 
 def facts_plan(

@@ -21,12 +21,31 @@ VERSION = "1"
 KINDS: dict[str, type[Any]] = {"weight": WeightChange, "state": StateChange}
 
 
+def check_place(path: Path) -> None:
+    """Raise `InputError` where something else would be lost by saving there: only a patch takes a patch's place."""
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path} is not empty; name a folder that is, or does not exist yet")
+    if path.is_file() and not _is_patch(path):
+        raise InputError(f"{path} exists and is no patch of this program; name another place")
+
+
+def _is_patch(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
 def save_patch(path: Path, fingerprint: str, edits: Sequence[Edit]) -> None:
     """Write edits to one file, with the fingerprint of the weights they are for. Raises `InputError`."""
     from safetensors.torch import save
 
     if not edits:
         raise InputError("there is no edit to save; make one, or switch one on, first")
+    check_place(path)
     tensors = {}
     described = []
     for number, edit in enumerate(edits):
@@ -102,8 +121,7 @@ def save_model(folder: Path, model: LoadedModel) -> None:
     Changes to states are no part of any weight, so a model with one of them on cannot be saved as weights alone.
     """
     active = list(map(model.edits.get, model.edits.active))
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty; name a folder that is, or does not exist yet")
+    check_place(folder)
     if any(isinstance(change, StateChange) for edit in active for change in edit.changes):
         raise InputError(
             "an erasure or steering is on, which no weights can hold; save a patch (.safetensors) instead, or switch "

@@ -36,7 +36,7 @@ def by_hand(model: LoadedModel, ids: tuple[int, ...], tokens: int) -> tuple[list
 
 
 def without_stops(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
-    monkeypatch.setattr(continuation, "_stop_ids", lambda _: set())
+    monkeypatch.setattr(continuation, "stop_ids", lambda _: set())
     return model
 
 

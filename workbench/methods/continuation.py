@@ -8,6 +8,7 @@ from workbench.case import Case, Frozen
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.methods.base import Progress, Request, Result
+from workbench.models.stopping import stop_ids
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import significant
 
@@ -53,7 +54,7 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
     room = model.info.context - len(encoded.ids)
     if room < 1:
         raise InputError(f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue")
-    stops = _stop_ids(model)
+    stops = stop_ids(model)
     ids: list[int] = []
     generated: list[ContinuedToken] = []
     ended = False
@@ -88,10 +89,3 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
             inputs = torch.tensor([[best]], device=model.hf.device)
             progress(len(generated), total, found(), stage="continuing")
     return found()
-
-
-def _stop_ids(model: LoadedModel) -> set[int]:
-    """Every token that ends a text: generation settings may name several."""
-    stop = model.hf.generation_config.eos_token_id if model.hf.generation_config else None
-    stops = set(stop) if isinstance(stop, list) else {stop}
-    return {token for token in (*stops, model.tokenizer.eos_token_id) if token is not None}

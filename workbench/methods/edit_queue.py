@@ -79,7 +79,7 @@ def _do(model: LoadedModel, request: QueueRequest) -> str:
         case "restore":
             kept = [(kept_edit(model.info.fingerprint, entry.info.id), entry.on) for entry in request.entries]
             queue.restore(kept)
-            return f"{len(kept)} edits are back"
+            return f"restored: {_count(len(kept))}"
         case "show":
             return ""
 
