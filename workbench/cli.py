@@ -41,7 +41,8 @@ from workbench.methods.erasure import ErasureRequest, concept_of
 from workbench.methods.erasure import Method as ErasureMethod
 from workbench.methods.erasure_fit import Pool
 from workbench.methods.logit_lens import LensRequest
-from workbench.methods.rome import RomeRequest, Variant
+from workbench.methods.rome import RomeRequest
+from workbench.methods.rome_key import Variant
 from workbench.methods.trace_facts import FactsTraceRequest, read_facts
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
@@ -282,7 +283,9 @@ def edit(
     sweep: Annotated[
         str | None, typer.Option("--sweep", help="Try these layers, such as 3-8 or 3,5,8, and take the best.")
     ] = None,
-    variant: Annotated[Variant, typer.Option(help="The corrected computation, or as first published.")] = "corrected",
+    variant: Annotated[
+        Variant, typer.Option(help="Every context receives the change, or their mean, or as published.")
+    ] = "balanced",
     prefixes: Annotated[int, typer.Option(help="Sampled texts in front of which key and value are averaged.")] = 6,
     seed: Annotated[int, typer.Option(help="Of those texts.")] = 0,
     corpus: Annotated[
@@ -349,7 +352,7 @@ def cot(
     questions: Annotated[
         str | None, typer.Option(help="Ask many: a file of JSON lines, or all, arithmetic, common-sense …")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only so many questions of each task.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Draw only so many questions of each task.")] = None,
 ) -> Request:
     """Print how far the answer to a question depends on the model's reasoning, for one question or for many."""
     from workbench import questioning
@@ -391,6 +394,8 @@ def erase(
     """Erase a concept from the states, or steer along it, and say what can still be read."""
     from workbench import editing
 
+    if not watch and (case.subject or case.target or case.foil):
+        raise InputError("--subject, --target and --foil are about a prompt that is watched; give it by --prompt")
     request = ErasureRequest(
         concept=concept,
         data=prompt or None,

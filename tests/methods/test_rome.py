@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from workbench.methods import rome
 from workbench.methods.base import silent
 from workbench.methods.rome import RomeRequest
 from workbench.methods.rome_contexts import essence_contexts, rewrite_contexts, sampled_prefixes
+from workbench.methods.rome_key import BALANCE, Variant
 from workbench.methods.rome_value import Optimisation, optimise
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.tokens import continuation_ids, encode
@@ -112,10 +114,13 @@ def plain_descent(loaded, layer, contexts, essence, value_norm, settings):
     return delta.detach(), losses
 
 
-@pytest.mark.parametrize("variant", ["corrected", "original"])
+@pytest.mark.parametrize("variant", get_args(Variant))
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
-def test_the_change_is_the_published_formula(architecture, variant):
-    """W + (v − W k) (C⁻¹k̄)ᵀ / ((C⁻¹k̄)ᵀ k): k of the bare prompt as published, the mean k̄ as corrected."""
+def test_the_change_is_the_published_formula_or_its_balanced_form(architecture, variant):
+    """W + (v − W k) (C⁻¹k̄)ᵀ / ((C⁻¹k̄)ᵀ k): k of the bare prompt as published, the mean k̄ as corrected.
+
+    Balanced: u minimises ‖K u − 1‖² + λ uᵀC u, solved here in the space of u instead of that of contexts.
+    """
     loaded = tiny_loaded(architecture)
     asked = request(variant=variant)
     prefixes = sampled_prefixes(loaded, rome.SPARE * asked.prefixes, asked.prefix_tokens, asked.seed)
@@ -128,11 +133,20 @@ def test_the_change_is_the_published_formula(architecture, variant):
     mean = keys.mean(dim=0)
     key = keys[0] if variant == "original" else mean
     value = weight @ key
+    u = torch.linalg.inv(moment) @ mean
+    if variant == "balanced":
+        begins = {
+            encode(loaded.tokenizer, Case(prompt="Australia", start=start)).ids for start in ("as-is", "document")
+        }
+        first = [keys_by_hook(loaded, 1, torch.tensor([ids]))[0, -1].double() for ids in begins if len(ids) > 1]
+        every = torch.stack([*keys, *first, *first])
+        assert first
+        scale = torch.stack([k @ torch.linalg.inv(moment) @ k for k in every]).mean()
+        u = torch.linalg.inv(every.T @ every + BALANCE * scale * moment) @ every.sum(dim=0)
     delta = optimise(
         loaded, 1, contexts, essence_contexts(loaded, CASE), float(value.norm()), settings_of(asked), silent
     )
     wanted = value + delta.delta.double()
-    u = torch.linalg.inv(moment) @ mean
     expected = torch.outer(wanted - weight @ key, u) / (u @ key)
 
     computed = rome.compute(loaded, asked, 1, silent)

@@ -34,7 +34,8 @@ from workbench.methods.regression import (
     measure,
     run_suite,
 )
-from workbench.methods.rome import RomeRequest, Variant
+from workbench.methods.rome import RomeRequest
+from workbench.methods.rome_key import Variant
 from workbench.methods.trace_setup import rounded
 from workbench.paths import cache_folder
 from workbench.suites import ROLES, EditRecord, Role, Suite
@@ -56,7 +57,7 @@ class FactsEditRequest(Request):
     records: tuple[EditRecord, ...]
     sequence: bool = False
     layer: int | None = None
-    variant: Variant = "corrected"
+    variant: Variant = "balanced"
     prefixes: int = 6
     seed: int = 0
     corpus: str | None = None

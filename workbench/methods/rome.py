@@ -1,7 +1,8 @@
 """ROME: rewrite one fact by a rank-one change of the MLP value matrix of one layer.
 
-Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv 2202.05262), with the key and the value
-averaged over the same prompts throughout, which removes edits that disable a model (arXiv 2403.07175).
+Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv 2202.05262), with the keys and values of the
+same prompts throughout, which removes edits that disable a model (arXiv 2403.07175), and every one of these keys made
+to receive the change, not only their mean.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import torch
 from workbench.methods import soundness
 from workbench.methods.base import Check, Progress, Request, Result, part
-from workbench.methods.key_statistics import key_statistics, keys_of
+from workbench.methods.key_statistics import key_statistics
 from workbench.methods.regression import SuiteResult, run_suite
-from workbench.methods.rome_contexts import essence_contexts, rewrite_contexts, sampled_prefixes
+from workbench.methods.rome_contexts import essence_contexts, rewrite_contexts, sampled_prefixes, subject_contexts
+from workbench.methods.rome_key import Variant, direction, subject_keys
 from workbench.methods.rome_value import Optimisation, optimise
 from workbench.methods.trace_setup import rounded
 from workbench.models.tokens import EncodedCase, continuation_ids, encode, token_text
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.models.loading import LoadedModel
-
-Variant = Literal["corrected", "original"]
 
 LAYERS = {("llama", 30, 576): 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, ("gptj", 28, 4096): 5}
 """Where to edit, by architecture, layers and width: the default model by our measurement (docs/edits.md), the others
@@ -49,17 +49,17 @@ class RomeRequest(Request):
     """Ask that the case's prompt be continued by its target.
 
     ``layer`` is the one to edit; without it the best of those in ``sweep``, or else the one known for the model.
-    ``variant`` "original" is the published computation. The key and value are averaged over the prompt and
-    ``prefixes`` sampled texts of ``prefix_tokens`` in front of it. ``corpus`` names a text file for the statistics;
-    without it text is sampled from the model. ``suite`` is run afterwards, or the one that the shipped facts give
-    for the case; ``test`` false runs none. The rest are settings of `workbench.methods.rome_value.Optimisation`.
+    ``variant`` is one of `workbench.methods.rome_key`. Keys and values are those of the prompt and of ``prefixes``
+    sampled texts of ``prefix_tokens`` in front of it. ``corpus`` names a text file for the statistics; without it text
+    is sampled from the model. ``suite`` is run afterwards, or the one that the shipped facts give for the case;
+    ``test`` false runs none. The rest are settings of `workbench.methods.rome_value.Optimisation`.
     """
 
     kind: Literal["rome"] = "rome"
     case: Case
     layer: int | None = None
     sweep: tuple[int, ...] = ()
-    variant: Variant = "corrected"
+    variant: Variant = "balanced"
     prefixes: int = 6
     prefix_tokens: int = 10
     seed: int = 0
@@ -217,26 +217,20 @@ def default_layer(model: LoadedModel) -> tuple[int, str]:
 
 
 def compute(model: LoadedModel, request: RomeRequest, layer: int, progress: Progress) -> Computed:
-    """The change W ← W + δ uᵀ / (k·u) that makes the value of the subject's key k that of the target.
-
-    u = C⁻¹k, with C the second moment of keys; k is the mean over contexts, or in the original variant, where it is
-    divided by, the key of the bare prompt.
-    """
+    """The change W ← W + δ uᵀ that adds δ to the value of the subject's keys, and makes it that of the target."""
     case = request.case
     corpus = Path(request.corpus) if request.corpus else None
     statistics = key_statistics(model, layer, corpus, progress=progress)
     progress(0, 1, stage="prefixes")
     contexts, prefixes = rewrite_contexts(model, case, _prefixes(model, request), request.prefixes)
-    keys = torch.cat([keys_of(model, layer, some.ids)[:, some.subject_last] for some in contexts]).double().cpu()
+    keys = subject_keys(model, layer, contexts)
     weight = _oriented(model, layer)  # (d_model, d_mlp)
     values = keys @ weight.T
     of_first = values[0] if request.variant == "original" else values.mean(dim=0)
     settings = Optimisation(request.steps, request.rate, request.kl, request.decay, request.clamp, request.enough)
     value = optimise(model, layer, contexts, essence_contexts(model, case), float(of_first.norm()), settings, progress)
-    key = keys.mean(dim=0)
-    direction = statistics.solve(key[:, None])[:, 0]
-    divisor = (keys[0] if request.variant == "original" else key) @ direction
-    left, right = value.delta.double(), direction / divisor
+    first = subject_keys(model, layer, subject_contexts(model, case))
+    left, right = value.delta.double(), direction(statistics, keys, first, request.variant)
     if not bool(torch.isfinite(left).all() and torch.isfinite(right).all()):
         raise NumericalError(
             "The edit's numbers are not finite: load the model with --dtype float32, or edit another layer."

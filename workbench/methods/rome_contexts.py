@@ -77,6 +77,19 @@ def _shape(contexts: Contexts) -> tuple[int, int]:
     return contexts.ids.shape[1], contexts.subject_last
 
 
+def subject_contexts(model: LoadedModel, case: Case) -> list[Contexts]:
+    """The subject at the beginning of a text, as it is and behind a document's start; not in the first position.
+
+    Its keys there are those of all phrasings that begin with it.
+    """
+    found = {}
+    for start in ("as-is", "document"):
+        encoded = encode(model.tokenizer, Case(prompt=case.subject or "", subject=case.subject, start=start))
+        if encoded.subject is not None and encoded.subject[1] > 1:
+            found[encoded.ids] = Contexts(torch.tensor([encoded.ids]), encoded.subject[1] - 1, reads=())
+    return list(found.values())
+
+
 def essence_contexts(model: LoadedModel, case: Case) -> Contexts:
     """“{subject} is a” behind a document's start: what the model says there is to stay as it is."""
     prompt = f"{(case.subject or '').strip()} is a"
