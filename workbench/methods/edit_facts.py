@@ -206,7 +206,6 @@ def _outcome(model: LoadedModel, record: EditRecord, asked: RomeRequest, progres
 
 
 def _measure_unedited(model: LoadedModel, suite: Suite) -> Measurement:
-
     return measure(model, SuiteRequest(suite=suite, generate=False, canary=False))
 
 
@@ -277,6 +276,7 @@ def _sequence(model: LoadedModel, request: FactsEditRequest, before: float, prog
     done: list[EditRecord] = []
     points: list[SequencePoint] = []
     unusable: dict[str, str] = {}
+    unedited = Measurement()
     for number, record in enumerate(request.records):
         within = part(progress, 100 * number, 100, total, f"edit {number + 1} of {len(request.records)}: {{}}")
         with model.edits.only(edits):
@@ -287,9 +287,13 @@ def _sequence(model: LoadedModel, request: FactsEditRequest, before: float, prog
                 continue
         # In a sequence the same record may come twice, and each is an edit of its own.
         edits.append(computed.edit)
+        first = sum(len(each.suite.facts) for each in done)
+        readings = _measure_unedited(model, record.suite).readings
+        unedited.readings.update({(first + fact, start): reading for (fact, start), reading in readings.items()})
         done.append(record)
         if _is_measured(len(done)) or number == len(request.records) - 1:
-            points.append(_point(model, edits, done))
+            measuring = part(progress, 100 * (number + 1), 0, total, f"measuring after {len(done)} edits")
+            points.append(_point(model, edits, done, unedited, measuring))
             progress(100 * (number + 1), total, _sequence_found(points, before, unusable), stage="measuring")
     if not points:
         raise InputError(f"no record could be edited; the first: {next(iter(unusable.values()))}")
@@ -300,12 +304,13 @@ def _is_measured(edits: int) -> bool:
     return edits in (1, 2, 5) or edits % 10 == 0
 
 
-def _point(model: LoadedModel, edits: Sequence[Edit], done: Sequence[EditRecord]) -> SequencePoint:
+def _point(
+    model: LoadedModel, edits: Sequence[Edit], done: Sequence[EditRecord], unedited: Measurement, progress: Progress
+) -> SequencePoint:
     facts = tuple(fact for record in done for fact in record.suite.facts)
     suite = Suite(name=f"{len(done)} records", facts=facts)
-    before = _measure_unedited(model, suite)
     with model.edits.only(edits):
-        tested = run_suite(model, suite, before=before, generate=False, canary=False)
+        tested = run_suite(model, suite, progress, before=unedited, generate=False, canary=False)
         now = perplexity(model)
     return SequencePoint(edits=len(edits), scores=tested.scores, harmonic=tested.harmonic, perplexity=rounded(now))
 
