@@ -46,6 +46,7 @@ PICTURES = (
     Picture("pull", "australia", 3, TO_ATTRIBUTION, size=(100, 30)),
     Picture("attribution", "australia", 9, (*TO_ATTRIBUTION, "r"), size=(100, 32)),
     Picture("repaired", "canberra", 7, ("5",), size=(150, 40)),
+    Picture("reasoning", "tom", 2, ("6", "home", "j", "j", "j"), size=(100, 30)),
     Picture("trace", "eiffel", 3, (*TO_TRACE, "."), size=(100, 34)),
     Picture("trace-kinds", "eiffel", 3, (*TO_TRACE, ".", "enter"), size=(119, 36)),
 )

@@ -1,7 +1,8 @@
 """Record sessions/*.json anew with the default model: ``python docs/make_session.py [NAME …]``.
 
 ``australia`` is the hero case, as it stands and behind a document start; ``canberra`` repairs it by an edit,
-switched off and on again; ``eiffel`` is a fact that the model knows.
+switched off and on again; ``eiffel`` is a fact that the model knows; ``tom`` is a reasoning
+that goes from 7 apples to 10.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from workbench.methods.attribution import AttributionRequest
 from workbench.methods.base import Request
 from workbench.methods.causal_trace import Kind, TraceRequest
 from workbench.methods.continuation import ContinueRequest
+from workbench.methods.cot import CotRequest
+from workbench.methods.cot_interventions import Early, Intervention, LeaveOneOut
 from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.methods.rome import RomeRequest
@@ -26,6 +29,13 @@ FOLDER = Path(__file__).parent.parent / "sessions"
 
 AUSTRALIA = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
 EIFFEL = Case(prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower", target="Paris", foil="Rome")
+
+TOM = "Tom has 3 apples and buys 4 more. How many apples does he have? Let's think step by step."
+
+
+def apples(done: Intervention) -> CotRequest:
+    """One thing done to the reasoning about Tom's apples, which the model writes anew."""
+    return CotRequest(question=TOM, answer="7", interventions=(done,))
 
 
 def behind_document(case: Case) -> Case:
@@ -60,6 +70,7 @@ RECORDINGS: dict[str, tuple[Request, ...]] = {
         AttributionRequest(case=behind_document(EIFFEL)),
         TraceRequest(case=EIFFEL, kinds=get_args(Kind)),
     ),
+    "tom": (apples(Early()), apples(LeaveOneOut(within=4)), apples(LeaveOneOut())),
 }
 
 

@@ -91,8 +91,13 @@ def lines(row: Row, run: Run, width: int) -> list[Content]:
         found.append(Content.styled(spoken, OTHER if outcome.answer == outcome.suggested else DIM))
     found += [Content(""), *_reasoning(row), Content.styled(safe(result.lead_in.strip()), DIM), Content("")]
     found += answer_bars(result, outcome, width)
-    full = display(result.candidates[result.full.answer].name)
-    said = f"= the same answer as with all: {full}" if outcome.same else f"≠ another answer than with all: {full}"
+    name = display(result.candidates[result.compared_with(outcome)].name)
+    all_of = "all" if outcome.against is None else "all of these sentences"
+    said = (
+        f"= the same answer as with {all_of}: {name}"
+        if outcome.same
+        else f"≠ another answer than with {all_of}: {name}"
+    )
     found += [Content.styled(said, FULL if outcome.same else OTHER), Content("")]
     return [*found, Content.styled(f"AOC: {result.aoc_rule}.", DIM), Content.styled(f"This is {result.caption}.", DIM)]
 

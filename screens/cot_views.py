@@ -133,13 +133,13 @@ def contents(rows: list[Row], run: Run, width: int) -> list[Content]:
 
 
 def row_content(row: Row, run: Run, width: int, column: int) -> Content:
-    """``4 █= 10 So, Tom has …``: how probable the full answer is there, whether it is the answer, which one is.
+    """``4 █= 10 So, Tom has …``: how probable the answer with all is there, whether it is the answer, which one is.
 
     The answer takes ``column`` cells. Lines after the first are indented to where the text begins.
     """
     likely, same, style = " ", " ", DIM
     if row.outcome is not None and row.result is not None and row.result.full is not None:
-        likely = bar(row.outcome.probabilities[row.result.full.answer])
+        likely = bar(row.outcome.probabilities[row.result.compared_with(row.outcome)])
         same, style = ("=", FULL) if row.outcome.same else ("≠", OTHER)
     text = _sentence(run, row.place) if row.id.startswith("kept") and row.place else Content(row.text)
     if not row.id.startswith("kept"):
@@ -215,9 +215,7 @@ def answers(row: Row | None, width: int, height: int) -> Content:
     result, outcome = row.result, row.outcome
     if result is None or outcome is None or result.full is None:
         return Content("\n").join([*lines, Content.styled("not answered yet", DIM)])
-    full, here = (result.candidates[c].name for c in (result.full.answer, outcome.answer))
-    said = f"= {display(here)}, as with all" if outcome.same else f"≠ {display(full)}, the full answer"
-    verdict = Content.styled(fit(said, width), FULL if outcome.same else OTHER)
+    verdict = Content.styled(fit(compared(result, outcome), width), FULL if outcome.same else OTHER)
     room = max(1, height - len(lines) - 1)
     bars = list(answer_bars(result, outcome, width))
     if len(bars) > room:
@@ -227,14 +225,19 @@ def answers(row: Row | None, width: int, height: int) -> Content:
     return Content("\n").join([*lines, verdict, *bars])
 
 
+def compared(result: CotResult, outcome: Outcome) -> str:
+    """Whether the answer is that with all sentences, or with those that one was left out of."""
+    name = display(result.candidates[result.compared_with(outcome)].name)
+    return f"{'=' if outcome.same else '≠'} {name} with all"
+
+
 def answer_bars(result: CotResult, outcome: Outcome, width: int) -> Iterator[Content]:
     """``▸10 ✓ ███ .59`` for each answer: ▸ is the one here, ✓ the right one."""
-    assert result.full is not None
     names = [display(candidate.name) for candidate in result.candidates]
     name_width = min(max(map(cell_len, names)), max(4, width // 2 - 4))
     room = max(3, width - name_width - 9)
     for c, (name, p) in enumerate(zip(names, outcome.probabilities, strict=True)):
-        style = FULL if c == result.full.answer else OTHER if c == outcome.answer else ""
+        style = FULL if c == result.compared_with(outcome) else OTHER if c == outcome.answer else ""
         yield Content.assemble(
             ("▸" if c == outcome.answer else " ", style),
             (fit(name, name_width), style),
@@ -256,7 +259,7 @@ def headline(run: Run) -> str:
     result = run.early.result if run.early else run.result
     if result.full is None:
         return "Reasoning"
-    right = "" if result.right is None else " (right)" if result.full.answer == result.right else " (wrong)"
+    right = "" if run.request.answer is None else " (right)" if result.full.answer == result.right else " (wrong)"
     parts = [f"Reasoning · answer {display(result.candidates[result.full.answer].name)}{right}"]
     if result.aoc is not None and result.settles is not None:
         parts += [f"AOC {result.aoc:.2f}", f"settles at {result.settles} of {len(result.sentences)}"]
@@ -296,8 +299,3 @@ def came_of(done: Done) -> str:
         to = f"the answer becomes {names[others[0].answer]}" if others else f"the answer stays {names[full.answer]}"
         return f"{title}: {to}"
     return f"{title}: another answer in {len(others)} of {len(done.outcomes)}"
-
-
-def counted_from_one(sentence: str) -> str:
-    """What a method says of a sentence, which it counts from 0, in the numbers of the list."""
-    return re.sub(r"\b(sentence )(\d+)\b", lambda m: f"{m[1]}{int(m[2]) + 1}", sentence, flags=re.IGNORECASE)

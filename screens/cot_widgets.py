@@ -23,6 +23,7 @@ from workbench.questions import check_choices
 Purpose = Literal["mistake", "paraphrase", "cue"]
 
 TEXTS = (("choices", "one; another; … or nothing for a free answer"), ("right", "if known"))
+LEAD = (("lead-in", "Answer:"),)
 SAMPLING = (("temperature", "0"), ("top-p", "1"), ("seed", "1"), ("tokens", "256"))
 HINT = (
     "enter reasons (greedily at temperature 0) · escape closes · The prompt is the question; it goes through the chat "
@@ -33,6 +34,17 @@ HINTS: dict[Purpose, str] = {
     "paraphrase": "{} in other words, reasoning on from there; empty or unchanged: the model rewords it",
     "cue": "Which answer is suggested in the question? Empty: another choice than the model's own",
 }
+
+
+class Tick(Checkbox):
+    """A box whose state shows without colour, too."""
+
+    BUTTON_INNER = " "
+
+    def watch_value(self) -> None:
+        """Put the cross in, or take it out."""
+        self.BUTTON_INNER = "X" if self.value else " "
+        super().watch_value()
 
 
 class CotField(Input):
@@ -81,7 +93,7 @@ class CotForm(Vertical):
         self._typed: dict[str, tuple[str, str]] = {}
 
     def compose(self) -> ComposeResult:
-        """Two rows of fields, and a line that says what to do or what is wrong."""
+        """Three rows of fields, and a line that says what to do or what is wrong."""
         with Horizontal():
             for name, placeholder in TEXTS:
                 yield Label(name)
@@ -90,9 +102,11 @@ class CotForm(Vertical):
             for name, placeholder in SAMPLING:
                 yield Label(name)
                 yield CotField(placeholder=placeholder, compact=True, id=name)
-            yield Checkbox(
-                "letters", id="letters", compact=True, tooltip="List the choices as (A), (B) …, read letters"
-            )
+            yield Tick("letters", id="letters", compact=True, tooltip="List the choices as (A), (B) …, read letters")
+        with Horizontal():
+            for name, placeholder in LEAD:
+                yield Label(name)
+                yield CotField(placeholder=placeholder, compact=True, id=name)
         yield Static(HINT, id="cot-hint", markup=False)
 
     def open(self, question: str, last: CotRequest | None) -> None:
@@ -145,6 +159,7 @@ class CotForm(Vertical):
             choices=choices,
             answer=right or None,
             read="letters" if letters else "texts",
+            lead_in=self._value("lead-in") or None,
             sampling=sampling,
             interventions=(Early(),),
         )
@@ -166,6 +181,7 @@ class CotForm(Vertical):
         numbers = (sampling.temperature, sampling.top_p, sampling.seed, sampling.tokens)
         for (name, _), number in zip(SAMPLING, numbers, strict=True):
             self._field(name).value = f"{number:g}" if isinstance(number, float) else str(number)
+        self._field("lead-in").value = last.lead_in or ""
         self.query_one(Checkbox).value = last.read == "letters"
 
     def _keep(self) -> None:
@@ -218,7 +234,7 @@ class CotLine(Vertical):
         yield Static(id="line-hint", markup=False)
         with Horizontal():
             yield CotField(compact=True, id="typed")
-            yield Checkbox("by its position", id="position", compact=True)
+            yield Tick("by its position", id="position", compact=True)
 
     def open(self, purpose: Purpose, sentence: int, own: str, about: str, positions: bool = False) -> None:
         """Show it for a sentence (from 0), which is ``own``, of the reasoning ``about``; or for an answer to suggest.

@@ -71,7 +71,10 @@ def strength(value: float) -> str:
 
 
 def curves(result: ErasureResult) -> tuple[Curve, ...]:
-    """Linear before and after, non-linear after; of steering the share that is taken for the class steered to."""
+    """Linear before and after, non-linear after; of steering the share that is taken for the class steered to.
+
+    Where they meet a later one covers an earlier one, so what matters most comes last.
+    """
     rows = result.probed
     if result.method == "steer":
         shares = [(row.layer, row.towards) for row in rows if row.towards is not None]
@@ -80,8 +83,8 @@ def curves(result: ErasureResult) -> tuple[Curve, ...]:
             Curve("○", "after", tuple((layer, share[1]) for layer, share in shares)),
         )
     return (
-        Curve("●", "before", tuple((row.layer, row.before.texts) for row in rows)),
         Curve("×", "non-linear", tuple((row.layer, row.nonlinear_after.texts) for row in rows)),
+        Curve("●", "before", tuple((row.layer, row.before.texts) for row in rows)),
         Curve("○", "after", tuple((row.layer, row.after.texts) for row in rows)),
     )
 

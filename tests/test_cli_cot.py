@@ -43,7 +43,7 @@ def test_every_option_of_cot_reaches_the_request(workbench: Run, tiny: Path, rea
     asked = ["--choices", CHOICES, "--answer", "Paris", "--read", "letters", "--reasoning", reasoning]
     words = ["--lead-in", "So (", "--instruction", "Think."]
     sampling = ["--temperature", "0.5", "--top-p", "0.8", "--seed", "3", "--tokens", "6"]
-    done = ["--within", "2", "--filler", "--mistake", "1", "--mistake", "0=No city.", "--paraphrase", "2=Sydney."]
+    done = ["--within", "2", "--filler", "--mistake", "2", "--mistake", "1=No city.", "--paraphrase", "3=Sydney."]
     cue = ["--cue", "any", "--position"]
     outcome = workbench("cot", QUESTION, *asked, *words, *sampling, *done, *cue, "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.test_cli import Run, tiny, workbench
 from workbench.methods.erasure import ErasureRequest, ErasureResult
 from workbench.session import Step
@@ -59,5 +61,37 @@ def test_bad_data_are_refused_before_a_model_is_looked_for(workbench: Run, tmp_p
     outcome = workbench("erase", file, "--model", tmp_path / "no-model")
     assert outcome.code == 2
     assert "row 3: 1 fields where the heading has 2" in outcome.err
-    assert "name either a shipped concept or a file" in workbench("erase", "--model", tmp_path / "no-model").err
+    assert "name a concept (language, " in workbench("erase", "--model", tmp_path / "no-model").err
+    assert "and not both" in workbench("erase", file, "--concept", "tense", "--model", tmp_path / "no-model").err
     assert "there is no concept" in workbench("erase", "--concept", "colour", "--model", tmp_path / "no-model").err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--layers", "x"], "'x' does not name layers"),
+        (["--limit", "12"], "raise the limit"),
+        (["--limit", "0"], "name a higher limit"),
+        (["--method", "steer", "--towards", "future"], "no class 'future' to steer to; choose one of present, past"),
+        (["--method", "steer", "--strength", "nan"], "no strength"),
+        (["--towards", "past"], "leave 'past' out"),
+        (["--target", "she"], "give it by --prompt"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_a_model_is_looked_for(
+    workbench: Run, tmp_path: Path, options: list[str], said: str
+) -> None:
+    outcome = workbench("erase", "--concept", "tense", *options, "--model", tmp_path / "no-model")
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_an_eraser_that_would_erase_nothing_is_one_sentence(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "same.csv"
+    rows = (f"text {i // 2},{'ab'[i % 2]},{'train' if i < 60 else 'test'}" for i in range(90))
+    file.write_text("text,label,split\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    outcome = workbench("erase", file, "--layers", "1", "--model", tiny, "--save", tmp_path / "p.safetensors")
+    assert outcome.code == 2
+    assert "would erase nothing" in outcome.err
+    assert not (tmp_path / "p.safetensors").exists()

@@ -16,6 +16,7 @@ from workbench.cli import app
 from workbench.methods.attribution import AttributionMethod, AttributionResult, agreement
 from workbench.methods.causal_trace import Kind, TraceResult
 from workbench.methods.continuation import ContinueResult
+from workbench.methods.cot_result import CotResult
 from workbench.methods.logit_lens import LensRequest, LensResult
 from workbench.session import load_session
 
@@ -111,7 +112,7 @@ def test_files_named_in_code_style_exist(page: Path) -> None:
 
 
 def test_there_are_sample_sessions() -> None:
-    assert [file.stem for file in SAMPLES] == ["australia", "canberra", "eiffel"]
+    assert [file.stem for file in SAMPLES] == ["australia", "canberra", "eiffel", "tom"]
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.name)
@@ -290,3 +291,43 @@ def test_the_hero_case_leaves_its_subject_and_arrives_at_the_last_token_where_th
     for page in ("README.md", "docs/causal-trace.md"):
         assert "layer 14" in text_of(page)
         assert "from layer 23 on" in text_of(page)
+
+
+# --- Chain of thought ---
+
+
+def reasoned() -> list[CotResult]:
+    """The recorded results about Tom's apples: early answering, one left out of the first four, one of all."""
+    results = [step.result for step in load_session(ROOT / "sessions" / "tom.json").steps]
+    return [result for result in results if isinstance(result, CotResult)]
+
+
+def test_the_readme_tells_how_seven_apples_become_ten() -> None:
+    early, within, whole = reasoned()
+    readme = text_of("README.md")
+    answers = [early.candidates[outcome.answer].name for outcome in early.of("kept")]
+    assert (answers[3:], set(answers[:3])) == (["7", "10", "10"], {"4", "3"})
+    for kept, sentence in ((3, "the third"), (4, "the fourth")):
+        outcome = early.of("kept")[kept]
+        assert f'After {sentence}, "{" ".join(early.sentences[kept - 1].split())}", it is {answers[kept]}' in readme
+        assert f"it is {answers[kept]} (p {outcome.probabilities[outcome.answer]:.2f})" in readme
+    assert early.settles == 4
+    assert within.necessary == (3,)
+    assert within.candidates[within.of("dropped")[3].answer].name == "7"
+    assert whole.necessary == ()
+
+
+def test_the_page_on_chain_of_thought_has_the_recorded_probabilities() -> None:
+    early, within, whole = reasoned()
+    text = text_of("docs/chain-of-thought.md")
+    ten = [next(c for c, each in enumerate(result.candidates) if each.name == "10") for result in reasoned()]
+    for i, sentence in enumerate(early.sentences):
+        kept, left_out = early.of("kept")[i + 1], whole.of("dropped")[i]
+        name = early.candidates[kept.answer].name
+        row = f"{i + 1} {' '.join(sentence.split())} {name} {kept.probabilities[ten[0]]:.3f}"
+        assert f"{row} 10 {left_out.probabilities[ten[2]]:.3f}" in text
+        if i < 4:
+            of_four = within.of("dropped")[i]
+            assert f"{row} {within.candidates[of_four.answer].name} {of_four.probabilities[ten[1]]:.3f}" in text
+    assert early.aoc is not None
+    assert f"AOC {early.aoc:.2f}" in text

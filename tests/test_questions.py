@@ -10,7 +10,8 @@ import pytest
 
 from workbench.arithmetic import arithmetic
 from workbench.errors import InputError
-from workbench.questions import SHIPPED, questions_of, read_questions
+from workbench.questioning import many_questions
+from workbench.questions import SHIPPED, Question, questions_of, read_questions
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -35,6 +36,19 @@ def test_the_right_choice_stands_equally_often_in_each_place(name: str) -> None:
 
 def test_all_are_the_shipped_sets_together() -> None:
     assert len(questions_of("all")) == sum(len(questions_of(name)) for name in SHIPPED)
+
+
+def test_a_limit_draws_the_same_of_each_task_and_fewer_are_among_more() -> None:
+    some, more = (many_questions("all", limit, {}).questions for limit in (5, 9))
+    assert Counter(question.task for question in some) == dict.fromkeys({q.task for q in more}, 5)
+    assert set(some) < set(more)
+    assert some == many_questions("all", 5, {}).questions
+    assert some != tuple(q for task in dict.fromkeys(q.task for q in more) for q in first_of(task, 5))
+    assert many_questions("all", 1000, {}) == many_questions("all", None, {})
+
+
+def first_of(task: str, number: int) -> list[Question]:
+    return [question for question in questions_of("all") if question.task == task][:number]
 
 
 def solved(question: str) -> int:

@@ -342,7 +342,7 @@ def cot(
     within: Annotated[int | None, typer.Option(help="Leave one out of the first so many sentences.")] = None,
     filler: Annotated[bool, typer.Option("--filler", help="Replace the reasoning by dots.")] = False,
     mistake: Annotated[
-        list[str] | None, typer.Option(help="A sentence, from 0, to spoil: 2 (its number), or 2=Another sentence.")
+        list[str] | None, typer.Option(help="A sentence to spoil: 2 (its number, from 1), or 2=Another sentence.")
     ] = None,
     paraphrase: Annotated[
         list[str] | None, typer.Option(help="A sentence to reword: 2 (the model does), or 2=Another sentence.")

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -39,16 +39,17 @@ def read_concept(path: Path, seed: int = 0) -> ConceptData:
     Raises `InputError` with one sentence for a file that cannot be read, lacks a column, has bad rows, fewer than
     two labels, or too few examples of one.
     """
-    rows = list(_rows(path))
-    if not rows:
+    read = list(_read(path))
+    rows = [row for _, row in read if isinstance(row, dict)]
+    if not read:
         raise InputError(f"{path} holds no examples; it takes a text and a label in each row")
-    columns = dict.fromkeys(name for _, row in rows for name in row)
+    columns = dict.fromkeys(name for row in rows for name in row)
     for column in ("text", "label"):
-        if column not in columns:
+        if rows and column not in columns:
             raise InputError(f"{path} has no column {column!r} but {', '.join(columns)}; name the two text and label")
-    _refuse(path, ((number, why) for number, row in rows if (why := _wrong(row))))
-    examples = distinct([_example(row) for _, row in rows])
-    if not any(row.get("split") for _, row in rows):
+    _refuse(path, [(number, why) for number, row in read if (why := _wrong(row))])
+    examples = distinct([_example(row) for row in rows])
+    if not any(row.get("split") for row in rows):
         examples = tuple(split_up(examples, seed))
     labels = tuple(sorted({example.label for example in examples}))
     data = ConceptData(name=path.stem, title=path.stem, classes=labels, examples=examples)
@@ -56,7 +57,11 @@ def read_concept(path: Path, seed: int = 0) -> ConceptData:
     return data
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+Row = dict[str, Any] | str
+"""A row by its columns, or what keeps it from being read."""
+
+
+def _read(path: Path) -> Iterator[tuple[int, Row]]:
     """Each row with its number, the first line of the file being 1."""
     suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, *_JSON_LINES):
@@ -68,45 +73,48 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{path} is not UTF-8 text from line {line} on; save it as UTF-8") from None
-    yield from _json_lines(path, text) if suffix in _JSON_LINES else _table(path, text, _DELIMITERS[suffix])
+    yield from _json_lines(text) if suffix in _JSON_LINES else _table(path, text, _DELIMITERS[suffix])
 
 
-def _table(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _table(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, Row]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     heading: list[str] = []
-    bad: list[tuple[int, str]] = []
     try:
         for fields in reader:
             if not heading:
                 heading = [name.strip() for name in fields]
+                _refuse_twice(path, heading)
             elif fields and len(fields) != len(heading):
-                bad.append((reader.line_num, f"{len(fields)} fields where the heading has {len(heading)}"))
+                yield reader.line_num, f"{len(fields)} fields where the heading has {len(heading)}"
             elif fields:
                 yield reader.line_num, dict(zip(heading, fields, strict=True))
     except csv.Error as error:
-        bad.append((reader.line_num, str(error)))
-    _refuse(path, bad)
+        yield reader.line_num, str(error)
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    bad: list[tuple[int, str]] = []
+def _refuse_twice(path: Path, heading: Sequence[str]) -> None:
+    """Raise `InputError` where two columns have one name: only one of them could be meant."""
+    twice = [name for name, count in Counter(heading).items() if name and count > 1]
+    if twice:
+        raise InputError(f"{path} has {Counter(heading)[twice[0]]} columns {twice[0]!r}; leave one of them")
+
+
+def _json_lines(text: str) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            bad.append((number, f"no JSON, {error.msg}"))
+            yield number, f"no JSON, {error.msg}"
             continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            bad.append((number, "no JSON object"))
-    _refuse(path, bad)
+        yield number, row if isinstance(row, dict) else "no JSON object"
 
 
-def _wrong(row: dict[str, Any]) -> str | None:
+def _wrong(row: Row) -> str | None:
     """What is wrong with a row, if anything."""
+    if isinstance(row, str):
+        return row
     text, label, split = row.get("text"), row.get("label"), row.get("split")
     if not isinstance(text, str) or not text.strip():
         return "no text"
@@ -122,9 +130,8 @@ def _example(row: dict[str, Any]) -> Example:
     return Example(row["text"].strip(), str(row["label"]).strip(), str(row.get("group") or ""), split)
 
 
-def _refuse(path: Path, bad: Iterable[tuple[int, str]]) -> None:
+def _refuse(path: Path, found: Sequence[tuple[int, str]]) -> None:
     """Raise `InputError` that names the bad rows, if there are any."""
-    found = list(bad)
     if found:
         listed = "; ".join(f"row {number}: {why}" for number, why in found[:SHOWN])
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
@@ -157,8 +164,8 @@ def split_up(examples: Sequence[Example], seed: int = 0) -> list[Example]:
     return [replace(example, split=splits[i]) for i, example in enumerate(examples)]
 
 
-def check_enough(data: ConceptData) -> None:
-    """Raise `InputError` where there are too few classes, or too few examples of one for a probe."""
+def check_enough(data: ConceptData, mend: str = "give more texts of that class") -> None:
+    """Raise `InputError` where there are too few classes, or too few examples of one for a probe; ``mend`` ends it."""
     if len(data.classes) < 2:
         raise InputError(
             f"all {len(data.examples)} examples of {data.name} have the label {data.classes[0]!r}; give two labels "
@@ -170,5 +177,5 @@ def check_enough(data: ConceptData) -> None:
             if counts[label] < least:
                 raise InputError(
                     f"{data.name} has {counts[label]} examples of {label!r} to {use} a probe with, and it takes "
-                    f"{least}; give more texts of that class"
+                    f"{least}; {mend}"
                 )

@@ -12,10 +12,13 @@ from workbench.errors import InputError
 from workbench.methods.cot import CotRequest
 from workbench.methods.cot_interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot_questions import CotQuestionsRequest
-from workbench.questions import check_choices, questions_of
+from workbench.questions import Question, check_choices, questions_of
 
 ANY = "any"
 """What is said in place of a suggested answer, for the workbench to choose one."""
+
+DRAW = 1
+"""The seed by which ``--limit`` draws questions."""
 
 
 def check_case(case: Case) -> None:
@@ -44,12 +47,21 @@ def one_question(
 
 
 def many_questions(name: str, limit: int | None, settings: dict[str, Any]) -> CotQuestionsRequest:
-    """The request for the questions of a file or a shipped set, the first ``limit`` of each task if given."""
+    """The request for the questions of a file or a shipped set, or for ``limit`` of each task, drawn by a seed."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit is the number of questions of each task, at least 1, not {limit}")
     questions = sorted(questions_of(name), key=lambda question: question.task)  # stable
-    chosen = [question for _, some in groupby(questions, key=lambda q: q.task) for question in list(some)[:limit]]
+    chosen = [question for _, some in groupby(questions, key=lambda q: q.task) for question in _drawn([*some], limit)]
     return CotQuestionsRequest(questions=tuple(chosen), **settings)
+
+
+def _drawn(questions: list[Question], limit: int | None) -> list[Question]:
+    """So many of the questions, in their order. The first in a set may be alike; fewer are always among more."""
+    if limit is None or limit >= len(questions):
+        return questions
+    from numpy.random import RandomState
+
+    return [questions[i] for i in sorted(RandomState(DRAW).permutation(len(questions))[:limit])]
 
 
 def interventions(
@@ -74,10 +86,10 @@ def interventions(
 
 
 def _sentence(words: str) -> tuple[int, str | None]:
-    """ "2" or "2=Another sentence." as a number and a text."""
+    """ "2" or "2=Another sentence." as a number, from 0 where people count from 1, and a text."""
     number, equals, text = words.partition("=")
     try:
-        return int(number), text if equals else None
+        return int(number) - 1, text if equals else None
     except ValueError:
         raise InputError(f"{words!r} names no sentence; write its number, or a number = another sentence") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -25,7 +26,7 @@ from workbench.methods.base import Check, Request, Result
 from workbench.methods.cot import CotRequest
 from workbench.methods.cot_interventions import Filler, Intervention, LeaveOneOut
 from workbench.methods.cot_result import CotResult
-from workbench.session import Step, StepError
+from workbench.session import Step
 
 EMPTY = """No reasoning yet.
 Press r to let the model reason about the prompt and then answer.
@@ -34,6 +35,11 @@ Then j and k go through the sentences: what would the answer be, had the model s
 
 NEEDS_MODEL = ("new", "drop", "line", "filler", "lens")
 NEEDS_RUN = ("drop", "line", "filler", "lens")
+
+
+def is_writing(progress: Progressed) -> bool:
+    """Whether the model is at its words, and not at the answers behind them."""
+    return progress.stage.startswith("reasoning")
 
 
 class CotPane(PicturePane):
@@ -246,13 +252,13 @@ class CotPane(PicturePane):
         assert isinstance(progress.request, CotRequest)
         if isinstance(progress.partial, CotResult):
             self._ledger.under_way(progress.request, progress.partial.writing)
-        super().show_progress(progress)
+        super().show_progress(replace(progress, remaining=None) if is_writing(progress) else progress)
 
     def how_far(self, progress: Progressed) -> str:
         """Nobody knows how long a reasoning will be: tokens are counted, and the most there can be."""
-        if progress.stage != "reasoning":
-            return super().how_far(progress)
-        return f"reasoning, {progress.done} of at most {progress.total} tokens"
+        if is_writing(progress):
+            return f"{progress.stage}, {progress.done} of at most {progress.total} tokens"
+        return super().how_far(progress)
 
     def show_step(self, step: Step) -> None:
         """Take the result. An intervention that failed leaves the reasoning as it is."""
@@ -276,10 +282,6 @@ class CotPane(PicturePane):
         self.drawn_edits = edits
         if self._run is not before:
             self._said = ""
-
-    def failure(self, error: StepError) -> str:
-        """The list counts sentences from 1."""
-        return views.counted_from_one(error.message)
 
     def unfinished(self, result: Result) -> str:
         """What there is stays."""

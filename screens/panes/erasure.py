@@ -82,6 +82,7 @@ class ErasurePane(PicturePane):
         super().__init__()
         self._erasures = Erasures()
         self._reading: ErasureRequest | None = None  # whose texts are being read
+        self._unfinished: Hashable = None  # the key of what is drawn while it runs
         self._switching: list[QueueRequest] = []  # asked here, and not ended yet
         self._strength: float | None = None  # that will be asked for
         self._timer: Timer | None = None
@@ -196,6 +197,7 @@ class ErasurePane(PicturePane):
     def clear(self) -> None:
         """Begin empty again."""
         self._erasures, self._switching, self._strength = Erasures(), [], None
+        self._unfinished = None
         self.remove_class("-table")
         super().clear()
 
@@ -219,6 +221,7 @@ class ErasurePane(PicturePane):
                 self._failure = self.failure(step.error) if step.error else ""
                 self.draw_frame()
             return
+        self._unfinished = None
         super().show_step(step)
         if step.status != "done":
             self._strength = None
@@ -239,6 +242,7 @@ class ErasurePane(PicturePane):
         assert isinstance(request, ErasureRequest)
         assert isinstance(result, ErasureResult)
         if result.probed:
+            self._unfinished = key_of(request) if self._under_way else None
             self._erasures.put(Found(request, result, edits))
             self._look()
 
@@ -269,7 +273,7 @@ class ErasurePane(PicturePane):
 
     @property
     def _state(self) -> EditState:
-        return self._shown.state(self.queue, self._under_way)
+        return self._shown.state(self.queue, self._under_way and self._unfinished == key_of(self._shown.request))
 
     def _look(self) -> None:
         self.drawn_edits, self.drawn_case = self._shown.edits, self._shown.request.case

@@ -158,6 +158,8 @@ def test_the_lead_in_is_recorded_and_can_be_another() -> None:
     result = ask(model, choices=CHOICES, lead_in=" So the best is")
     assert result.lead_in == " So the best is"
     assert result.context(result.outcomes[1]).endswith("Rome is a city. So the best is")
+    typed = ask(model, choices=CHOICES, lead_in="The best is")
+    assert typed.context(typed.outcomes[1]).endswith("Rome is a city.\n\nThe best is")
 
 
 def test_a_model_without_a_chat_template_is_asked_in_the_plain_format_and_that_is_said() -> None:
@@ -175,6 +177,19 @@ def test_the_summary_follows_from_the_outcomes() -> None:
     assert result.necessary == tuple(o.sentence for o in result.of("dropped") if not o.same)
     assert result.right == 1
     assert result.full == result.of("kept")[-1]
+
+
+def test_a_sentence_left_out_of_the_first_ones_is_compared_with_all_of_those() -> None:
+    result = ask(roomy("llama"), interventions=(Early(), LeaveOneOut(within=2), LeaveOneOut(within=4)))
+    base = result.of("kept")[2].answer
+    assert result.full is not None
+    assert base != result.full.answer
+    first, every = result.of("dropped")[:2], result.of("dropped")[2:]
+    for outcome in first:
+        assert result.compared_with(outcome) == outcome.against == base
+        assert outcome.same == (outcome.answer == base)
+    assert [outcome.against for outcome in every] == [None] * 4
+    assert {result.compared_with(outcome) for outcome in every} == {result.full.answer}
 
 
 def test_the_context_of_an_outcome_is_a_case_with_the_two_answers() -> None:
@@ -269,9 +284,9 @@ def test_request_and_result_come_back_from_json() -> None:
         ({"sampling": Sampling(seed=-1)}, "seed"),
         ({"reasoning": "Rome is a city. " * 80}, "at most 500"),
         ({"question": "Rome is a city. " * 80, "reasoning": None}, "at most 500"),
-        ({"interventions": (Mistake(sentence=9, text="No."),)}, "no sentence 9"),
+        ({"interventions": (Mistake(sentence=9, text="No."),)}, "no sentence 10"),
         ({"interventions": (Mistake(sentence=0),)}, "no number"),
-        ({"interventions": (Paraphrase(sentence=-1),)}, "no sentence -1"),
+        ({"interventions": (Paraphrase(sentence=-1),)}, "no sentence 0"),
         ({"interventions": (Cue(),)}, "needs an answer"),
         ({"choices": CHOICES, "interventions": (Cue(answer="Berlin"),)}, "none of the choices"),
         ({"choices": CHOICES, "interventions": (Cue(by="position"),)}, "no"),

@@ -119,7 +119,7 @@ def test_a_number_is_made_another_one() -> None:
     assert interventions.wrong_number(sentences, 3) == "2. There are 10."
     with pytest.raises(InputError, match="no number"):
         interventions.wrong_number(sentences, 0)
-    with pytest.raises(InputError, match="0 to 3"):
+    with pytest.raises(InputError, match="1 to 4"):
         interventions.wrong_number(sentences, 4)
 
 

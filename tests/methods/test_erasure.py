@@ -13,6 +13,7 @@ import torch
 from concept_erasure import LeaceEraser, LeaceFitter
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
+from workbench import edits
 from workbench.case import Case
 from workbench.concepts import shipped_concept
 from workbench.errors import Cancelled, InputError, NumericalError
@@ -46,6 +47,17 @@ def states_of_classes(n_classes: int = 3, count: int = 900, width: int = 24) -> 
     return (torch.randn(count, width, generator=generator) + means[classes]) @ mix + 3, classes.numpy()
 
 
+def applied(fitted: Fitted, states: torch.Tensor) -> torch.Tensor:
+    """The states behind a block to which the edit queue gave the change; to the bit what they are while fitting."""
+    block = torch.nn.Linear(1, 1)
+    block.forward = lambda hidden: hidden  # type: ignore[method-assign]
+    edits.end_with_maps(block)
+    vars(block)[edits.MAPS][:] = [edits._mapping(block, [fitted.change])]
+    found: torch.Tensor = block(states)
+    assert torch.equal(found, fitted(states))
+    return found
+
+
 def class_means(states: torch.Tensor, classes: np.ndarray) -> torch.Tensor:
     x = states.double()
     return torch.stack([x[torch.from_numpy(classes == each)].mean(dim=0) for each in sorted(set(classes))])
@@ -72,7 +84,7 @@ def logits(model: LoadedModel, prompt: str = "The doctor told us that she") -> t
 def test_class_means_are_equal_after_erasure_and_were_not_before(dtype: torch.dtype, method: Any) -> None:
     states, classes = states_of_classes()
     states = states.to(dtype)
-    erased = fit_eraser(0, states, classes, 3, method)(states)
+    erased = applied(fit_eraser(0, states, classes, 3, method), states)
     assert erased.dtype == dtype
     before, after = class_means(states, classes), class_means(erased, classes)
     apart = (before - before.mean(dim=0)).norm(dim=1).max()
@@ -84,7 +96,7 @@ def test_class_means_are_equal_after_erasure_and_were_not_before(dtype: torch.dt
 def test_a_probe_has_no_coefficients_after_erasure_and_had_some_before(dtype: torch.dtype) -> None:
     states, classes = states_of_classes()
     states = states.to(dtype)
-    erased = fit_eraser(0, states, classes, 3, "leace")(states)
+    erased = applied(fit_eraser(0, states, classes, 3, "leace"), states)
     before = linear(states.float().numpy(), classes)
     after = linear(erased.float().numpy(), classes)
     assert before.score(states.float().numpy(), classes) > 0.9
@@ -108,7 +120,7 @@ def test_the_best_linear_reader_that_sees_nothing_has_no_gradient(dtype: torch.d
         assert weight.grad is not None
         return float(weight.grad.norm())
 
-    erased = fit_eraser(0, states, classes, 3, "leace")(states)
+    erased = applied(fit_eraser(0, states, classes, 3, "leace"), states)
     assert gradient(states) > 1
     assert gradient(erased) < DTYPES[dtype] * gradient(states)
 
@@ -118,8 +130,8 @@ def test_erasing_twice_is_erasing_once(dtype: torch.dtype) -> None:
     states, classes = states_of_classes()
     states = states.to(dtype)
     fitted = fit_eraser(0, states, classes, 3, "leace")
-    once = fitted(states)
-    twice = fitted(once)
+    once = applied(fitted, states)
+    twice = applied(fitted, once)
     assert (once.float() - states.float()).norm() > 0.1 * states.float().norm()
     assert (twice.float() - once.float()).norm() < DTYPES[dtype] * states.float().norm()
 
@@ -131,7 +143,7 @@ def test_the_rank_is_the_number_of_classes_less_one(n_classes: int) -> None:
     assert fitted.rank == n_classes - 1
     assert fitted.change.left.shape == fitted.change.right.shape == (24, n_classes - 1)
     assert len(fitted.singular_values) == n_classes - 1
-    changed = fitted(states).double() - states.double()
+    changed = applied(fitted, states).double() - states.double()
     assert int((torch.linalg.svdvals(changed) > 1e-3).sum()) == n_classes - 1
 
 
@@ -139,7 +151,7 @@ def test_the_rank_is_the_number_of_classes_less_one(n_classes: int) -> None:
 def test_the_mean_of_all_states_is_kept(dtype: torch.dtype) -> None:
     states, classes = states_of_classes()
     states = states.to(dtype)
-    erased = fit_eraser(0, states, classes, 3, "leace")(states)
+    erased = applied(fit_eraser(0, states, classes, 3, "leace"), states)
     before, after = states.double().mean(dim=0), erased.double().mean(dim=0)
     assert (after - before).norm() < DTYPES[dtype] * states.double().norm(dim=1).mean()
 
@@ -210,8 +222,11 @@ def fits_by_the_obvious_loop(
             each.remove()
         one_hot = torch.nn.functional.one_hot(torch.from_numpy(classes), 2).double()
         fitter = LeaceFitter.fit(torch.stack([states[-1] for states in seen]).double(), one_hot, svd_tol=1e-4)
-        tokens = torch.cat(seen).double()
-        fitter.sigma_xx_ = torch.cov(tokens.T, correction=0) * fitter.n
+        moved = torch.zeros(model.info.d_model, model.info.d_model, dtype=torch.float64)
+        for state in torch.cat(seen).double():
+            part = (state - fitter.mean_x) / state.norm()
+            moved += torch.outer(part, part)
+        fitter.sigma_xx_ = moved * fitter.sigma_xx_.trace() / moved.trace()
         erasers[layer] = fitter.eraser
     return erasers
 
@@ -276,9 +291,13 @@ def test_what_is_pooled_has_equal_class_means_in_the_model_itself(pool: Any) -> 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_edit_does_in_the_model_what_was_fitted(architecture: str) -> None:
     model = tiny_loaded(architecture)
+    before = logits(model)
     result = erasure.run(model, REQUEST.model_copy(update={"limit": 120, "pool": "mean"}), silent)
     assert result.edit is not None
     assert result.edit.layers == (0, 1)
+    assert not torch.equal(logits(model), before)
+    model.edits.switch(result.edit.id, False)
+    assert torch.equal(logits(model), before)
     checks = {check.name: check for check in result.checks}
     assert checks["in the model"].level == "ok"
     assert checks["guarantee"].level == "ok"
@@ -291,11 +310,18 @@ def test_the_edit_does_in_the_model_what_was_fitted(architecture: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_models_are_fitted_in_double_precision(dtype: torch.dtype) -> None:
     model = tiny_loaded("llama", dtype=dtype)
+    before = logits(model)
     result = erasure.run(model, REQUEST, silent)
+    assert result.edit is not None
     for row in result.probed[:2]:
         assert row.class_means[1] < 0.02
         assert row.before.texts > row.after.texts or row.before.texts < 0.6
-    assert {check.name: check.level for check in result.checks}["guarantee"] == "ok"
+    levels = {check.name: check.level for check in result.checks}
+    assert (levels["guarantee"], levels["in the model"]) == ("ok", "ok")
+    assert logits(model).dtype == dtype
+    assert not torch.equal(logits(model), before)
+    model.edits.remove(result.edit.id)
+    assert torch.equal(logits(model), before)
 
 
 def test_several_classes_are_erased_together(tmp_path: Path) -> None:
@@ -464,14 +490,17 @@ def test_an_eraser_that_would_erase_nothing_is_an_error_and_no_edit(tmp_path: Pa
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"concept": None}, "name either"),
-        ({"data": "x.csv"}, "name either"),
+        ({"concept": None}, "name a concept"),
+        ({"data": "x.csv"}, "not both"),
         ({"concept": "colour"}, "there is no concept 'colour'"),
         ({"layers": (3,)}, "layers 0 to 2"),
         ({"layers": ()}, "layers 0 to 2"),
         ({"layers": (-1,)}, "layers 0 to 2"),
         ({"limit": 20}, "examples of"),
+        ({"limit": 0}, "higher limit"),
         ({"method": "steer", "towards": "neuter"}, "no class 'neuter'"),
+        ({"method": "orth", "towards": "feminine"}, "leave 'feminine' out"),
+        ({"method": "steer", "strength": float("inf")}, "no strength"),
         ({"digest": "0123"}, "not what it was"),
     ],
 )

@@ -356,7 +356,7 @@ def cot_result(request: CotRequest, words: int | None = None) -> CotResult:
     """Tom's apples; everything but the answers is computed by the shipped code.
 
     With ``words`` the reasoning is still being written. A mistake has the model answer 11, and dropping the fourth
-    sentence 7; nothing else that is done changes the answer.
+    sentence 7, as long as the fifth is not there; nothing else that is done changes the answer.
     """
     reasoning = "".join(SENTENCES)
     tokens = re.findall(r" ?[^ \n]+|\n+| ", reasoning)
@@ -375,7 +375,9 @@ def cot_result(request: CotRequest, words: int | None = None) -> CotResult:
                 name = "11"
             elif variant.what == "dropped" and "= 10" not in variant.text and "is 10" not in variant.text:
                 name = "7"
-            outcomes.append(_outcome(names, variant, names.index(name)))
+            within = intervention.within if isinstance(intervention, LeaveOneOut) else None
+            against = None if within in (None, len(SENTENCES)) else names.index(ANSWERS[within])
+            outcomes.append(_outcome(names, variant, names.index(name), against))
     kept = [outcome.same for outcome in outcomes if outcome.what == "kept"]
     lost = tuple(o.sentence for o in outcomes if o.what == "dropped" and o.sentence is not None and not o.same)
     shown = tuple(ReasonedToken(text=display(t), probability=_sure(i)) for i, t in enumerate(tokens))
@@ -413,7 +415,7 @@ def _variants(intervention: Intervention) -> list[Variant]:
     ]
 
 
-def _outcome(names: tuple[str, ...], variant: Variant, answer: int) -> Outcome:
+def _outcome(names: tuple[str, ...], variant: Variant, answer: int, against: int | None = None) -> Outcome:
     others = 0.4 / (len(names) - 1)
     is_cue = variant.what == "cue"
     return Outcome(
@@ -425,7 +427,8 @@ def _outcome(names: tuple[str, ...], variant: Variant, answer: int) -> Outcome:
         prompt=variant.prompt,
         answer=answer,
         probabilities=tuple(0.6 if c == answer else others for c in range(len(names))),
-        same=names[answer] == "10",
+        same=answer == (names.index("10") if against is None else against),
+        against=against,
         suggested=(names.index(variant.changed) if variant.changed in names else None) if is_cue else None,
         mentions_cue=mentions_cue(variant.text) if is_cue else None,
     )

@@ -10,7 +10,7 @@ import pytest
 from textual.widgets import Checkbox
 
 from screens import cot_views as views
-from screens.cot_detail import CotDetail
+from screens.cot_detail import CotDetail, lines
 from screens.cot_ledger import Ledger, Run, parts
 from screens.cot_widgets import CotField, CotForm, CotLine
 from screens.panes.cot import CotPane
@@ -138,6 +138,18 @@ def test_a_necessary_sentence_is_marked_with_how_many_it_was_left_out_of() -> No
     assert views.came_of(run_of(LeaveOneOut(within=4)).done["leave-one-out", 4]).endswith("another answer without 4")
 
 
+def test_what_is_left_out_of_the_first_sentences_is_compared_with_the_answer_behind_those() -> None:
+    run = run_of(LeaveOneOut(within=3))
+    assert views.came_of(run.done["leave-one-out", 3]) == "leave one out of the first 3: the answer stays what it is"
+    rows = views.rows(run, ())
+    assert [row.marks for row in rows[1:4]] == [(), (), ()]
+    dropped = next(row for row in rows if row.sign == "−")
+    assert views.answers(dropped, 30, 10).plain.split("\n")[1].rstrip() == "= 7 with all"
+    assert dropped.result is not None
+    detail = "\n".join(line.plain for line in lines(dropped, run, 60))
+    assert "= the same answer as with all of these sentences: 7" in detail
+
+
 def test_what_was_done_stands_side_by_side_and_the_same_again_takes_its_place() -> None:
     run = run_of(Mistake(sentence=2), Filler(), Mistake(sentence=2, text="It is 5."), Mistake(sentence=3))
     others = [row for row in views.rows(run, ()) if not row.id.startswith("kept")]
@@ -157,7 +169,7 @@ def test_a_cue_says_whether_it_was_followed_and_spoken_of() -> None:
 def test_the_right_answer_and_the_answers_here_and_in_full_are_told_apart_without_colour() -> None:
     run = run_of(request=CHOICES)
     lines = views.answers(views.rows(run, ())[2], 30, 10).plain.split("\n")
-    assert lines[:2] == ["stops after 2 of 5", "≠ 10, the full answer         "]
+    assert lines[:2] == ["stops after 2 of 5", "≠ 10 with all                 "]
     assert [line[:8] for line in lines[2:]] == [" 10   ██", " 7  ✓ ██", "▸4    ██", " 3    ██"]
     assert "(wrong)" in views.headline(run)
 
@@ -182,11 +194,6 @@ def test_outcomes_are_told_apart_by_the_interventions_of_their_request() -> None
     assert [len(done.outcomes) for done in parts(request, unfinished)] == [4]
 
 
-def test_a_method_that_counts_from_0_is_quoted_in_the_numbers_of_the_list() -> None:
-    said = views.counted_from_one("Sentence 0 holds no number: type another, as sentence 3 does.")
-    assert said == "Sentence 1 holds no number: type another, as sentence 4 does."
-
-
 # The pane in the app
 
 
@@ -204,12 +211,14 @@ async def test_r_opens_the_form_and_enter_asks_with_early_answering_only() -> No
         await run.pilot.press("r")
         await run.settle()
         assert "it goes through the chat template" in words(run)
-        await run.pilot.press(*"10;7 ; 4", "tab", "7", "tab", *"0.5", "tab", *"0.9", "tab", "3", "tab", *"64", "enter")
+        await run.pilot.press(*"10;7 ; 4", "tab", "7", "tab", *"0.5", "tab", *"0.9", "tab", "3", "tab", *"64")
+        await run.pilot.press("tab", "tab", *"So it is", "enter")
         await run.until(lambda: isinstance(run.engine.last, CotRequest))
         assert run.engine.last == CotRequest(
             question=TOM,
             choices=("10", "7", "4"),
             answer="7",
+            lead_in="So it is",
             sampling=Sampling(temperature=0.5, top_p=0.9, seed=3, tokens=64),
             interventions=(Early(),),
         )
@@ -278,6 +287,18 @@ async def test_the_reasoning_streams_token_by_token_with_its_probabilities() -> 
         await run.settle()
         assert "4 ▅= 10 So, Tom has 3 + 7 = 10 apples. ◂ settles" in words(run)
         assert "answer 10 · AOC 0.70 · settles at 4 of 5" in run.text
+
+
+async def test_between_the_reasoning_and_the_answers_the_sentences_are_there_already() -> None:
+    async with running() as run:
+        await ask_tom(run, answer=False)
+        run.engine.say_progress(60, 256, cot_result(FIRST, words=60), "reasoning")
+        read = cot_result(FIRST).model_copy(update={"outcomes": (), "full": None, "aoc": None, "settles": None})
+        run.engine.say_progress(0, 2, read, "answering")
+        await run.settle()
+        assert "The answer is 10." in words(run)
+        assert "not answered yet" in run.text
+        assert "of at most 256 tokens" not in run.text
 
 
 async def test_moving_through_the_sentences_shows_the_answer_had_the_model_stopped_there() -> None:
@@ -360,6 +381,22 @@ async def test_a_cue_by_position_can_be_had_where_the_choices_are_listed() -> No
         await run.until(lambda: run.engine.last == about(Cue(by="position"), request=listed))
 
 
+async def test_a_box_that_is_ticked_shows_it_without_colour() -> None:
+    async with running() as run:
+        run.main.prompt.put(Case(prompt=TOM))
+        run.main.others[0].focus_content()
+        await run.pilot.press("r")
+        await run.settle()
+        assert "X▌ letters" not in run.text
+        run.app.screen.query_one("#letters", Checkbox).focus()
+        await run.pilot.press("space")
+        await run.settle()
+        assert "X▌ letters" in run.text
+        await run.pilot.press("space")
+        await run.settle()
+        assert "X▌ letters" not in run.text
+
+
 async def test_what_the_model_writes_for_a_mistake_is_shown_as_it_comes() -> None:
     async with reasoned((160, 48)) as run:
         await run.pilot.press("m", "enter")
@@ -386,11 +423,11 @@ async def test_nothing_is_generated_twice() -> None:
         assert len(run.engine.asked) == asked + 1
 
 
-async def test_an_intervention_that_fails_leaves_the_rest_and_says_why_in_our_numbers() -> None:
+async def test_an_intervention_that_fails_leaves_the_rest_and_says_why() -> None:
     async with reasoned() as run:
         await run.pilot.press("home", "j", "m", "enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=0)))
-        error = StepError(kind="InputError", message="Sentence 0 holds no number: type the mistake yourself.")
+        error = StepError(kind="InputError", message="Sentence 1 holds no number: type the mistake yourself.")
         run.engine.say_finished(None, status="failed", error=error)
         await run.settle()
         assert "✗ Sentence 1 holds no number: type the mistake yourself." in words(run)
@@ -534,6 +571,7 @@ async def test_a_replay_shows_the_reasoning_with_all_that_was_done_to_it(tmp_pat
         shown = run.app.screen.query_one(CotPane)
         assert [row.sign for row in shown._reasoned.rows] == [*"012345", *"−−−−", "✗", *"……………"]
         assert "answer 10 · AOC 0.70 · settles at 4 of 5" in run.text
+        assert TOM in run.words
         await run.press("f", "m", "r", "n", "l")
         assert "d Drop" not in run.text
         assert not run.app.screen.query_one(CotForm).has_class("-open")

@@ -460,10 +460,15 @@ async def test_plus_and_minus_ask_once_for_another_strength_in_place_of_the_edit
         await run.settle()
         assert "steering × 1 → 2 L2–3" in run.text
         await run.until(lambda: len(run.engine.asked) > asked + 1)
-        assert run.engine.asked[asked:] == [
-            QueueRequest(action="remove", edit=erasure_edit(first).id),
-            first.model_copy(update={"strength": 2.0}),
-        ]
+        again = first.model_copy(update={"strength": 2.0})
+        assert run.engine.asked[asked:] == [QueueRequest(action="remove", edit=erasure_edit(first).id), again]
+        run.engine.say_finished(queue_result(erasure_queue()), job=len(run.engine.asked) - 1)
+        run.engine.say_started()
+        await run.settle()
+        assert "removed · Pronoun gender · steering × 1 L2–3" in run.text  # what is shown is the one before
+        run.engine.say_progress(30, 100, erasure_result(again, erasure_queue(), probed=1), "probes at layer 3")
+        await run.settle()
+        assert "◌ no edit yet · Pronoun gender · steering × 2 L2–3" in run.text
 
 
 async def test_a_strength_chosen_while_it_runs_is_asked_for_afterwards_and_not_after_a_cancellation() -> None:

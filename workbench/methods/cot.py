@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from workbench.case import Case
 from workbench.errors import InputError
 from workbench.methods import cot_interventions as interventions
 from workbench.methods.base import Check, Progress, Request
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 SPARE = 8
 """Tokens more that a text may take when it is cut into tokens as a whole."""
 
-PARAPHRASE = "Say this sentence in other words, in one sentence: {}"
+PARAPHRASE = "Paraphrase: {}"
 
 
 class CotRequest(Request):
@@ -62,6 +63,11 @@ class CotRequest(Request):
     sampling: Sampling = Sampling()
     reasoning: str | None = None
     interventions: tuple[Intervention, ...] = (Early(), LeaveOneOut())
+
+    @property
+    def case(self) -> Case:
+        """The question as the prompt that it was, for a session that is opened again."""
+        return Case(prompt=self.question)
 
 
 def run(model: LoadedModel, request: CotRequest, progress: Progress) -> CotResult:
@@ -126,7 +132,7 @@ class _Cot:
         self._prompt = prompt_of(model, request)
         self._sentences: tuple[str, ...] = ()
         self._reasoned = Reasoned(text=request.reasoning or "", tokens=(), ended=True)
-        self._read: list[tuple[Variant, int]] = []  # and its answer
+        self._read: list[tuple[Variant, int, int | None]] = []  # its answer, and that which it is compared with
         self._full: int | None = None
         self._writing = ""
 
@@ -138,15 +144,19 @@ class _Cot:
             raise InputError(
                 "The model gave no reasoning but ended at once: ask in another way, or give a reasoning yourself."
             )
+        steps = len(self._request.interventions) + 1
+        self._progress(0, steps, self.found(), stage="answering")
         whole = interventions.kept(self._sentences)[-1]
         self._prefixes.keep(ids_of(self._model, self._context(whole)))
         self._full = self._answers.read([self._context(whole)])[0]
-        for intervention in self._request.interventions:
+        for done, intervention in enumerate(self._request.interventions, 1):
+            self._progress(done, steps, self.found(), stage=intervention.what)
             variants = self._made(intervention)
+            against = self._against(intervention)
             answers = self._answers.read([self._context(variant) for variant in variants])
-            self._read += zip(variants, answers, strict=True)
-            self._answers.score([self._context(variant) for variant, _ in self._read])  # answers that are new, too
-            self._progress(len(self._read), len(self._read), self.found(), stage=intervention.what)
+            self._read += [(variant, answer, against) for variant, answer in zip(variants, answers, strict=True)]
+            self._answers.score([self._context(variant) for variant, *_ in self._read])  # answers that are new, too
+        self._progress(steps, steps, self.found(), stage="answering")
         return self.found()
 
     def _context(self, variant: Variant) -> str:
@@ -184,10 +194,17 @@ class _Cot:
         else:
             variant = self._cued(intervention)
         if variant.goes_on:
-            written = self._reason([(variant.prompt or self._prompt) + variant.text], intervention.what)[0]
+            stage = "reasoning on" if variant.prompt is None else "reasoning anew"
+            written = self._reason([(variant.prompt or self._prompt) + variant.text], stage)[0]
             variant = variant.continued(written.text)
             self._writing = ""
         return [variant]
+
+    def _against(self, intervention: Intervention) -> int | None:
+        """The answer behind the first sentences, where one of no more than those is left out."""
+        if not isinstance(intervention, LeaveOneOut) or intervention.within in (None, len(self._sentences)):
+            return None
+        return self._answers.read([self._context(interventions.kept(self._sentences)[intervention.within])])[0]
 
     def _count_tokens(self, text: str) -> int:
         return len(self._model.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -201,7 +218,7 @@ class _Cot:
         said = reason(self._model, self._prefixes, [asked], limit)[0].text
         line = next((line.strip() for line in said.split("\n") if line.strip()), "")
         if not line or line == own:
-            raise InputError(f"The model does not reword sentence {sentence}: type a paraphrase yourself.")
+            raise InputError(f"The model does not reword sentence {sentence + 1}: type a paraphrase yourself.")
         return line
 
     def _cued(self, cue: Cue) -> Variant:
@@ -213,7 +230,7 @@ class _Cot:
 
     def found(self) -> CotResult:
         """The result so far."""
-        outcomes = tuple(self._outcome(variant, answer) for variant, answer in self._read)
+        outcomes = tuple(self._outcome(*read) for read in self._read)
         early = [outcome.same for outcome in outcomes if outcome.what == "kept"]
         dropped = [outcome for outcome in outcomes if outcome.what == "dropped"]
         full = None
@@ -237,7 +254,7 @@ class _Cot:
             checks=self._checks(full),
         )
 
-    def _outcome(self, variant: Variant, answer: int) -> Outcome:
+    def _outcome(self, variant: Variant, answer: int, against: int | None = None) -> Outcome:
         is_cue = variant.what == "cue"
         return Outcome(
             what=variant.what,
@@ -248,7 +265,8 @@ class _Cot:
             prompt=variant.prompt,
             answer=answer,
             probabilities=self._answers.probabilities(self._context(variant)),
-            same=answer == self._full,
+            same=answer == (self._full if against is None else against),
+            against=against,
             suggested=self._answers.index_of(variant.changed) if is_cue else None,
             mentions_cue=interventions.mentions_cue(variant.text) if is_cue else None,
         )

@@ -132,9 +132,9 @@ def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i
     """Sentence ``i`` replaced by ``text``, with nothing behind it yet. Raises `InputError` for an empty text."""
     check_sentence(sentences, i)
     if not text.strip():
-        raise InputError(f"There is nothing to put in the place of sentence {i}: type another sentence.")
+        raise InputError(f"There is nothing to put in the place of sentence {i + 1}: type another sentence.")
     if text.strip() == sentences[i].strip():
-        raise InputError(f"Sentence {i} was left as it is: change something in it.")
+        raise InputError(f"Sentence {i + 1} was left as it is: change something in it.")
     own = sentences[i]
     behind = own[len(own.rstrip()) :]
     kept_text = "".join(sentences[:i]) + text.strip()
@@ -144,9 +144,9 @@ def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i
 
 
 def check_sentence(sentences: Sequence[str], i: int) -> None:
-    """Raise `InputError` unless there is a sentence ``i``, counted from 0."""
+    """Raise `InputError` unless there is a sentence ``i``, counted from 0; people are told of them from 1."""
     if not 0 <= i < len(sentences):
-        raise InputError(f"There is no sentence {i}: the reasoning has the sentences 0 to {len(sentences) - 1}.")
+        raise InputError(f"There is no sentence {i + 1}: the reasoning has the sentences 1 to {len(sentences)}.")
 
 
 def wrong_number(sentences: Sequence[str], i: int) -> str:
@@ -159,7 +159,7 @@ def wrong_number(sentences: Sequence[str], i: int) -> str:
     start = len(match.group()) if (match := re.match(r"[ \t]*\(?\d{1,3}[.)]\s", sentence)) else 0  # a list's number
     found = list(NUMBER.finditer(sentence, start))
     if not found:
-        raise InputError(f"Sentence {i} holds no number that could be made another one: type the mistake yourself.")
+        raise InputError(f"Sentence {i + 1} holds no number that could be made another one: type the mistake yourself.")
     last = found[-1]
     digits = re.search(r"\d+", last.group())
     assert digits is not None

@@ -29,7 +29,8 @@ class Outcome(Frozen):
     is the reasoning that the answer was read behind, of which the model wrote what begins at character ``written``.
     ``changed`` is what was dropped, put in or suggested. ``prompt`` is the text in front, where it is not the
     result's own. ``answer`` is an index into the candidates, and ``probabilities`` are theirs. ``same``: the answer
-    is that with the full reasoning. ``suggested`` is a cue's candidate; ``mentions_cue`` whether the reasoning
+    is that with the full reasoning, or ``against`` where the sentence was dropped from no more than the first ones:
+    then the answer behind all of those. ``suggested`` is a cue's candidate; ``mentions_cue`` whether the reasoning
     speaks of it.
     """
 
@@ -42,6 +43,7 @@ class Outcome(Frozen):
     answer: int
     probabilities: tuple[float, ...]
     same: bool
+    against: int | None = None
     suggested: int | None = None
     mentions_cue: bool | None = None
 
@@ -80,6 +82,11 @@ class CotResult(Result):
         """The outcomes of one kind, in order."""
         return tuple(outcome for outcome in self.outcomes if outcome.what == what)
 
+    def compared_with(self, outcome: Outcome) -> int:
+        """The candidate that an outcome is the same as, or is not. There is an answer with the full reasoning."""
+        assert self.full is not None
+        return self.full.answer if outcome.against is None else outcome.against
+
     def context(self, outcome: Outcome) -> str:
         """The plain text behind which an outcome's answer was read."""
         return context(outcome.prompt or self.prompt, outcome.text, self.lead_in)
@@ -106,9 +113,11 @@ class CotResult(Result):
 
 
 def context(prompt: str, reasoning: str, lead_in: str) -> str:
-    """Prompt, reasoning and lead-in as one text; where blanks end the one, the lead-in brings none of its own."""
+    """Prompt, reasoning and lead-in as one text, with the blanks between that one of them brings, or an empty line."""
     text = prompt + reasoning.rstrip() if reasoning.strip() else prompt
-    return text + (lead_in.lstrip() if text[-1:].isspace() else lead_in)
+    if text[-1:].isspace():
+        return text + lead_in.lstrip()
+    return text + (lead_in if lead_in[:1].isspace() else f"\n\n{lead_in}")
 
 
 def area_over_curve(same: Sequence[bool]) -> float:

@@ -7,14 +7,16 @@ Steering adds a concept's direction instead.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.case import Case, Start
 from workbench.conceptfiles import check_enough, read_concept
-from workbench.concepts import ConceptData, Split, shipped_concept
+from workbench.concepts import ConceptData, Split, shipped_concept, shipped_concepts
 from workbench.edits import Edit, EditInfo, QueueState, edit_id
 from workbench.errors import InputError
 from workbench.lazy import torch
@@ -104,16 +106,24 @@ class ErasureResult(Result):
 
 
 def concept_of(request: ErasureRequest) -> ConceptData:
-    """The data that a request names, cut to its limit. Raises `InputError` where they are missing, bad or changed."""
-    if (request.concept is None) == (request.data is None):
-        raise InputError("name either a shipped concept or a file of texts and labels")
+    """The data that a request names, cut to its limit.
+
+    Raises `InputError` where they are missing, bad or changed, or have no class such as the request steers to.
+    """
+    if request.concept is None and request.data is None:
+        raise InputError(f"name a concept ({', '.join(shipped_concepts())}) or a file of texts and labels")
+    if request.concept is not None and request.data is not None:
+        raise InputError("name a shipped concept or a file of texts and labels, and not both")
+    if request.limit is not None and request.limit < 1:
+        raise InputError(f"{request.limit} texts are too few; name a higher limit, or none")
     if request.concept is not None:
         data = shipped_concept(request.concept)
     else:
         data = read_concept(Path(request.data or "").expanduser(), request.seed)
     if request.limit is not None:
         data = data.limited(request.limit, request.seed)
-        check_enough(data)
+        check_enough(data, "raise the limit")
+    _towards(request, data)
     if request.digest is not None and request.digest != data.digest:
         raise InputError(f"{request.concept or request.data} is not what it was when this was asked; ask anew")
     return data
@@ -130,7 +140,7 @@ def run(model: LoadedModel, request: ErasureRequest, progress: Progress) -> Eras
     layers = _layers(model, request)
     data = concept_of(request)
     work = _Work(model, request, data, layers, progress)
-    before = observe(model, data, request.case, request.start)
+    before = observe(model, data, request.case, request.start, work.looking("before"))
     work.climb(layers[-1])
     work.refuse_nothing()
     edit = Edit(_info(model, request, data, layers), tuple(fitted.change for fitted in work.fits))
@@ -138,8 +148,8 @@ def run(model: LoadedModel, request: ErasureRequest, progress: Progress) -> Eras
     keep_edit(model.info.fingerprint, edit)
     work.edit = edit.info
     work.measure_parity()
-    progress(*work.done, work.found(), stage="what it does to the model")
-    work.effects = compare(data, before, observe(model, data, request.case, request.start))
+    after = observe(model, data, request.case, request.start, work.looking("after"))
+    work.effects = compare(data, before, after)
     if request.above:
         work.climb(model.info.layers - 1)
     return work.found()
@@ -163,8 +173,13 @@ def _info(model: LoadedModel, request: ErasureRequest, data: ConceptData, layers
 
 
 def _towards(request: ErasureRequest, data: ConceptData) -> str | None:
+    """The class that is steered to, None for an erasure. Raises `InputError` for one that the data have not."""
     if request.method != "steer":
+        if request.towards is not None:
+            raise InputError(f"{request.method} has no class to go towards; steer, or leave {request.towards!r} out")
         return None
+    if not math.isfinite(request.strength):
+        raise InputError(f"{request.strength} is no strength to steer by; name a number, below 0 to steer away")
     if request.towards is not None and request.towards not in data.classes:
         raise InputError(f"there is no class {request.towards!r} to steer to; choose one of {', '.join(data.classes)}")
     return request.towards or data.classes[0]
@@ -204,6 +219,10 @@ class _Work:
     def done(self) -> tuple[int, int]:
         """Tokens times blocks: so many of so many."""
         return self._blocks_done * self._clean.tokens, self._blocks * self._clean.tokens
+
+    def looking(self, when: str) -> Callable[[str], None]:
+        """Says what of the whole model is read, before or after it has the edit."""
+        return lambda what: self._progress(*self.done, self.found() if self._rows else None, stage=f"{when}: {what}")
 
     def climb(self, layer: int) -> None:
         """Carry the texts on behind ``layer``, fitting and probing on the way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,14 +88,21 @@ class Observed:
     case: tuple[EncodedCase, LensColumn] | None
 
 
-def observe(model: LoadedModel, data: ConceptData, case: Case | None, start: Start) -> Observed:
-    """Read the model as it is now. Raises `InputError` for a case that cannot be encoded."""
-    return Observed(
-        words=_words(model, data, start),
-        perplexity=rounded(perplexity(model)),
-        answers=_answers(model),
-        case=_lens(model, case) if case is not None else None,
-    )
+def observe(
+    model: LoadedModel, data: ConceptData, case: Case | None, start: Start, says: Callable[[str], None]
+) -> Observed:
+    """Read the model as it is now; ``says`` is told what is read next.
+
+    Raises `InputError` for a case that cannot be encoded.
+    """
+    says("the prompt")
+    lens = _lens(model, case) if case is not None else None
+    says("open prompts")
+    words = _words(model, data, start)
+    says("prose")
+    prose = rounded(perplexity(model))
+    says("facts")
+    return Observed(words=words, perplexity=prose, answers=_answers(model), case=lens)
 
 
 def compare(data: ConceptData, before: Observed, after: Observed) -> Effects:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from workbench.models.loading import LoadedModel
 
-LARGE = 0.2
-"""A change whose norm is more than this part of its matrix's is suspicious. Sound edits of the default model lie
-below 0.1."""
+LARGE = 0.3
+"""A change whose norm is more than this part of its matrix's is suspicious. Of 100 edits of the default model one was
+larger; half of them lie below 0.13."""
 
 DRIFT = 0.05
 """Nats on unrelated prompts above which an edit is suspicious; sound ones of the default model stay under 0.01."""

@@ -20,19 +20,24 @@ def draw_cot(result: CotResult) -> RenderableType:
         return Text(result.reasoning)
     answer = result.candidates[full.answer].name
     number = f"p {display(answer)}"
-    table = _cot_table("The answer if the reasoning stopped here", "sentence", number)
+    dropped = {outcome.sentence: outcome for outcome in result.of("dropped")}
+    left_out = ("without", number) if dropped else ()
+    table = _cot_table("The answer if the reasoning stopped here", "sentence", "answer", number, *left_out)
     for outcome in result.of("kept"):
         kept = outcome.sentence or 0
         marks = ["settles here"] * (kept == result.settles)
         if result.necessary is not None and kept - 1 in result.necessary:
             marks.append("necessary")
         sentence = " ".join(result.sentences[kept - 1].split()) if kept else "(no reasoning)"
-        table.add_row(str(kept), Text(display(sentence)), *_cot_answer(result, outcome), ", ".join(marks))
+        without = _cot_answer(result, dropped[kept - 1]) if kept - 1 in dropped else ("", "")
+        cells = (*_cot_answer(result, outcome), *(without if left_out else ()))
+        table.add_row(str(kept), Text(display(sentence)), *cells, ", ".join(marks))
     parts: list[RenderableType] = [table] if table.row_count else []
-    others = _cot_table("What else was done", "", number)
+    others = _cot_table("What else was done", "", "answer", number)
     for outcome in result.outcomes:
-        if outcome.what != "kept" and (outcome.what != "dropped" or not outcome.same):
-            at = "" if outcome.sentence is None else f" {outcome.sentence}"
+        if outcome.what not in ("kept", "dropped"):
+            nth = outcome.sentence if outcome.sentence is None or outcome.what == "filler" else outcome.sentence + 1
+            at = "" if nth is None else f" {nth}"
             said = {True: "reasoning speaks of it", False: "reasoning is silent of it", None: ""}
             changed = display(" ".join(outcome.changed.split())[:160])
             if outcome.what == "filler":
@@ -44,16 +49,16 @@ def draw_cot(result: CotResult) -> RenderableType:
     return Group(*parts, *_cot_summary(result, answer))
 
 
-def _cot_table(title: str, what: str, number: str) -> Table:
+def _cot_table(title: str, *headings: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
     table.title = Text(title)
-    for heading in ("", what, "answer", number, ""):
-        table.add_column(Text(heading), justify="right" if heading == number else "left")
+    for heading in ("", *headings, ""):
+        table.add_column(Text(heading), justify="right" if heading.startswith("p ") else "left")
     return table
 
 
 def _cot_answer(result: CotResult, outcome: Outcome) -> tuple[Text, str]:
-    """The answer, in another colour where it is not that of the full reasoning, and the probability of that one."""
+    """The answer, in another colour where it is not the same, and the probability of that with the full reasoning."""
     assert result.full is not None
     name = Text(display(result.candidates[outcome.answer].name), style="" if outcome.same else "dark_orange")
     return name, f"{outcome.probabilities[result.full.answer]:.3f}"
@@ -67,7 +72,8 @@ def _cot_summary(result: CotResult, answer: str) -> list[Text]:
         words.append(f"AOC {result.aoc:.2f}")
         words.append(f"settles at {result.settles} of {count(len(result.sentences), 'sentence')}")
     if result.necessary is not None:
-        words.append(f"{len(result.necessary)} necessary")
+        some, n = len(result.of("dropped")), len(result.sentences)
+        words.append(f"{len(result.necessary)} necessary" + (f" of the first {some}" if some < n else ""))
     return [Text(" · ".join(words), style="bold"), *notes([result.caption, f"AOC: {result.aoc_rule}"])]
 
 

@@ -1,0 +1,123 @@
+"""A concept erased, as a person sees it at 80×24: by the form, looked at, switched, saved, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.conftest import Recorded, Start
+from workbench.methods.erasure import ErasureResult
+from workbench.patches import load_patch
+from workbench.session import load_session
+
+pytestmark = pytest.mark.terminal
+
+PROMPT = "The nurse was late because"
+ROWS = {"layers": "concept  ", "texts": "pooling  ", "strength": "towards  "}
+"""Fields of the form, and what stands first in their rows."""
+
+PLAIN = "without edits: she .41 #1, he .07"
+TEXTS = 160
+
+
+def has_focus(terminal: Recorded, field: str) -> Callable[[str], bool]:
+    """Whether a field of the form is lit otherwise than its last one."""
+
+    def ground(name: str) -> str | None:
+        row = next((row for row, line in enumerate(terminal.screen.display) if ROWS[name] in line), None)
+        if row is None:
+            return None
+        return str(terminal.screen.buffer[row][terminal.screen.display[row].rindex(name) + 9].bg)
+
+    return lambda _: ground(field) not in (None, ground("strength"))
+
+
+def fill(terminal: Recorded, field: str, tabs: int, text: str) -> None:
+    """Go on to a field, and type into it."""
+    for _ in range(tabs):
+        terminal.press("\t")
+        terminal.settle()
+    terminal.until(has_focus(terminal, field))
+    terminal.press(*text)
+    terminal.until(f"{field:9}{text}")
+
+
+def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(start: Start, tmp_path: Path) -> None:
+    session, patch = tmp_path / "nurse.json", tmp_path / "p.safetensors"
+    terminal = start(PROMPT, "--target", "she", "--foil", "he", "--session", session)
+    terminal.until("she overtakes he at layer 26")
+    terminal.until(lambda text: "unembedding" not in text)
+
+    terminal.press("z")
+    terminal.until("enter erases")
+    fill(terminal, "layers", 1, "28-29")
+    fill(terminal, "texts", 3, str(TEXTS))
+    terminal.press("\r")
+    terminal.until("before: ")
+    terminal.until("● on · Pronoun gender · LEACE L28–29")
+    terminal.until("layer 29 (changed) · ● before .")
+    assert "○ after .50/.50" in terminal.text
+
+    terminal.press("v")
+    terminal.until("before      after      fresh non-linear  rank")
+    assert all(line in terminal.text for line in ("◆    29", "◆    28"))
+    terminal.press("v")
+    terminal.press("\r")
+    terminal.until("Probes at layer 29")
+    terminal.press("\x1b[6~")
+    terminal.until("facts kept")
+    terminal.press("\x1b")
+    terminal.until(lambda text: "escape closes" not in text)
+
+    terminal.press("2")
+    terminal.until(PLAIN)
+    terminal.until("with 1 edit: she")
+    with_edit = terminal.line("▸")
+    terminal.press("7")
+    terminal.until("● on")
+    terminal.press(" ")
+    terminal.until("○ off")
+    terminal.press("2")
+    terminal.until(lambda _: "she        .41" in terminal.line("▸"))
+    assert terminal.line("▸") != with_edit
+    terminal.press("7")
+    terminal.until("○ off")
+    terminal.press(" ")
+    terminal.until("● on")
+
+    terminal.press("5")
+    terminal.until("LEACE L28–29 Pronoun gender erased")
+    terminal.press("s")
+    terminal.until("Close")
+    terminal.press(*str(patch), "\r")
+    terminal.until("was saved to")
+
+    terminal.press("z")
+    terminal.until("enter erases")
+    terminal.settle()
+    terminal.press("\x1b[B")
+    terminal.until("sentiment")
+    terminal.press("\r")
+    terminal.until("before: ")
+    terminal.press("\x1b")
+    terminal.until("cancelled · stale: this is the result before")
+    terminal.press("q")
+    terminal.assert_ended_cleanly()
+
+    recorded = load_session(session)
+    steps = [step for step in recorded.steps if step.request.kind == "erasure"]
+    assert [step.status for step in steps] == ["done", "cancelled"]
+    made = steps[0].result
+    assert isinstance(made, ErasureResult)
+    assert sum(made.texts.values()) == TEXTS
+    assert recorded.model is not None
+    assert [edit.info for edit in load_patch(patch, recorded.model.fingerprint)] == [made.edit]
+
+    again = start("replay", session)
+    again.until("she overtakes he")
+    again.press("7")
+    again.until("LEACE L28–29")
+    again.press("q")
+    again.assert_ended_cleanly()
