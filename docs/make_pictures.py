@@ -12,11 +12,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+from textual.app import App
+
+from screens.edits_chart import EditChart
 from screens.replay import ReplayApp
+from workbench.methods.edit_facts import SequencePoint
 from workbench.session import load_session
 
 SESSIONS = Path(__file__).parent.parent / "sessions"
 FOLDER = Path(__file__).parent / "pictures"
+SEQUENCE = Path(__file__).parent / "sequence.json"
+"""The points of `workbench edit --facts FILE --limit 100 --sequence --json`, behind that of the unedited model."""
 
 TO_LENS, TO_ATTRIBUTION, TO_TRACE = ("2", "end"), ("3", "end"), ("4",)
 
@@ -61,6 +68,8 @@ def main() -> None:
         file = FOLDER / f"{picture.name}.svg"
         file.write_text(asyncio.run(drawn(picture)), encoding="utf-8")
         print(file)
+    points = TypeAdapter(list[SequencePoint]).validate_json(SEQUENCE.read_bytes())
+    (FOLDER / "sequence.svg").write_text(asyncio.run(charted(points)), encoding="utf-8")
 
 
 async def drawn(picture: Picture) -> str:
@@ -72,6 +81,15 @@ async def drawn(picture: Picture) -> str:
         for key in picture.all_keys:
             await pilot.press(key)
             await pilot.pause(0.1)
+        return app.export_screenshot(title=" ")
+
+
+async def charted(points: list[SequencePoint]) -> str:
+    """The chart of a sequence of edits as SVG."""
+    app = App[None]()
+    async with app.run_test(size=(110, 34)) as pilot:
+        await app.push_screen(EditChart(points))
+        await pilot.pause(0.3)
         return app.export_screenshot(title=" ")
 
 

@@ -155,9 +155,9 @@ class Ledger:
         for measured in self.measured:
             suite = measured.suite
             if suite.perplexity_before is not None:
-                found[0] = _point(0, suite.harmonic_before, suite.perplexity_before, start)
+                found[0] = _point(0, suite, suite.harmonic_before, suite.perplexity_before, start)
             if suite.perplexity is not None and measured.edits:
-                found[len(measured.edits)] = _point(len(measured.edits), suite.harmonic, suite.perplexity, start)
+                found[len(measured.edits)] = _point(len(measured.edits), suite, suite.harmonic, suite.perplexity, start)
         return [found[edits] for edits in sorted(found)]
 
     def _latest(self, id: str) -> Measured | None:  # noqa: A002
@@ -216,7 +216,9 @@ def _how_far(progress: Progressed) -> str:
     return f"{progress.stage}{share}{left}"
 
 
-def _point(edits: int, harmonic: dict[Start, float | None], perplexity: float, start: Start) -> SequencePoint:
+def _point(
+    edits: int, suite: SuiteResult, harmonic: dict[Start, float | None], perplexity: float, start: Start
+) -> SequencePoint:
     """Behind one start, or the only one there is."""
     kept = start if start in harmonic else next(iter(harmonic), start)
-    return SequencePoint(edits=edits, scores=(), harmonic={kept: harmonic.get(kept)}, perplexity=perplexity)
+    return SequencePoint(edits=edits, scores=suite.scores, harmonic={kept: harmonic.get(kept)}, perplexity=perplexity)

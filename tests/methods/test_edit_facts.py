@@ -11,8 +11,8 @@ from workbench.errors import Cancelled, InputError
 from workbench.methods import bisect, edit_facts
 from workbench.methods.base import silent
 from workbench.methods.bisect import BisectRequest
-from workbench.methods.edit_facts import FactsEditRequest, SequencePoint, turning_point
-from workbench.methods.regression import run_suite
+from workbench.methods.edit_facts import FEW, FactsEditRequest, SequencePoint, turning_point
+from workbench.methods.regression import RoleScore, run_suite
 from workbench.methods.suite_answers import evaluate
 from workbench.suites import EditRecord, Suite
 
@@ -104,15 +104,28 @@ def test_a_sequence_measures_all_records_so_far_and_leaves_no_edit():
 
 
 def test_the_chart_turns_where_the_score_falls_or_perplexity_grows():
-    def points(scores, perplexities):
+    def points(scores, perplexities, facts=FEW):
+        role = RoleScore(
+            role="rewrite",
+            start="as-is",
+            facts=facts,
+            score=0,
+            score_before=0,
+            magnitude=None,
+            magnitude_before=None,
+            exact=0,
+            exact_before=0,
+        )
         return [
-            SequencePoint(edits=place + 1, scores=(), harmonic={"as-is": score}, perplexity=perplexity)
+            SequencePoint(edits=place + 1, scores=(role,), harmonic={"as-is": score}, perplexity=perplexity)
             for place, (score, perplexity) in enumerate(zip(scores, perplexities, strict=True))
         ]
 
     assert turning_point(points([0.8, 0.82, 0.76], [10, 10.1, 10.5]), 10) is None
     assert turning_point(points([0.8, 0.82, 0.7], [10, 10, 10]), 10) == 3
     assert turning_point(points([0.8, 0.82, 0.82], [10, 11.2, 10]), 10) == 2
+    assert turning_point(points([0.8, 0.82, 0.7], [10, 10, 10], facts=FEW - 1), 10) is None
+    assert turning_point(points([0.8, 0.82, 0.7], [10, 10, 11.2], facts=FEW - 1), 10) == 3
 
 
 def test_bisection_finds_the_edit_that_broke_a_fact():

@@ -222,11 +222,8 @@ def fits_by_the_obvious_loop(
             each.remove()
         one_hot = torch.nn.functional.one_hot(torch.from_numpy(classes), 2).double()
         fitter = LeaceFitter.fit(torch.stack([states[-1] for states in seen]).double(), one_hot, svd_tol=1e-4)
-        moved = torch.zeros(model.info.d_model, model.info.d_model, dtype=torch.float64)
-        for state in torch.cat(seen).double():
-            part = (state - fitter.mean_x) / state.norm()
-            moved += torch.outer(part, part)
-        fitter.sigma_xx_ = moved * fitter.sigma_xx_.trace() / moved.trace()
+        tokens = torch.cat(seen).double()
+        fitter.sigma_xx_ = torch.cov(tokens.T, correction=0) * fitter.n
         erasers[layer] = fitter.eraser
     return erasers
 

@@ -43,6 +43,9 @@ from workbench.suites import ROLES, EditRecord, Role, Suite
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
 
+FEW = 30
+"""Facts of which fewer give a score that moves by chance: no turn is seen in it."""
+
 TURNED = 0.1
 """A chart of sequential edits has turned where its score lies so far under its best, or perplexity grew by as much."""
 
@@ -331,12 +334,16 @@ def _sequence_found(points: Sequence[SequencePoint], before: float, unusable: di
 
 
 def turning_point(points: Sequence[SequencePoint], before: float) -> int | None:
-    """The number of edits from which on the score lies `TURNED` under its best so far, or perplexity has grown so."""
+    """The number of edits from which on the score lies `TURNED` under its best so far, or perplexity has grown so.
+
+    The score is that of the first start, and looked at where it is of no `FEW` facts.
+    """
     best = 0.0
     for point in points:
-        score = next((value for value in point.harmonic.values() if value is not None), 0.0)
-        best = max(best, score)
-        if score < best * (1 - TURNED) or point.perplexity > before * (1 + TURNED):
+        start, score = next(((start, value) for start, value in point.harmonic.items() if value is not None), ("", 0.0))
+        many = sum(role.facts for role in point.scores if role.start == start) >= FEW
+        best = max(best, score) if many else best
+        if (many and score < best * (1 - TURNED)) or point.perplexity > before * (1 + TURNED):
             return point.edits
     return None
 
