@@ -2,8 +2,8 @@
 
 LEACE: Belrose et al. 2023, "LEACE: Perfect linear concept erasure in closed form" (arXiv 2306.03819), section 4: of all
 maps that leave pooled states and classes uncorrelated, the one that moves states least, on average. Here that average
-is over every token of the texts, as the edit will be applied to every token, and of distances as parts of the states'
-lengths; what is erased does not depend on it. All is fitted in float64, and applied in float32 by the edit queue.
+is over every token of the texts, as the edit will be applied to every token; what is erased does not depend on it. All
+is fitted in float64, and applied in float32 by the edit queue.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ Eraser = Literal["leace", "orth"]
 SMALLEST = 1e-4
 """Singular values of the whitened cross-covariance below this are rounding. The library's own 0.01 silently erases
 nothing where a class is rarer than one in a hundred or so."""
-
-TINY = 1e-30
-"""In place of lengths that are 0."""
 
 MOST_PROBED = 10_000
 """States of a split that probes are given: with every token pooled there would be far more, at no gain."""
@@ -170,9 +167,8 @@ def fit_eraser(
 ) -> Fitted:
     """Fit on states ``(rows, d_model)`` and their classes; labels of several classes become one-hot.
 
-    ``everywhere`` are batches ``(rows, d_model)`` of the states that LEACE is to move little, as parts of their
-    lengths; if not given it moves those fitted on little. The rank is at most the number of classes less one, and 0
-    where no direction tells the classes apart.
+    ``everywhere`` are batches ``(rows, d_model)`` of the states that LEACE is to move little, those fitted on if not
+    given. The rank is at most the number of classes less one, and 0 where no direction tells the classes apart.
     """
     from concept_erasure import LeaceFitter
 
@@ -182,8 +178,10 @@ def fit_eraser(
     settings = {"svd_tol": SMALLEST, "constrain_cov_trace": False, "dtype": torch.float64}
     fitter = LeaceFitter(width, n_classes, method, **settings).update(states.double(), one_hot)
     if everywhere is not None and method == "leace":
-        moved = _what_is_moved(everywhere, fitter.mean_x)
-        fitter.sigma_xx_ = moved * (fitter.sigma_xx_.trace() / moved.trace().clamp(min=TINY))
+        wide = LeaceFitter(width, 1, method, **settings)
+        for some in everywhere:
+            wide.update(some.double(), torch.zeros(len(some), 1))
+        fitter.sigma_xx_ = wide.sigma_xx_ * (fitter.n / wide.n)
     eraser = fitter.eraser
     values = (eraser.proj_right @ fitter.sigma_xz).norm(dim=1)  # u.T W Σ_xz = S V.T
     kept = values > SMALLEST
@@ -195,20 +193,6 @@ def fit_eraser(
         shift=torch.zeros(width),
     )
     return Fitted(change, tuple(values[kept].tolist()))
-
-
-def _what_is_moved(everywhere: Iterable[Tensor], center: Tensor) -> Tensor:
-    """The second moment ``(d_model, d_model)`` about ``center`` of states ``(rows, d_model)``, each by its length.
-
-    An eraser moves a state the farther the farther it is from the mean of those fitted on. What that does to the
-    model depends on the state's length: whatever reads it has it normalised first.
-    """
-    total = torch.zeros(len(center), len(center), dtype=torch.float64)
-    for states in everywhere:
-        x = states.double()
-        x = (x - center) / x.norm(dim=1, keepdim=True).clamp(min=TINY)
-        total += x.T @ x
-    return total
 
 
 def fit_steering(layer: int, states: Tensor, classes: Array, towards: int, strength: float) -> Fitted:
