@@ -17,7 +17,7 @@ from screens.answers import Answers
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.methods.causal_trace import TraceRequest, TraceResult
-from workbench.methods.rome import RomeRequest
+from workbench.methods.rome import RomeRequest, check_case
 from workbench.suites import read_suite
 
 FIELDS = (
@@ -148,14 +148,12 @@ class EditForm(Vertical):
     def _request(self) -> RomeRequest:
         assert self._case is not None, "it is open"
         subject, target, layer, suite = (self._field(name).value for name, _ in FIELDS)
-        if not subject.strip():
-            raise InputError("An edit needs a subject: name the words of the prompt that the fact is about.")
-        if not target.strip():
-            raise InputError("An edit needs a target: type what the model is to say instead.")
+        case = self._case.model_copy(update={"subject": subject, "target": target})
+        check_case(case)
         if layer.strip() and not layer.strip().isdecimal():
             raise InputError(f"“{layer}” is no layer: type a whole number from 0 on, or nothing for the default.")
         return RomeRequest(
-            case=self._case.model_copy(update={"subject": subject, "target": target}),
+            case=case,
             layer=int(layer) if layer.strip() else None,
             suite=read_suite(Path(suite.strip()).expanduser()) if suite.strip() else None,
         )

@@ -86,6 +86,13 @@ def test_a_saved_patch_is_applied_in_a_new_run(workbench: Run, tiny: Path, tmp_p
     assert [kept.request.kind for kept in load_session(tmp_path / "s.json").steps] == ["queue", "lens"]
 
 
+@pytest.mark.parametrize(("given", "missing"), [("--subject", "target"), ("--target", "subject")])
+def test_what_an_edit_lacks_is_said_before_a_model_is_loaded(workbench: Run, given: str, missing: str) -> None:
+    outcome = workbench("edit", PROMPT, given, "Australia", "--model", "no-model")
+    assert outcome.code == 2
+    assert f"An edit needs a {missing}" in " ".join(outcome.err.split())
+
+
 def test_a_place_that_is_taken_is_refused_before_anything_is_computed(workbench: Run, tmp_path: Path) -> None:
     taken = tmp_path / "model.safetensors"
     taken.write_bytes(b"weights")

@@ -41,7 +41,7 @@ from workbench.methods.erasure import ErasureRequest, concept_of
 from workbench.methods.erasure import Method as ErasureMethod
 from workbench.methods.erasure_fit import Pool
 from workbench.methods.logit_lens import LensRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.rome import RomeRequest, check_case
 from workbench.methods.rome_key import Variant
 from workbench.methods.trace_facts import FactsTraceRequest, read_facts
 from workbench.models.catalog import DEFAULT_MODEL
@@ -318,6 +318,7 @@ def edit(
         return editing.facts_plan(facts, limit, require_score, sequence=sequence, layer=layer, **settings)
     request = None
     if case.target or not apply:
+        check_case(case)
         if layer is None and not layers:
             layer = editing.traced_layer(session, case)
         attached = editing.attached_suite(suite)

@@ -38,7 +38,7 @@ def check_choices(choices: tuple[str, ...]) -> None:
     if not choices:
         return
     if not FEWEST_CHOICES <= len(choices) <= MOST_CHOICES:
-        raise InputError(f"A question needs {FEWEST_CHOICES} to {MOST_CHOICES} choices, or none: not {len(choices)}.")
+        raise InputError(f"A question needs {FEWEST_CHOICES} to {MOST_CHOICES} choices, between semicolons, or none.")
     plain = [_plain(choice) for choice in choices]
     if not all(plain):
         raise InputError("One of the choices is empty: give every choice a text.")

@@ -56,6 +56,7 @@ def test_a_patch_is_saved_and_applied(tmp_path):
     loaded, path = with_two(), tmp_path / "two.safetensors"
     said = ask(loaded, "save", path=str(path)).done
     assert said == f"a patch of 2 edits was saved to {path}"
+    assert ask(loaded, "save", path=str(path)).done == f"{said}, in place of the one there"
     other = tiny_loaded("llama")
     result = ask(other, "apply", path=str(path))
     assert names(result) == [("a", True), ("b", True)]

@@ -103,8 +103,9 @@ def _path(request: QueueRequest) -> Path:
 def _save(model: LoadedModel, path: Path) -> str:
     active = [model.edits.get(edit) for edit in model.edits.active]
     if path.suffix == ".safetensors":
+        replaced = ", in place of the one there" if path.exists() else ""
         save_patch(path, model.info.fingerprint, active)
-        return f"a patch of {_count(len(active))} was saved to {path}"
+        return f"a patch of {_count(len(active))} was saved to {path}{replaced}"
     save_model(path, model)
     return f"the model with {_count(len(active))} was saved to {path}"
 

@@ -17,7 +17,7 @@ from workbench.edits import Edit, EditInfo, QueueState, WeightChange, edit_id
 from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import torch
 from workbench.methods import soundness
-from workbench.methods.base import Check, Progress, Request, Result, part
+from workbench.methods.base import Check, Progress, Request, Result, part, silent
 from workbench.methods.key_statistics import key_statistics
 from workbench.methods.regression import SuiteResult, run_suite
 from workbench.methods.rome_contexts import essence_contexts, rewrite_contexts, sampled_prefixes, subject_contexts
@@ -147,8 +147,7 @@ def run(model: LoadedModel, request: RomeRequest, progress: Progress) -> RomeRes
     elif layer is None:
         layer, layer_from = default_layer(model)
     computed = compute(model, request, layer, progress)
-    progress(0, 1, stage="what else it changes")
-    found = soundness.soundness(model, computed.edit, request.case.subject)
+    found = soundness.soundness(model, computed.edit, request.case.subject, progress)
     gates = soundness.checks(found, computed.size, computed.shares)
     model.edits.add(computed.edit)
     keep_edit(model.info.fingerprint, computed.edit)
@@ -180,12 +179,17 @@ def run(model: LoadedModel, request: RomeRequest, progress: Progress) -> RomeRes
     return result.model_copy(update={"suite": tested})
 
 
+def check_case(case: Case) -> None:
+    """Raise `InputError` where something is missing of which an edit is made; no model is needed to see that."""
+    if not (case.subject or "").strip():
+        raise InputError("An edit needs a subject: name the words of the prompt that the fact is about.")
+    if not (case.target or "").strip():
+        raise InputError("An edit needs a target: name what the model is to say instead.")
+
+
 def check(model: LoadedModel, request: RomeRequest) -> EncodedCase:
     """The case as the model sees it. Raises `InputError` and `ModelError` for what cannot be edited."""
-    if request.case.target is None:
-        raise InputError("An edit needs a target: type what the model is to say instead.")
-    if request.case.subject is None:
-        raise InputError("An edit needs a subject: name the words of the prompt that the fact is about.")
+    check_case(request.case)
     encoded = encode(model.tokenizer, request.case, model.info.context)
     for layer in filter(lambda layer: layer is not None, (request.layer, *request.sweep)):
         if not 0 <= layer < model.info.layers:  # type: ignore[operator]
@@ -326,7 +330,7 @@ def _sweep(model: LoadedModel, request: RomeRequest, suite: Suite | None, progre
         computed = compute(
             model, request, layer, part(progress, 100 * number, 100, 100 * len(request.sweep), f"layer {layer}: {{}}")
         )
-        found = soundness.soundness(model, computed.edit, request.case.subject)
+        found = soundness.soundness(model, computed.edit, request.case.subject, silent)
         gates = soundness.checks(found, computed.size, computed.shares)
         with model.edits.added(computed.edit):
             said = _said(model, request.case, encode(model.tokenizer, request.case))

@@ -10,7 +10,7 @@ from workbench.case import Case
 from workbench.edits import Edit
 from workbench.facts import shipped_facts
 from workbench.lazy import torch
-from workbench.methods.base import Check
+from workbench.methods.base import Check, Progress
 from workbench.methods.canary import perplexity
 from workbench.models.tokens import encode
 from workbench.models.unembedding import Row, read_predictions
@@ -44,12 +44,19 @@ class Soundness:
     perplexity: float
 
 
-def soundness(model: LoadedModel, edit: Edit, subject: str | None) -> Soundness:
+def soundness(model: LoadedModel, edit: Edit, subject: str | None, progress: Progress) -> Soundness:
     """Compare the model with the edit and without it, on prompts that are not about ``subject``, and on prose."""
     rows = _unrelated(model, subject or "")
-    before, perplexity_before = _first_choices(model, rows), perplexity(model)
+
+    def measured(done: int, state: str) -> tuple[Tensor, float]:
+        progress(done, 4, stage=f"other facts {state} the edit")
+        answers = _first_choices(model, rows)
+        progress(done + 1, 4, stage=f"plain prose {state} the edit")
+        return answers, perplexity(model)
+
+    before, perplexity_before = measured(0, "without")
     with model.edits.added(edit):
-        after, perplexity_now = _first_choices(model, rows), perplexity(model)
+        after, perplexity_now = measured(2, "with")
     drift = torch.nn.functional.kl_div(after, before, log_target=True, reduction="batchmean")
     return Soundness(float(drift), perplexity_before, perplexity_now)
 
