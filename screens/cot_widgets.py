@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Checkbox, Input, Label, Static
 
+from screens.widgets.closing_input import ClosingInput
 from workbench.errors import InputError
 from workbench.methods.cot import CotRequest
 from workbench.methods.cot_interventions import Cue, Early, Intervention, Mistake, Paraphrase
@@ -47,22 +47,6 @@ class Tick(Checkbox):
         super().watch_value()
 
 
-class CotField(Input):
-    """One line. Enter is its owner's; escape leaves it, and what was typed stays."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", tooltip="Leave it; what is typed stays", id="cot.close"),
-    ]
-
-    @dataclass
-    class Closed(Message):
-        """Escape was pressed."""
-
-    def action_close(self) -> None:
-        """Leave."""
-        self.post_message(self.Closed())
-
-
 class CotForm(Vertical):
     """Choices, the right answer and how to reason. Each question keeps the choices that were typed for it."""
 
@@ -72,8 +56,10 @@ class CotForm(Vertical):
         &.-open { display: block; }
         & Horizontal { height: 1; }
         & Label { color: $foreground 60%; width: auto; padding: 0 1 0 0; }
-        & CotField { width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2; }
-        & CotField:focus { background: $surface-lighten-3; }
+        & ClosingInput {
+            width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
+        }
+        & ClosingInput:focus { background: $surface-lighten-3; }
         & #choices { width: 3fr; }
         & Checkbox { background: $surface; }
         & #cot-hint { height: auto; color: $foreground 60%; }
@@ -97,16 +83,16 @@ class CotForm(Vertical):
         with Horizontal():
             for name, placeholder in TEXTS:
                 yield Label(name)
-                yield CotField(placeholder=placeholder, compact=True, id=name)
+                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
         with Horizontal():
             for name, placeholder in SAMPLING:
                 yield Label(name)
-                yield CotField(placeholder=placeholder, compact=True, id=name)
+                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
             yield Tick("letters", id="letters", compact=True, tooltip="List the choices as (A), (B) …, read letters")
         with Horizontal():
             for name, placeholder in LEAD:
                 yield Label(name)
-                yield CotField(placeholder=placeholder, compact=True, id=name)
+                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
         yield Static(HINT, id="cot-hint", markup=False)
 
     def open(self, question: str, last: CotRequest | None) -> None:
@@ -187,8 +173,8 @@ class CotForm(Vertical):
     def _keep(self) -> None:
         self._typed[self._question] = self._field("choices").value, self._field("right").value
 
-    def _field(self, name: str) -> CotField:
-        return self.query_one(f"#{name}", CotField)
+    def _field(self, name: str) -> ClosingInput:
+        return self.query_one(f"#{name}", ClosingInput)
 
     def _value(self, name: str) -> str:
         return self._field(name).value.strip()
@@ -209,8 +195,8 @@ class CotLine(Vertical):
         & #line-hint { height: auto; color: $foreground 60%; }
         & #line-hint.-problem { color: $text-error; }
         & Horizontal { height: 1; }
-        & CotField { width: 1fr; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
-        & CotField:focus { background: $surface-lighten-3; }
+        & ClosingInput { width: 1fr; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
+        & ClosingInput:focus { background: $surface-lighten-3; }
         & Checkbox { background: $surface; }
     }
     """
@@ -233,7 +219,7 @@ class CotLine(Vertical):
         """What to type, and where."""
         yield Static(id="line-hint", markup=False)
         with Horizontal():
-            yield CotField(compact=True, id="typed")
+            yield ClosingInput(compact=True, id="typed")
             yield Tick("by its position", id="position", compact=True)
 
     def open(self, purpose: Purpose, sentence: int, own: str, about: str, positions: bool = False) -> None:
@@ -244,7 +230,7 @@ class CotLine(Vertical):
         self.close()
         self._purpose, self._sentence, self._own = purpose, sentence, own
         self._key = purpose, sentence, about
-        field, position = self.query_one(CotField), self.query_one(Checkbox)
+        field, position = self.query_one(ClosingInput), self.query_one(Checkbox)
         field.value = self._typed.get(self._key, own)
         position.display = positions
         position.value = position.value and positions
@@ -255,7 +241,7 @@ class CotLine(Vertical):
     def close(self) -> None:
         """Hide it; what was typed stays."""
         if self.has_class("-open"):
-            self._typed[self._key] = self.query_one(CotField).value
+            self._typed[self._key] = self.query_one(ClosingInput).value
             self.remove_class("-open")
 
     @on(Input.Submitted)

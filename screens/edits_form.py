@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
 from screens.answers import Answers
+from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.methods.causal_trace import TraceRequest, TraceResult
@@ -34,23 +34,7 @@ PLACEHOLDERS: dict[Purpose, str] = {
 HINT = "enter edits · escape closes · a layer of nothing: the one that is known for the model"
 
 
-class EditField(Input):
-    """One line. Enter is its owner's; escape leaves it, and what was typed stays."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", tooltip="Leave it; what is typed stays", id="edits.close"),
-    ]
-
-    @dataclass
-    class Closed(Message):
-        """Escape was pressed."""
-
-    def action_close(self) -> None:
-        """Leave."""
-        self.post_message(self.Closed())
-
-
-class PathLine(EditField):
+class PathLine(ClosingInput):
     """A path to save to or to apply a patch from; each keeps what was typed for it."""
 
     DEFAULT_CSS = """
@@ -88,10 +72,10 @@ class EditForm(Vertical):
         &.-open { display: block; }
         & Horizontal { height: 1; }
         & Label { color: $foreground 60%; width: 8; }
-        & EditField {
+        & ClosingInput {
             width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
         }
-        & EditField:focus { background: $surface-lighten-3; }
+        & ClosingInput:focus { background: $surface-lighten-3; }
         & #hint { height: auto; color: $foreground 60%; }
         & #hint.-problem { color: $text-error; }
     }
@@ -114,7 +98,7 @@ class EditForm(Vertical):
             with Horizontal():
                 for name, placeholder in row:
                     yield Label(name)
-                    yield EditField(placeholder=placeholder, compact=True, id=name)
+                    yield ClosingInput(placeholder=placeholder, compact=True, id=name)
         yield Static(HINT, id="hint", markup=False)
 
     def open(self, case: Case, suggested: int | None) -> None:
@@ -158,8 +142,8 @@ class EditForm(Vertical):
             suite=read_suite(Path(suite.strip()).expanduser()) if suite.strip() else None,
         )
 
-    def _field(self, name: str) -> EditField:
-        return self.query_one(f"#{name}", EditField)
+    def _field(self, name: str) -> ClosingInput:
+        return self.query_one(f"#{name}", ClosingInput)
 
     def _say(self, problem: str) -> None:
         hint = self.query_one("#hint", Static)

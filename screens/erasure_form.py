@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
-from screens.edits_form import EditField
+from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
 from workbench.concepts import shipped_concepts
 from workbench.errors import InputError
@@ -31,7 +31,7 @@ HINT = "enter erases · ↑ ↓ choose concept, pooling, method · escape closes
 READING = "reading the texts …"
 
 
-class ChoiceField(EditField):
+class ChoiceField(ClosingInput):
     """A line with some values to go through; what is typed need not be one of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,11 +60,11 @@ class ErasureForm(Vertical):
         &.-open { display: block; }
         & Horizontal { height: 1; }
         & Label { color: $foreground 60%; width: 9; }
-        & EditField {
+        & ClosingInput {
             width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
         }
         & #concept { width: 2fr; }
-        & EditField:focus { background: $surface-lighten-3; }
+        & ClosingInput:focus { background: $surface-lighten-3; }
         & #hint { height: auto; color: $foreground 60%; }
         & #hint.-problem { color: $text-error; }
     }

@@ -42,7 +42,7 @@ class ProbeChart(Vertical, can_focus=True):
     def show(self, result: ErasureResult, layer: int) -> None:
         """Draw the probes, and a line at the layer that is looked at."""
         if self._plot is None:
-            from textual_plotext import PlotextPlot  # 0.15 s at the first chart, and none before
+            from textual_plotext import PlotextPlot  # 0.07 s at the first chart, and none before
 
             self._plot = PlotextPlot()
             self.mount(self._plot)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.message import Message
-from textual.widgets import Input
 
+from screens.widgets.closing_input import ClosingInput
 from screens.widgets.grid import CellGrid
 
 
@@ -28,17 +26,5 @@ class TraceGrid(CellGrid, inherit_bindings=False):
     ]
 
 
-class SubjectInput(Input):
+class SubjectInput(ClosingInput):
     """A line for the subject that replaces the prompt's own."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", tooltip="Leave it as it is", id="trace.close"),
-    ]
-
-    @dataclass
-    class Closed(Message):
-        """Escape was pressed."""
-
-    def action_close(self) -> None:
-        """Leave without a change."""
-        self.post_message(self.Closed())

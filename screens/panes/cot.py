@@ -17,9 +17,10 @@ from screens.cot_detail import CotDetail
 from screens.cot_ledger import Ledger, Run, base_of, parts, slot_of
 from screens.cot_reasoned import Reasoned
 from screens.cot_views import Row
-from screens.cot_widgets import CotField, CotForm, CotLine, Purpose
+from screens.cot_widgets import CotForm, CotLine, Purpose
 from screens.messages import Ask, CaseChosen
 from screens.panes.picture import PicturePane
+from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
 from workbench.engine import Progressed
 from workbench.methods.base import Check, Request, Result
@@ -152,7 +153,7 @@ class CotPane(PicturePane):
         self._close_lines()
         self._do(message.intervention)
 
-    @on(CotField.Closed)
+    @on(ClosingInput.Closed)
     def _close_lines(self) -> None:
         self.query_one(CotForm).close()
         self.query_one(CotLine).close()

@@ -14,12 +14,13 @@ from textual.widgets import Input, OptionList, Static
 from screens import edits_views as views
 from screens.edits_chart import EditChart
 from screens.edits_detail import Detail, EditDetail
-from screens.edits_form import EditField, EditForm, PathLine, Purpose, traced_layer
+from screens.edits_form import EditForm, PathLine, Purpose, traced_layer
 from screens.edits_ledger import Ledger, Measured, Row
 from screens.edits_list import EditList
 from screens.edits_views import FactRow
 from screens.messages import Ask
 from screens.panes.picture import NOT_RECORDED, PicturePane
+from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
 from workbench.engine import Progressed
 from workbench.methods.base import Check, Request
@@ -116,7 +117,7 @@ class EditsPane(PicturePane):
         self._close_lines()
         self.post_message(Ask(message.request))
 
-    @on(EditField.Closed)
+    @on(ClosingInput.Closed)
     def _close_lines(self) -> None:
         self.query_one(EditForm).close()
         self.query_one(PathLine).close()

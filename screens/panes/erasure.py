@@ -14,13 +14,13 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
 from screens import erasure_views as views
-from screens.edits_form import EditField
 from screens.erasure_detail import ErasureDetail, sections
 from screens.erasure_form import ErasureForm
 from screens.erasure_ledger import EditState, Erasures, Found, key_of
 from screens.erasure_widgets import LayerList, ProbeChart
 from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
+from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
 from workbench.engine import Progressed
 from workbench.errors import InputError
@@ -135,7 +135,7 @@ class ErasurePane(PicturePane):
             self._close_form()
             self._ask(read)
 
-    @on(EditField.Closed)
+    @on(ClosingInput.Closed)
     def _close_form(self) -> None:
         self._reading = None
         self.query_one(ErasureForm).close()

@@ -12,9 +12,10 @@ from textual.widgets import Checkbox
 from screens import cot_views as views
 from screens.cot_detail import CotDetail, lines
 from screens.cot_ledger import Ledger, Run, parts
-from screens.cot_widgets import CotField, CotForm, CotLine
+from screens.cot_widgets import CotForm, CotLine
 from screens.panes.cot import CotPane
 from screens.panes.prompt import PromptArea
+from screens.widgets.closing_input import ClosingInput
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import SENTENCES, TOM, cot_result, lens_result, queue_state
 from tests.screens.test_app import Running, running
@@ -252,7 +253,7 @@ async def test_what_is_typed_is_kept_for_its_question() -> None:
         run.main.others[0].focus_content()
         await run.pilot.press("r", *"10;7", "escape", "n")
         await run.settle()
-        field = run.app.screen.query_one("#choices", CotField)
+        field = run.app.screen.query_one("#choices", ClosingInput)
         assert field.value == "10;7"
         await run.pilot.press("escape")
         run.main.case = Case(prompt="Another question?")
@@ -340,7 +341,7 @@ async def test_a_mistake_left_as_it_is_changes_a_number_by_itself_and_a_typed_on
         await run.pilot.press("k", "k", "m")
         await run.settle()
         assert "A mistake in sentence 3" in words(run)
-        assert run.app.screen.query_one("#typed", CotField).value == SENTENCES[2].strip()
+        assert run.app.screen.query_one("#typed", ClosingInput).value == SENTENCES[2].strip()
         await run.pilot.press("enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=2)))
         await answer_last(run, Mistake)
@@ -359,7 +360,7 @@ async def test_w_f_and_c_reword_fill_and_suggest() -> None:
         await run.until(lambda: run.engine.last == about(Filler()))
         await run.pilot.press("c")
         await run.settle()
-        assert run.app.screen.query_one("#typed", CotField).value == "7"  # another answer that was found
+        assert run.app.screen.query_one("#typed", ClosingInput).value == "7"  # another answer that was found
         assert not run.app.screen.query_one("#position", Checkbox).display
         await run.pilot.press("enter")
         await run.until(lambda: run.engine.last == about(Cue(answer="7")))

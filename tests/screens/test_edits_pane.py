@@ -16,12 +16,13 @@ from screens import edits_chart, edits_views
 from screens.answers import KEPT, Answers, active_edits
 from screens.edits_chart import EditChart
 from screens.edits_detail import EditDetail
-from screens.edits_form import EditField, EditForm, traced_layer
+from screens.edits_form import EditForm, traced_layer
 from screens.edits_ledger import Ledger, Measured
 from screens.panes.edits import EditsPane
 from screens.panes.lens import LensPane
 from screens.panes.trace import TracePane
 from screens.replay import ReplayApp
+from screens.widgets.closing_input import ClosingInput
 from tests.screens.fake import (
     BROKEN,
     MODEL,
@@ -201,7 +202,7 @@ async def test_e_opens_the_form_filled_from_the_case_and_enter_asks(size: tuple[
         await ask_hero(run)
         await run.pilot.press("e")
         await run.settle()
-        assert [field.value for field in pane(run).query_one(EditForm).query(EditField)] == [
+        assert [field.value for field in pane(run).query_one(EditForm).query(ClosingInput)] == [
             "Australia",
             "Canberra",
             "",
@@ -234,7 +235,7 @@ async def test_a_value_that_cannot_be_used_is_said_in_the_form_and_nothing_typed
         assert not isinstance(run.engine.last, RomeRequest)
         await run.pilot.press("escape", "n")
         await run.settle()
-        values = [field.value for field in pane(run).query_one(EditForm).query(EditField)]
+        values = [field.value for field in pane(run).query_one(EditForm).query(ClosingInput)]
         assert values == ["Australia", "Canberra", "2", "/no/file.json"]
 
 

@@ -1,0 +1,24 @@
+"""A line to type into that can be left."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+
+class ClosingInput(Input):
+    """Enter is its owner's; escape leaves it, and what was typed stays."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", tooltip="Leave it; what is typed stays", id="line.close"),
+    ]
+
+    class Closed(Message):
+        """Escape was pressed."""
+
+    def action_close(self) -> None:
+        """Leave."""
+        self.post_message(self.Closed())
