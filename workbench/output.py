@@ -126,7 +126,8 @@ def remark(text: object) -> None:
 
 def echo_json(found: BaseModel, indent: int | None = None) -> None:
     """Print a model as JSON of ASCII characters: the same data, and nothing of it raw on a terminal."""
-    _line(results(), found.model_dump_json(indent=indent, ensure_ascii=True))
+    text = found.model_dump_json(indent=indent, ensure_ascii=True)
+    _line(results(), text.replace("\x7f", "\\u007f"))  # ASCII too, and found only inside of strings
 
 
 class VisibleFormatter(logging.Formatter):
