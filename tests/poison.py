@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -88,7 +89,7 @@ def poisoned(value: Any, leave: Callable[[str, str], bool] = lambda key, text: F
         return {name: poisoned(item, leave, name) for name, item in value.items()}
     if isinstance(value, list):
         return [poisoned(item, leave, key) for item in value]
-    return value + POISON if isinstance(value, str) and not leave(key, value) else value
+    return f"{value}{DROP}[/x]" if isinstance(value, str) and not leave(key, value) else value
 
 
 _WORDS = {"kind", "format", "started", "status", "level", "start", "method", "unit", "read", "variant", "action"}
@@ -97,9 +98,7 @@ _WORDS |= {"what", "role", "reading", "purpose", "layer_from", "by", "kinds"}
 
 def poisoned_session(text: str) -> dict[str, Any]:
     """A session whose every free text is poisoned. What is one of a few words stays, so that it still loads."""
-    import json
-
-    return poisoned(json.loads(text), lambda key, _: key in _WORDS)
+    return poisoned(json.loads(text), lambda key, value: key in _WORDS or value in ("top", "target"))
 
 
 def write(path: Path, text: str) -> Path:
