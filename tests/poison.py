@@ -29,8 +29,10 @@ DROP = f"\x1b{MARK}\x07\x9d\u202e"
 POISON_NAME = POISON.replace("/", "")
 """As part of a file's name."""
 
-# What Rich and Textual send of their own accord: colours, cursor, erasing, modes of the terminal.
-_OURS = re.compile(r"\x1b\[[0-9;?:<>=$ ]*[A-Za-z]|\x1b[78=>]|\x1b\[\?\d+\$p|\x1bP[0-9;+q]*\x1b\\")
+# What Rich and Textual send of their own accord: colours, cursor, erasing, modes, the pointer's shape.
+_OURS = re.compile(
+    r"\x1b\[[0-9;?:<>=$ ]*[A-Za-z]|\x1b[78=>]|\x1b\[\?\d+\$p|\x1bP[0-9;+q]*\x1b\\|\x1b\]22;[a-z-]*(\x07|\x1b\\)"
+)
 
 
 def raw_in(written: str) -> str:
