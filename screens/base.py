@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+
+from screens.door import VisibleText
 
 QUIT_WITHIN = 3.0
 """Seconds in which a second ctrl+c quits."""
@@ -29,8 +34,25 @@ class BaseApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self._interrupted = 0.0
+        self._door = VisibleText()
         if "SSH_CONNECTION" in os.environ:  # a scroll that slides costs fifteen times the bytes of one that jumps
             self.animation_level = "none"
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and before them the door through which all goes that is drawn."""
+        return [self._door, *super().get_line_filters()]
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,  # noqa: ARG002 - as in Textual, where widgets ask for it whether they mean it or not
+    ) -> None:
+        """Say something for a while. The sentence may hold a path or a file's words: it is never read as markup."""
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     def action_toggle_help(self) -> None:
         """Show or hide the panel with the keys of the focused widget."""

@@ -15,6 +15,7 @@ from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.base import Request
 from workbench.models.catalog import DEFAULT_MODEL
+from workbench.output import echo_json, remark
 from workbench.session import Step
 
 Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
@@ -106,14 +107,14 @@ def _run(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> Non
         step = engine.answer(plan.request)
         unsaved = engine.unsaved
         if json:
-            typer.echo(step.model_dump_json())
+            echo_json(step)
         elif step.result is not None:
             print_step(step, engine.model)
         _done(step, unsaved)
         for request in plan.after:
             _say(_done(engine.answer(request), engine.unsaved))
     if not plan.passes(step.result):
-        typer.echo(f"workbench: {plan.unless}", err=True)
+        remark(f"workbench: {plan.unless}")
         raise typer.Exit(CHECK_FAILED)
 
 
@@ -130,4 +131,4 @@ def _done(step: Step, unsaved: str | None) -> Step:
 def _say(step: Step) -> None:
     """What a step before or after the main one did."""
     if said := getattr(step.result, "done", ""):
-        typer.echo(said, err=True)
+        remark(said)

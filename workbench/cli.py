@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 import typer
 from typer.core import TyperGroup
 
-from workbench import __version__
+from workbench import __version__, output
 from workbench.asking import (
     CHECK_FAILED,
     Chat,
@@ -51,8 +51,6 @@ from workbench.session import SessionFile, load_session
 
 BAD_INPUT, CANCELLED = 2, 130
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 class OpenByDefault(TyperGroup):
     """``workbench "The capital of"`` means ``workbench open "The capital of"``."""
@@ -77,15 +75,16 @@ app.add_typer(models, name="models")
 
 def main() -> None:
     """The console script. Errors meant for the user become one sentence and exit code 2."""
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
+    output.open_doors()
+    _log_to(logging.StreamHandler())
     try:
         _check_arguments(sys.argv[1:])
         app()
     except WorkbenchError as error:
-        typer.echo(f"workbench: {error}", err=True)
+        output.remark(f"workbench: {error}")
         raise SystemExit(BAD_INPUT) from None
     except (Cancelled, KeyboardInterrupt):
-        typer.echo("workbench: cancelled", err=True)
+        output.remark("workbench: cancelled")
         raise SystemExit(CANCELLED) from None
 
 
@@ -100,7 +99,7 @@ def _check_arguments(arguments: list[str]) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        output.echo(__version__)
         raise typer.Exit
 
 
@@ -167,7 +166,7 @@ def check(
     with WaitingEngine(LoadRequest(model=model or recorded.name, dtype=recorded.dtype)) as engine:
         report = check_session(session, engine.model, engine.answer, tolerance)
     if json:
-        typer.echo(report.model_dump_json())
+        output.echo_json(report)
     else:
         print_check(report)
     if not report.passed:
@@ -427,12 +426,17 @@ def _log_to_file() -> None:
     """The app owns the terminal, so what would go to stderr goes to a file."""
     file = cache_folder() / "log.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=file, level=logging.WARNING, format=LOG_FORMAT, force=True)
+    _log_to(logging.FileHandler(file, encoding="utf-8"))
     logging.captureWarnings(True)
 
 
+def _log_to(handler: logging.Handler) -> None:
+    handler.setFormatter(output.VisibleFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
 def _need_terminal(instead: str) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and output.results().behind.isatty()):
         raise InputError(f"the app needs a terminal on standard input and output; without one use: {instead}")
 
 

@@ -6,10 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from workbench import paths
+from workbench.console import Console
 from workbench.lazy import torch
 from workbench.models.catalog import list_models
 from workbench.session import environment

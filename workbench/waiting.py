@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import queue
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from workbench.console import bars
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Progressed
 from workbench.errors import Cancelled, WorkbenchError
 from workbench.methods.base import Request
 from workbench.models.info import ModelInfo
+from workbench.output import remarks
 from workbench.session import SessionFile, Step
 
 
@@ -78,12 +78,11 @@ def _number(step: Step) -> Step:
 @contextmanager
 def _progress_line() -> Iterator[Callable[[Progressed], None]]:
     """A progress bar on stderr that disappears when the work is done; nothing where stderr is not a terminal."""
-    console = Console(stderr=True)
-    if not sys.stderr.isatty():
+    if not remarks().behind.isatty():
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    stage = TextColumn("{task.description}", markup=False)
+    with bars(stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("starting", total=None)
 
         def show(event: Progressed) -> None:

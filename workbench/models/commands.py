@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import RootModel
 
 from workbench.methods.base import Progress, Result
 from workbench.models.describe import ModelDescription
 from workbench.models.space import megabytes
+from workbench.output import echo, echo_json
 
 models = typer.Typer(help="List, describe and fetch models.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,15 +23,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else
 @models.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the catalogue and the models that were added."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
+    from workbench.console import Console, Text
     from workbench.models.catalog import list_models
 
     found = list_models()
     if as_json:
-        typer.echo(json.dumps([model.model_dump(mode="json") for model in found], indent=1))
+        echo_json(RootModel(found), indent=1)
         return
     table = Table("name", "state", "parameters", "size", "licence", "model", box=None, pad_edge=False)
     for model in found:
@@ -49,7 +49,7 @@ def info_command(
 
     found = describe(model)
     if as_json:
-        typer.echo(found.model_dump_json(indent=1))
+        echo_json(found, indent=1)
         return
     facts = {
         "name": found.name,
@@ -69,7 +69,7 @@ def info_command(
     }
     for fact, value in facts.items():
         if value is not None:
-            typer.echo(f"{fact:<14} {value}")
+            echo(f"{fact:<14} {value}")
 
 
 @models.command("pull")
@@ -81,7 +81,7 @@ def pull_command(
 
     with _bar() as progress:
         folder = resolve(model, progress)
-    typer.echo(folder)
+    echo(folder)
 
 
 @models.command("add")
@@ -100,19 +100,18 @@ def add_command(
 
     with _bar() as progress:
         added = add(path, name, progress)
-    typer.echo(added)
+    echo(added)
 
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
     """A progress bar on stderr that is there while there is something to wait for."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
+
+    from workbench.console import bars
 
     stage_column = TextColumn("{task.description}", markup=False)
-    columns = (stage_column, BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    bar = Bar(*columns, console=Console(stderr=True))
+    bar = bars(stage_column, BarColumn(), DownloadColumn(), TimeElapsedColumn())
     lines: dict[str, TaskID] = {}
 
     def show(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:  # noqa: ARG001

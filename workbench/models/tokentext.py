@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from workbench.visible import ACTING, picture
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
@@ -87,8 +89,8 @@ def _byte_alphabet() -> dict[str, bytes]:
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-# Category: controls, formats (bidirectional ones, zero-width ones), surrogates, private, unassigned, odd spaces.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+# Besides what acts on a terminal (`workbench.visible`): private and unassigned characters, odd spaces.
+_HIDDEN = {"Co", "Cn", "Zs"}
 
 
 def display(text: str) -> str:
@@ -117,18 +119,10 @@ def display(text: str) -> str:
 
 def _drawn(part: str) -> str:
     """One character, or a run of surrogate escapes, drawn visibly."""
-    code = ord(part[0])
-    if 0xDC80 <= code <= 0xDCFF:
-        return "⟨" + " ".join(f"{ord(c) - 0xDC00:02X}" for c in part) + "⟩"
-    if part == "\n":
-        return "⏎"
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    if part != " " and (unicodedata.category(part) in _HIDDEN or _INVISIBLE.match(part)):
-        return f"⟨U+{code:04X}⟩"
-    return part
+    if part == "\n" or ACTING.match(part):
+        return picture(part)
+    odd = part != " " and (unicodedata.category(part) in _HIDDEN or _INVISIBLE.match(part))
+    return picture(part) if odd else part
 
 
 def _is_mark(drawn: str) -> bool:

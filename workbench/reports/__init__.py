@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
+from workbench.console import Console, Text
 from workbench.methods.attribution import AttributionResult
 from workbench.methods.base import Result
 from workbench.methods.bisect import BisectResult

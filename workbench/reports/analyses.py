@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
+from workbench.console import Console, Text
 from workbench.methods.attribution import AttributionResult
 from workbench.methods.causal_trace import TraceGrid, TraceResult
 from workbench.methods.continuation import ContinueResult

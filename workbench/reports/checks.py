@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from workbench.checking import CheckReport
+from workbench.console import Console, Text
 
 
 def print_check(report: CheckReport) -> None:

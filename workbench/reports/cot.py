@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
+from workbench.console import Text
 from workbench.methods.cot_bootstrap import Estimate
 from workbench.methods.cot_questions import CotQuestionsResult
 from workbench.methods.cot_result import CotResult, Outcome

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from workbench.console import Console, Text
 
 BARS = "▁▂▃▄▅▆▇█"
 GREYS = ("grey35", "grey42", "grey50", "grey58", "grey66", "grey74", "grey85", "grey93")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from workbench.case import Start
+from workbench.console import Text
 from workbench.edits import QueueState
 from workbench.methods.bisect import BisectResult
 from workbench.methods.edit_facts import FactsEditResult

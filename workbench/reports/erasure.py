@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
+from workbench.console import Text
 from workbench.methods.erasure import ErasureResult
 from workbench.methods.erasure_effects import CaseEffect, Effects
 from workbench.methods.probes import Accuracy
