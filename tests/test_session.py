@@ -127,7 +127,7 @@ def test_a_file_that_is_not_a_session_gets_a_sentence_and_is_left_alone(
 
 def test_bytes_that_are_no_text_get_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SessionError, match="not text"):
+    with pytest.raises(SessionError, match="not UTF-8 text"):
         load_session(tmp_path / "s.json")
 
 
