@@ -107,8 +107,8 @@ def _edits(file: Any, path: Path, model: LoadedModel) -> tuple[Edit, ...]:
         raise InputError(f"{path} is a patch of version {shortened(str(version), 40)} and this program reads {VERSION}")
     if (fingerprint := metadata.get("fingerprint")) != model.info.fingerprint:
         raise InputError(
-            f"the patch {path} is for the weights {shortened(str(fingerprint), 40)} and these are {model.info.fingerprint}; load "
-            "the model that it was made with"
+            f"the patch {path} is for the weights {shortened(str(fingerprint), 40)} and these are "
+            f"{model.info.fingerprint}; load the model that it was made with"
         )
     written = _written(metadata.get("edits", ""), path)
     found = []

@@ -57,14 +57,18 @@ def opened(path: Path, most: int | None = None) -> Iterator[BinaryIO]:
     """A regular file of at most ``most`` bytes, to be read. Raises `Unreadable`, also while it is read."""
     try:
         # Without blocking: to open a pipe that nobody writes to would wait for ever.
-        with open(os.open(path, _NONBLOCKING), "rb") as file:  # noqa: PTH123 - a path cannot be opened so
-            mode, size = os.fstat(file.fileno()).st_mode, os.fstat(file.fileno()).st_size
-            if not stat.S_ISREG(mode):
-                kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(mode)), "something else")
+        descriptor = os.open(path, _NONBLOCKING)
+        try:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(about.st_mode)), "something else")
                 raise Unreadable(path, f"it is {kind}, not a file")
-            if most is not None and size > most:
-                raise Unreadable(path, too_large(size, most))
-            yield file
+            if most is not None and about.st_size > most:
+                raise Unreadable(path, too_large(about.st_size, most))
+            with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a path cannot be opened so
+                yield file
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unreadable(path, error.strerror or str(error), isinstance(error, FileNotFoundError)) from error
     except ValueError as error:  # of os.open: a NUL, or what is no UTF-8, in a name
@@ -113,16 +117,6 @@ def tensors_of(path: Path, most: int | None = None) -> Iterator[Any]:
             yield file
     except (OSError, SafetensorError) as error:
         raise Unreadable(path, "it is no safetensors file, or a damaged one") from error
-
-
-def read_json(path: Path, most: int = MOST_BYTES, constants: bool = False) -> Any:
-    """The JSON value in a file. Raises `Unreadable`, also where it is no JSON."""
-    text = read_text(path, most)
-    try:
-        return parse(text, constants)
-    except BadJson as error:
-        at = "" if error.line is None else f" at line {error.line}"
-        raise Unreadable(path, f"it is no JSON{at} ({error.why})") from None
 
 
 def parse(text: str | bytes, constants: bool = False) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ModelError
-from workbench.reading import BadJson, Unreadable, opened, parse, quoted, read_json, shortened
+from workbench.reading import BadJson, Unreadable, opened, parse, quoted, read_text, shortened
 
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -188,9 +188,11 @@ def _no_safetensors(folder: Path) -> ModelError:
 def json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a model. Raises `ModelError`."""
     try:
-        value = read_json(path, _MOST_JSON, constants=True)
+        value = parse(read_text(path, _MOST_JSON), constants=True)
     except Unreadable as error:
         raise ModelError(f"{error}; fetch the model again") from error
+    except BadJson as error:
+        raise ModelError(f"{path} is not valid JSON ({error.why}); fetch the model again") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} does not hold a JSON object; fetch the model again")
     return value
