@@ -58,21 +58,27 @@ def opened(path: Path, most: int | None = None) -> Iterator[BinaryIO]:
     try:
         # Without blocking: to open a pipe that nobody writes to would wait for ever.
         descriptor = os.open(path, _NONBLOCKING)
-        try:
-            about = os.fstat(descriptor)
-            if not stat.S_ISREG(about.st_mode):
-                kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(about.st_mode)), "something else")
-                raise Unreadable(path, f"it is {kind}, not a file")
-            if most is not None and about.st_size > most:
-                raise Unreadable(path, too_large(about.st_size, most))
-            with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a path cannot be opened so
-                yield file
-        finally:
-            os.close(descriptor)
     except OSError as error:
-        raise Unreadable(path, error.strerror or str(error), isinstance(error, FileNotFoundError)) from error
-    except ValueError as error:  # of os.open: a NUL, or what is no UTF-8, in a name
+        raise _unreadable(path, error) from error
+    except ValueError as error:  # a NUL in the name, or what is no UTF-8
         raise Unreadable(path, "no file can have that name") from error
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(about.st_mode)), "something else")
+            raise Unreadable(path, f"it is {kind}, not a file")
+        if most is not None and about.st_size > most:
+            raise Unreadable(path, too_large(about.st_size, most))
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, error: OSError) -> Unreadable:
+    return Unreadable(path, error.strerror or str(error), isinstance(error, FileNotFoundError))
 
 
 def too_large(size: int, most: int) -> str:
