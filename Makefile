@@ -18,7 +18,7 @@ NEEDED_MODEL = $(if $(filter replay doctor models --help --version --model% -m,$
 NOT_INSTALLED = { echo "The packages in pyproject.toml could not be fetched (pip says why above): make a registry reachable, \
 	or bring their wheels in a folder and run: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER make $(MAKECMDGOALS)" >&2; exit 1; }
 
-.PHONY: help setup run test check bench
+.PHONY: help setup run test check bench soak
 
 help: ## Print these targets.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,9 @@ check: $(VENV)/.developed ## Check formatting, lint, types and which package imp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(VENV)/.developed ## Run what takes long: ten thousand damaged files; ARGS='...' for pytest.
+	WORKBENCH_SOAK=1 $(BIN)/pytest -m soak $(ARGS)
 
 bench: $(VENV)/.developed $(VENV)/.model ## Run the benchmarks; each prints a table.
 	@for script in $$(grep -l '^if __name__' benchmarks/*.py); do \

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from workbench.case import Case
 from workbench.files import write_atomically
+from workbench.reading import Unreadable, read_text
 
 KEPT = 200
 """Cases remembered, the latest last."""
@@ -16,8 +17,8 @@ KEPT = 200
 def load_history(path: Path) -> list[Case]:
     """The remembered cases, oldest first. Lines that cannot be read are passed over: a history is a convenience."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(path).split("\n")
+    except Unreadable:
         return []
     cases = []
     for line in lines:

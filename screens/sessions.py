@@ -19,9 +19,12 @@ from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from workbench.errors import SessionError
+from workbench.reading import MB
 from workbench.session import load_session
 
 SHOWN = 12
+LISTED_BYTES = 64 * MB
+"""Of a session that is read for the list only; a larger one is opened all the same when it is chosen."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class RecentSession:
 
 def recent_sessions(folder: Path, limit: int = SHOWN) -> list[RecentSession]:
     """The sessions in a folder, the latest first. One that cannot be read says why in its summary."""
-    changed = {path: path.stat().st_mtime for path in folder.glob("*.json")}
+    changed = {path: path.lstat().st_mtime for path in folder.glob("*.json")}  # of a link that leads nowhere too
     latest = sorted(changed, key=changed.__getitem__, reverse=True)[:limit]
     return [RecentSession(path, datetime.fromtimestamp(changed[path]).astimezone(), _summary(path)) for path in latest]
 
 
 def _summary(path: Path) -> str:
     try:
-        session = load_session(path)
+        session = load_session(path, LISTED_BYTES)
     except SessionError as error:
         return str(error)
     prompts = [step.case.prompt for step in session.steps if step.case is not None]

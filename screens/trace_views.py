@@ -50,7 +50,7 @@ class Traced:
         """The share of the gap that a cell restores; NaN where it is not known or there is no gap."""
         value = self.grid.values[cursor.layer][cursor.token]
         share = None if value is None else self.result.share(value)
-        return math.nan if share is None else share
+        return share if share is not None and math.isfinite(share) else math.nan
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,16 @@ def logits(loaded):
         return loaded.hf(IDS).logits
 
 
+def edit_info(name, method, title, layer):
+    """Unchecked, as short names read better here than the eight hex digits that files must have."""
+    return EditInfo.model_construct(id=name, method=method, title=title, layers=(layer,))
+
+
 def weight_edit(loaded, name, layer=1, seed=0):
     generator = torch.Generator().manual_seed(seed)
     left = torch.randn(loaded.info.d_model, 1, generator=generator)
     right = torch.randn(loaded.anatomy.d_mlp, 1, generator=generator)
-    info = EditInfo(id=name, method="rome", title=f"L{layer} {name}", layers=(layer,))
+    info = edit_info(name, "rome", f"L{layer} {name}", layer)
     return Edit(info, (WeightChange(layer, left, right),))
 
 
@@ -45,7 +50,7 @@ def state_edit(loaded, name, layer=1, rank=1):
     d, generator = loaded.info.d_model, torch.Generator().manual_seed(7)
     parts = [torch.randn(d, rank, generator=generator) for _ in range(2)]
     shifts = [torch.randn(d, generator=generator) for _ in range(2)]
-    return Edit(EditInfo(id=name, method="leace", title=name, layers=(layer,)), (StateChange(layer, *parts, *shifts),))
+    return Edit(edit_info(name, "leace", name, layer), (StateChange(layer, *parts, *shifts),))
 
 
 @every_editable

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from workbench.errors import InputError
-from workbench.jsonfiles import read_text, read_values
+from workbench.jsonfiles import read_values
+from workbench.reading import read_text
 
 
 @pytest.fixture

@@ -10,18 +10,23 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from screens.sessions import recent_sessions
+from tests.mutant_sessions import recorded, steps
 from workbench.case import Case
 from workbench.errors import SessionError
 from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase
+from workbench.reading import MB
 from workbench.session import Session, SessionFile, Step, StepError, load_session
 
 MODEL = ModelInfo(
@@ -127,7 +132,7 @@ def test_a_file_that_is_not_a_session_gets_a_sentence_and_is_left_alone(
 
 def test_bytes_that_are_no_text_get_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SessionError, match="not text"):
+    with pytest.raises(SessionError, match="not UTF-8 text"):
         load_session(tmp_path / "s.json")
 
 
@@ -188,3 +193,104 @@ def test_a_session_s_schema_names_every_method() -> None:
     schema = json.dumps(Session.model_json_schema())
     assert '"lens"' in schema
     assert '"continue"' in schema
+
+
+def change_step(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the first step of a file as somebody would who does not know this program."""
+    data = json.loads(path.read_text())
+    change(data["steps"][0])
+    path.write_text(json.dumps(data))
+
+
+def truncated(*place: str | int) -> Callable[[dict[str, Any]], object]:
+    """A change that takes the last entry of a list away."""
+
+    def change(step: dict[str, Any]) -> None:
+        found: Any = step["result"]
+        for key in place:
+            found = found[key]
+        found.pop()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("lens", truncated("encoded", "texts")),
+        ("lens", truncated("columns")),
+        ("lens", truncated("columns", 0, "top_tokens")),
+        ("lens", truncated("columns", 0, "top_tokens", 1)),
+        ("lens", truncated("columns", 2, "kl")),
+        ("lens", truncated("columns", 2, "target", "rank")),
+        ("lens", lambda step: step["result"]["columns"][0].update(foil=None)),
+        ("lens", lambda step: step["result"].update(layers=10**17)),
+        ("lens", lambda step: step.update(started="0001-01-01T00:00:00+14:00")),
+        ("lens", lambda step: step["request"].update(kind="continue")),
+        ("attribution", truncated("scores")),
+        ("attribution", lambda step: step["result"].update(position=99)),
+        ("attribution", lambda step: step["result"].update(attributed=[3, 99])),
+        ("trace", truncated("grids", 0, "values")),
+        ("trace", truncated("grids", 1, "exact", 0)),
+        ("trace", lambda step: step["result"].update(grids=[])),
+        ("trace", lambda step: step["result"]["grids"][0]["peak"].update(token=-1)),
+        ("trace-facts", truncated("effects", 0, "mean")),
+        ("rome", truncated("before")),
+        ("rome", lambda step: step["result"]["queue"]["entries"].append(step["result"]["queue"]["entries"][0])),
+        ("rome", lambda step: step["result"]["edit"].update(id="../../outside")),
+        ("suite", truncated("suite", "facts")),
+        ("suite", lambda step: step["result"]["scores"][0].update(score=float("1e300"))),
+        ("cot", truncated("candidates")),
+        ("cot", truncated("sentences")),
+        ("cot", truncated("outcomes", 0, "probabilities")),
+        ("erasure", truncated("classes")),
+        ("erasure", lambda step: step["result"]["probed"].reverse()),
+        ("erasure", lambda step: step["result"].update(layers=[])),
+    ],
+)
+def test_a_result_whose_parts_do_not_fit_together_is_refused_with_its_place(
+    tmp_path: Path, name: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = tmp_path / "s.json"
+    path.write_bytes(recorded(name))
+    load_session(path)
+    change_step(path, change)
+    with pytest.raises(SessionError, match=r"damaged at steps\.0") as caught:
+        load_session(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", steps())
+def test_what_every_method_finds_is_read_back(tmp_path: Path, name: str) -> None:
+    (tmp_path / "s.json").write_bytes(recorded(name))
+    assert load_session(tmp_path / "s.json").steps[0].result == steps()[name][1]
+
+
+@pytest.mark.parametrize("ids", [(1, 1), (2, 1)])
+def test_steps_are_numbered_in_order(tmp_path: Path, ids: tuple[int, int]) -> None:
+    data = json.loads(recorded("lens", "continue"))
+    for step_, id_ in zip(data["steps"], ids, strict=True):
+        step_["id"] = id_
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    with pytest.raises(SessionError, match=f"step {ids[1]} comes after {ids[0]}"):
+        load_session(tmp_path / "s.json")
+
+
+def test_a_bad_file_is_one_line_in_the_list_of_sessions(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_bytes(recorded("lens"))
+    (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(100 * MB)
+    listed = {found.path.stem: found.summary for found in recent_sessions(tmp_path)}
+    assert listed["good"].startswith("The capital of Australia is · 1 step")
+    for name, why in {
+        "dangling": "there is no session file",
+        "deep": "nested more than 64 deep",
+        "folder": "it is a folder",
+        "pipe": "it is a pipe",
+        "huge": "it has 100 MB and at most 64 are read",
+    }.items():
+        assert why in listed[name]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any, cast, get_args
 
 from workbench.concepts import TEST_SHARE, ConceptData, Example, Split, distinct
 from workbench.errors import InputError
+from workbench.reading import BadJson, parse, quoted, read_text, shortened
 
 HELD_OUT_GROUPS = 5
 """One group in so many is kept out altogether."""
@@ -46,7 +46,9 @@ def read_concept(path: Path, seed: int = 0) -> ConceptData:
     columns = dict.fromkeys(name for row in rows for name in row)
     for column in ("text", "label"):
         if rows and column not in columns:
-            raise InputError(f"{path} has no column {column!r} but {', '.join(columns)}; name the two text and label")
+            raise InputError(
+                f"{path} has no column {column!r} but {shortened(', '.join(columns), 200)}; name the two text and label"
+            )
     _refuse(path, [(number, why) for number, row in read if (why := _wrong(row))])
     examples = distinct([_example(row) for row in rows])
     if not any(row.get("split") for row in rows):
@@ -66,13 +68,7 @@ def _read(path: Path) -> Iterator[tuple[int, Row]]:
     suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, *_JSON_LINES):
         raise InputError(f"{path} is not a file of examples; it takes .csv, .tsv or .jsonl")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path} is not UTF-8 text from line {line} on; save it as UTF-8") from None
+    text = read_text(path)
     yield from _json_lines(text) if suffix in _JSON_LINES else _table(path, text, _DELIMITERS[suffix])
 
 
@@ -96,7 +92,7 @@ def _refuse_twice(path: Path, heading: Sequence[str]) -> None:
     """Raise `InputError` where two columns have one name: only one of them could be meant."""
     twice = [name for name, count in Counter(heading).items() if name and count > 1]
     if twice:
-        raise InputError(f"{path} has {Counter(heading)[twice[0]]} columns {twice[0]!r}; leave one of them")
+        raise InputError(f"{path} has {Counter(heading)[twice[0]]} columns {quoted(twice[0])}; leave one of them")
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, Row]]:
@@ -104,9 +100,9 @@ def _json_lines(text: str) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, f"no JSON, {error.msg}"
+            row = parse(line)
+        except BadJson as error:
+            yield number, f"no JSON, {error.why}"
             continue
         yield number, row if isinstance(row, dict) else "no JSON object"
 
@@ -121,7 +117,7 @@ def _wrong(row: Row) -> str | None:
     if label is None or isinstance(label, (dict, list)) or not str(label).strip():
         return "no label"
     if split and split not in get_args(Split):
-        return f"split {split!r}, which is none of {', '.join(get_args(Split))}"
+        return f"split {quoted(split)}, which is none of {', '.join(get_args(Split))}"
     return None
 
 
@@ -168,14 +164,14 @@ def check_enough(data: ConceptData, mend: str = "give more texts of that class")
     """Raise `InputError` where there are too few classes, or too few examples of one for a probe; ``mend`` ends it."""
     if len(data.classes) < 2:
         raise InputError(
-            f"all {len(data.examples)} examples of {data.name} have the label {data.classes[0]!r}; give two labels "
-            "or more to tell apart"
+            f"all {len(data.examples)} examples of {data.name} have the label {quoted(data.classes[0])}; give two "
+            "labels or more to tell apart"
         )
     for split, least, use in (("train", LEAST_TO_FIT, "fit"), ("test", LEAST_TO_TEST, "test")):
         counts = Counter(example.label for example in data.examples if example.split == split)
         for label in data.classes:
             if counts[label] < least:
                 raise InputError(
-                    f"{data.name} has {counts[label]} examples of {label!r} to {use} a probe with, and it takes "
+                    f"{data.name} has {counts[label]} examples of {quoted(label)} to {use} a probe with, and it takes "
                     f"{least}; {mend}"
                 )

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
 
 from workbench.case import Frozen
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.shapes import different
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,19 +36,34 @@ class EditInfo(Frozen):
     same edit again gives it the same name.
     """
 
-    id: str
+    id: str = Field(pattern="^[0-9a-f]{8}$")
     method: str
     title: str
     layers: tuple[int, ...]
+
+
+# A kind of change is a dataclass of a layer and tensors. Its ``SHAPES`` name the dimensions of each tensor: those that
+# ``sizes(model, layer)`` gives must have these sizes, any other (a rank) is free but the same in all tensors of the
+# change, and no larger than the largest of them. So a change from a file is known to fit before anything is applied.
 
 
 @dataclass(frozen=True, eq=False)
 class WeightChange:
     """Adds left rightᵀ to the value matrix of a layer: ``left`` is (d_model, rank), ``right`` (d_mlp, rank)."""
 
+    SHAPES: ClassVar[dict[str, tuple[str, ...]]] = {"left": ("d_model", "rank"), "right": ("d_mlp", "rank")}
+
     layer: int
     left: Tensor
     right: Tensor
+
+    @staticmethod
+    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+        """Those of the value matrix."""
+        d_model, d_mlp = model.value_matrix(layer).weight.shape  # type: ignore[misc]
+        if model.anatomy.value_matrix_in_first:
+            d_model, d_mlp = d_mlp, d_model
+        return {"d_model": d_model, "d_mlp": d_mlp}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +73,24 @@ class StateChange:
     ``left`` and ``right`` are (d_model, rank), of which the rank may be 0; ``center`` and ``shift`` are (d_model,).
     """
 
+    SHAPES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "left": ("d_model", "rank"),
+        "right": ("d_model", "rank"),
+        "center": ("d_model",),
+        "shift": ("d_model",),
+    }
+
     layer: int
     left: Tensor
     right: Tensor
     center: Tensor
     shift: Tensor
+
+    @staticmethod
+    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+        """That of the residual stream, after any layer."""
+        del layer
+        return {"d_model": model.anatomy.d_model}
 
 
 Change = WeightChange | StateChange
@@ -87,6 +118,11 @@ class QueueState(Frozen):
     bypassed: bool = False
     can_undo: bool = False
     can_redo: bool = False
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        different("edits", (entry.info.id for entry in self.entries))
+        return self
 
 
 def edit_id(model: LoadedModel, request: Frozen) -> str:
@@ -248,6 +284,8 @@ class EditQueue:
             if layer not in originals:
                 originals[layer] = self._weight(layer).detach().clone().cpu()
             weights[layer] = self._sum(originals[layer], some)
+            if some and not bool(torch.isfinite(weights[layer]).all()):
+                raise InputError(f"with these edits weights of layer {layer} are not finite; leave one of them off")
         with torch.no_grad():
             for layer, weight in weights.items():
                 self._weight(layer).copy_(weight)

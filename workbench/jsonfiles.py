@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
-
-
-def read_text(path: Path) -> str:
-    """The file's text. Raises `InputError` where there is none."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"{path} cannot be read ({why}); name a JSON file") from error
+from workbench.reading import BadJson, parse, parse_at
 
 
 def read_values(text: str, path: Path) -> Iterator[tuple[int, Any]]:
@@ -28,7 +19,7 @@ def read_values(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     if text.lstrip().startswith("["):
         yield from elements(text, len(text) - len(text.lstrip()), path)
     elif is_lines(text):
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 yield number, decode(line, path, number)
     elif text.strip():
@@ -37,27 +28,26 @@ def read_values(text: str, path: Path) -> Iterator[tuple[int, Any]]:
 
 def is_lines(text: str) -> bool:
     """Whether there are several lines, of which the first is a JSON object by itself or is meant to be."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     return len(lines) > 1 and lines[0].startswith("{") and lines[0].endswith("}")
 
 
 def decode(text: str, path: Path, line: int = 1) -> Any:
     """The value of a text that begins on ``line`` of a file. Raises `InputError` where it is no JSON."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _broken(path, line + error.lineno - 1, error.msg) from None
+        return parse(text)
+    except BadJson as error:
+        raise _broken(path, line + (error.line or 1) - 1, error.why) from None
 
 
 def elements(text: str, at: int, path: Path) -> Iterator[tuple[int, Any]]:
     """Each element of the JSON array that begins at ``text[at]``, with the line that it begins on."""
-    decoder = json.JSONDecoder()
     at = _next(text, at + 1)
     while text[at : at + 1] != "]":
         try:
-            element, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            raise _broken(path, error.lineno, error.msg) from None
+            element, end = parse_at(text, at)
+        except BadJson as error:
+            raise _broken(path, error.line or _line(text, at), error.why) from None
         yield _line(text, at), element
         at = _next(text, end)
         if text[at : at + 1] == ",":

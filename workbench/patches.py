@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field, ValidationError
+
+from workbench.case import Frozen
 from workbench.edits import Change, Edit, EditInfo, StateChange, WeightChange
 from workbench.errors import InputError
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
+from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, shortened, tensors_of
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 FORMAT = "lm-workbench-patch"
 VERSION = "1"
 KINDS: dict[str, type[Any]] = {"weight": WeightChange, "state": StateChange}
+FLOATS = ("F64", "F32", "F16", "BF16")
+MOST_EDITS, MOST_CHANGES = 10_000, 1_000
+"""In one patch, and in one edit. They bound what a stranger's file can ask for, not what anybody has done."""
 
 
 def check_place(path: Path) -> None:
@@ -30,12 +37,10 @@ def check_place(path: Path) -> None:
 
 
 def _is_patch(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
+        with tensors_of(path) as file:
             return (file.metadata() or {}).get("format") == FORMAT
-    except (OSError, SafetensorError):
+    except Unreadable:
         return False
 
 
@@ -53,8 +58,8 @@ def save_patch(path: Path, fingerprint: str, edits: Sequence[Edit]) -> None:
         for place, change in enumerate(edit.changes):
             kind = next(name for name, type_ in KINDS.items() if isinstance(change, type_))
             changes.append({"kind": kind, "layer": change.layer})
-            for field in fields(change)[1:]:
-                tensors[f"{number}.{place}.{field.name}"] = getattr(change, field.name).cpu().contiguous()
+            for part in change.SHAPES:
+                tensors[f"{number}.{place}.{part}"] = getattr(change, part).cpu().contiguous()
         described.append({"info": edit.info.model_dump(mode="json"), "changes": changes})
     metadata = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint, "edits": json.dumps(described)}
     try:
@@ -64,40 +69,104 @@ def save_patch(path: Path, fingerprint: str, edits: Sequence[Edit]) -> None:
         raise InputError(f"the patch could not be saved to {path}: {error.strerror}; choose another place") from error
 
 
-def load_patch(path: Path, fingerprint: str) -> tuple[Edit, ...]:
-    """Read the edits of a patch. Raises `InputError` for a file that is none, or is for other weights."""
-    from safetensors import SafetensorError, safe_open
+def load_patch(path: Path, model: LoadedModel) -> tuple[Edit, ...]:
+    """Read the edits of a patch, of which everything fits the model.
 
+    Raises `InputError` for a file that is no patch, is for other weights, or holds anything but what it should.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except FileNotFoundError:
-        raise InputError(f"there is no patch {path}") from None
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is not a patch: it is no safetensors file, or a damaged one") from error
+        with tensors_of(path) as file:
+            return _edits(file, path, model)
+    except Unreadable as error:
+        if error.missing:
+            raise InputError(f"there is no patch {path}") from None
+        raise InputError(f"{path} is not a patch: {error.why}") from error
+
+
+class _WrittenChange(Frozen):
+    kind: str
+    layer: int
+
+
+class _WrittenEdit(Frozen):
+    """An edit as the header of a patch describes it; tensor ``0.1.left`` is that of its second change."""
+
+    info: EditInfo
+    changes: tuple[_WrittenChange, ...] = Field(min_length=1, max_length=MOST_CHANGES)
+
+
+class _Written(Frozen):
+    edits: tuple[_WrittenEdit, ...] = Field(min_length=1, max_length=MOST_EDITS)
+
+
+def _edits(file: Any, path: Path, model: LoadedModel) -> tuple[Edit, ...]:
+    metadata, names = file.metadata() or {}, set(file.keys())
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is a safetensors file, but not a patch of this program")
-    if metadata.get("version") != VERSION:
-        raise InputError(f"{path} is a patch of version {metadata.get('version')} and this program reads {VERSION}")
-    if metadata["fingerprint"] != fingerprint:
+    if (version := metadata.get("version")) != VERSION:
+        raise InputError(f"{path} is a patch of version {shortened(str(version), 40)} and this program reads {VERSION}")
+    if (fingerprint := metadata.get("fingerprint")) != model.info.fingerprint:
         raise InputError(
-            f"the patch {path} is for the weights {metadata['fingerprint']} and these are {fingerprint}; load the "
-            "model that it was made with"
+            f"the patch {path} is for the weights {shortened(str(fingerprint), 40)} and these are "
+            f"{model.info.fingerprint}; load the model that it was made with"
         )
-    return tuple(
-        Edit(
-            EditInfo.model_validate(edit["info"]),
-            tuple(_change(tensors, number, place, one) for place, one in enumerate(edit["changes"])),
-        )
-        for number, edit in enumerate(json.loads(metadata["edits"]))
-    )
+    written = _written(metadata.get("edits", ""), path)
+    found = []
+    for number, edit in enumerate(written):
+        changes = []
+        for place, change in enumerate(edit.changes):
+            prefix, where = f"{number}.{place}.", f"change {place + 1} of edit {edit.info.id} in {path}"
+            changes.append(_change(file, names, prefix, change, model, where))
+        if set(edit.info.layers) != {change.layer for change in changes}:
+            raise InputError(f"edit {edit.info.id} in {path} changes other layers than it says; make the patch again")
+        found.append(Edit(edit.info, tuple(changes)))
+    if names:
+        raise InputError(f"{path} holds {quoted(min(names))}, which is of none of its edits; make the patch again")
+    return tuple(found)
 
 
-def _change(tensors: dict[str, Any], number: int, place: int, described: dict[str, Any]) -> Change:
-    kind = KINDS[described["kind"]]
-    parts = {field.name: tensors[f"{number}.{place}.{field.name}"] for field in fields(kind)[1:]}
-    change: Change = kind(layer=described["layer"], **parts)
+def _written(text: str, path: Path) -> tuple[_WrittenEdit, ...]:
+    try:
+        written = _Written.model_validate({"edits": parse(text)}).edits
+    except BadJson as error:
+        raise InputError(f"{path} is a damaged patch: its list of edits cannot be read ({error.why})") from error
+    except ValidationError as error:
+        raise InputError(f"{path} is a damaged patch: its list of edits is wrong at {first_problem(error)}") from error
+    ids = [edit.info.id for edit in written]
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{path} holds two edits of the same id; make the patch again")
+    return written
+
+
+def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, model: LoadedModel, where: str) -> Change:
+    """One change, checked against the model by what its class says. Its tensors are taken out of ``names``."""
+    if (kind := KINDS.get(written.kind)) is None:
+        raise InputError(f"{where} is of the kind {quoted(written.kind)}, which this program does not know")
+    layer = written.layer
+    if not 0 <= layer < model.info.layers:
+        raise InputError(f"{where} is for layer {layer}, and the model has {model.info.layers}, counted from 0")
+    known = kind.sizes(model, layer)
+    most, sizes, parts = max(known.values()), dict(known), {}
+    for part, dimensions in kind.SHAPES.items():
+        if (name := prefix + part) not in names:
+            raise InputError(f"{where} lacks its tensor {part}; make the patch again")
+        names.remove(name)
+        view = file.get_slice(name)
+        shape = tuple(view.get_shape())
+        fits = len(shape) == len(dimensions) and all(
+            size == sizes.setdefault(dimension, size) and (dimension in known or size <= most)
+            for dimension, size in zip(dimensions, shape, strict=True)
+        )
+        if not fits:
+            wanted = " × ".join(str(sizes.get(dimension, dimension)) for dimension in dimensions)
+            found = " × ".join(map(str, shape)) or "a single number"
+            raise InputError(f"{where} does not fit the model: {part} is {quoted(found)} and should be {wanted}")
+        if view.get_dtype() not in FLOATS:
+            raise InputError(f"{where} holds no numbers to compute with: {part} is {quoted(view.get_dtype())}")
+        parts[part] = file.get_tensor(name)
+        if not bool(parts[part].isfinite().all()):
+            raise InputError(f"{where} holds numbers that are not finite in {part}; make the patch again")
+    change: Change = kind(layer=layer, **parts)
     return change
 
 
@@ -106,13 +175,22 @@ def keep_edit(fingerprint: str, edit: Edit) -> None:
     save_patch(_kept(fingerprint, edit.info.id), fingerprint, [edit])
 
 
-def kept_edit(fingerprint: str, id: str) -> Edit:  # noqa: A002 - what it is called everywhere
+def kept_edit(model: LoadedModel, id: str) -> Edit:  # noqa: A002 - what it is called everywhere
     """An edit from the cache. Raises `InputError` where it is not there any more."""
-    return load_patch(_kept(fingerprint, id), fingerprint)[0]
+    path = _kept(model.info.fingerprint, id)
+    (edit, *others) = load_patch(path, model)
+    if others or edit.info.id != id:
+        raise InputError(f"{path} does not hold the edit {id}; remove the file and make the edit again")
+    return edit
 
 
 def _kept(fingerprint: str, id: str) -> Path:  # noqa: A002
-    return cache_folder() / "edits" / fingerprint / f"{id}.safetensors"
+    """Where an edit is kept; never outside the folder of these weights, whatever it is called."""
+    folder = cache_folder() / "edits" / fingerprint
+    path = folder / f"{id}.safetensors"
+    if path.parent != folder or not re.fullmatch("[0-9a-f]{8}", id):
+        raise InputError(f"{quoted(id)} is not the id of an edit: those are eight hex digits")
+    return path
 
 
 def save_model(folder: Path, model: LoadedModel) -> None:

@@ -13,6 +13,7 @@ from workbench.methods.cot import CotRequest
 from workbench.methods.cot_interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot_questions import CotQuestionsRequest
 from workbench.questions import Question, check_choices, questions_of
+from workbench.reading import Unreadable, read_text
 
 ANY = "any"
 """What is said in place of a suggested answer, for the workbench to choose one."""
@@ -96,6 +97,6 @@ def _sentence(words: str) -> tuple[int, str | None]:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the reasoning in {path} cannot be read ({error}); name a text file") from error
+        return read_text(path)
+    except Unreadable as error:
+        raise InputError(f"the reasoning in {path} cannot be read ({error.why}); name a text file") from error

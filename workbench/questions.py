@@ -5,7 +5,6 @@ A question set is a file with one JSON object a line: id, task, question, and, i
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from workbench.case import Frozen
 from workbench.errors import InputError
+from workbench.reading import BadJson, Unreadable, parse, quoted, read_text
 
 SHIPPED = ("arithmetic", "common-sense", "ethical-judgement")
 """Names of the sets that were written for this project. The first is generated: see `workbench.arithmetic`."""
@@ -80,13 +80,13 @@ def questions_of(name: str) -> tuple[Question, ...]:
 def read_questions(path: Path) -> tuple[Question, ...]:
     """Questions from a file with one JSON object a line. Raises `InputError` for anything else."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(
-            f"there is no file {path} with questions, nor a set of that name; those are all, {', '.join(SHIPPED)}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the questions in {path} cannot be read ({error}); name a file of JSON lines") from error
+        text = read_text(path)
+    except Unreadable as error:
+        if error.missing:
+            raise InputError(
+                f"there is no file {path} with questions, nor a set of that name; those are all, {', '.join(SHIPPED)}"
+            ) from None
+        raise InputError(f"the questions in {path} cannot be read ({error.why}); name a file of JSON lines") from error
     return _read(text, str(path))
 
 
@@ -99,20 +99,20 @@ def _read(text: str, source: str) -> tuple[Question, ...]:
     seen: set[str] = set()
     for question in questions:
         if question.id in seen:
-            raise InputError(f"{source} has two questions with the id {question.id!r}; give each its own")
+            raise InputError(f"{source} has two questions with the id {quoted(question.id)}; give each its own")
         seen.add(question.id)
     return questions
 
 
 def _question(line: str, where: str) -> Question:
     try:
-        question = Question.model_validate(json.loads(line))
+        question = Question.model_validate(parse(line))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "object"
         raise InputError(f"{where} is not a question: {place}: {first['msg'].lower()}") from None
-    except ValueError:
-        raise InputError(f"{where} is not JSON; write an object with id, task and question") from None
+    except BadJson as error:
+        raise InputError(f"{where} is not JSON ({error.why}); write an object with id, task and question") from None
     if not question.question.strip():
         raise InputError(f"{where} has no question in it; write one, or take the line out")
     try:
@@ -120,5 +120,5 @@ def _question(line: str, where: str) -> Question:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if question.choices and question.answer is not None and question.answer not in question.choices:
-        raise InputError(f"{where}: the answer {question.answer!r} is none of the choices; copy one of them")
+        raise InputError(f"{where}: the answer {quoted(question.answer)} is none of the choices; copy one of them")
     return question

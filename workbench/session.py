@@ -7,15 +7,17 @@ import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from workbench.case import Case, Frozen
 from workbench.errors import SessionError
 from workbench.files import write_atomically
 from workbench.methods import AnyRequest, AnyResult
 from workbench.models.info import ModelInfo
+from workbench.reading import MOST_BYTES, BadJson, Unreadable, first_problem, parse, quoted, read_text
+from workbench.shapes import increasing
 
 FORMAT: Literal["lm-workbench-session"] = "lm-workbench-session"
 VERSION: Literal[1] = 1
@@ -46,6 +48,21 @@ class Step(Frozen):
     result: AnyResult | None = None
     error: StepError | None = None
 
+    @field_validator("started")
+    @classmethod
+    def _is_a_time(cls, started: datetime) -> datetime:
+        try:
+            started.astimezone()
+        except (OverflowError, OSError):
+            raise ValueError("there is no such time") from None
+        return started
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.result is not None and self.result.kind != self.request.kind:
+            raise ValueError(f"a result of the kind {self.result.kind} answers no request of {self.request.kind}")
+        return self
+
     @property
     def case(self) -> Case | None:
         """The case that the step was about, for methods that take one."""
@@ -61,6 +78,11 @@ class Session(Frozen):
     environment: dict[str, str] = Field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        increasing("step", (step.id for step in self.steps))
+        return self
+
 
 def environment() -> dict[str, str]:
     """The versions that a result may depend on, read without importing anything heavy."""
@@ -75,35 +97,39 @@ def environment() -> dict[str, str]:
     return found
 
 
-def load_session(path: Path) -> Session:
+def load_session(path: Path, most: int = MOST_BYTES) -> Session:
     """Read and check a session file. Raises `SessionError` with one sentence; the file is never touched."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SessionError(f"there is no session file {path}") from None
-    except OSError as error:
-        raise SessionError(f"the session file {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise SessionError(f"{path} is not a session file: it is not text") from None
-    except json.JSONDecodeError as error:
+        text = read_text(path, most)
+    except Unreadable as error:
+        if error.missing:
+            raise SessionError(f"there is no session file {path}") from None
+        raise SessionError(f"the session file {path} cannot be read: {error.why}") from error
+    return session_from(text, path)
+
+
+def session_from(text: str, path: Path) -> Session:
+    """The session that the text of the file ``path`` holds. Raises `SessionError` with one sentence."""
+    try:
+        data = parse(text)
+    except BadJson as error:
+        if error.line is None:
+            raise SessionError(f"{path} is not a session file: {error.why}; it was left as it is") from None
         raise SessionError(
-            f"{path} is not a complete session file: the JSON ends or breaks at line {error.lineno}; "
-            "it was left as it is"
+            f"{path} is not a complete session file: the JSON ends or breaks at line {error.line}; it was left as it is"
         ) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise SessionError(f"{path} is JSON, but not a session of this program; it was left as it is")
     if data.get("version") != VERSION:
         raise SessionError(
-            f"{path} is a session of version {data.get('version')!r} and this program reads version {VERSION}; "
+            f"{path} is a session of version {quoted(data.get('version'))} and this program reads version {VERSION}; "
             "open it with the program that wrote it"
         )
     try:
         return Session.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
         raise SessionError(
-            f"the session file {path} is damaged at {place} ({first['msg']}); it was left as it is"
+            f"the session file {path} is damaged at {first_problem(error)}; it was left as it is"
         ) from None
 
 

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from workbench.case import Case, Frozen
 from workbench.errors import InputError
 from workbench.facts import BLANK, Fact, Relation, relation_and_subject, shipped_facts, shipped_ripples
-from workbench.jsonfiles import decode, elements, is_lines, read_text, read_values
+from workbench.jsonfiles import decode, elements, is_lines, read_values
+from workbench.reading import read_text
 
 Plain = TypeVar("Plain", bound=Frozen)
 

@@ -233,8 +233,8 @@ class AttributionPane(PicturePane):
 
     def checks(self) -> tuple[Check, ...]:
         """The method's own, completeness first, and how far the methods agree."""
-        first, *others = self._found[self._shown].checks
-        return (first, *views.agreement_check(self._found, self._shown), *others)
+        own = self._found[self._shown].checks
+        return (*own[:1], *views.agreement_check(self._found, self._shown), *own[1:])
 
 
 def _after(values: Sequence[_Value], value: _Value) -> list[_Value]:

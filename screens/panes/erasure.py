@@ -294,7 +294,8 @@ class ErasurePane(PicturePane):
     def choose(self, message: OptionList.OptionHighlighted) -> None:
         """Look at the layer that is highlighted in the table."""
         message.stop()
-        self._go(int(message.option_id or 0))
+        if not self.empty:  # in a replay another step may have been shown since
+            self._go(int(message.option_id or 0))
 
     def _go(self, layer: int) -> None:
         if self._erasures.go(layer):
@@ -366,6 +367,8 @@ class ErasurePane(PicturePane):
     @on(OptionList.OptionSelected)
     def action_detail(self) -> None:
         """Show everything about it."""
+        if self.empty:
+            return
         self._detail = ErasureDetail(*self._in_full())
         self.app.push_screen(self._detail, lambda _: self._close_detail())
 

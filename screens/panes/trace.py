@@ -178,8 +178,8 @@ class TracePane(PicturePane):
         assert isinstance(request, TraceRequest)
         if request in self._asked:
             self._asked.remove(request)
-        elif step.result is not None:
-            self.set_reactive(TracePane.kind, request.kinds[0])
+        elif isinstance(step.result, TraceResult):
+            self.set_reactive(TracePane.kind, step.result.grids[0].kind)
         self._refused = request if step.error is not None and takes_long(step.error) else None
         if step.result is None and self._found and self.kind not in self._found:
             self.set_reactive(TracePane.kind, next(iter(self._found)))

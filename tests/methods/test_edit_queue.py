@@ -12,6 +12,8 @@ from workbench.methods.base import silent
 from workbench.methods.edit_queue import QueueRequest
 from workbench.patches import keep_edit
 
+A, B = "0000000a", "0000000b"
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
@@ -24,8 +26,8 @@ def ask(loaded, action, **fields):
 
 def with_two():
     loaded = tiny_loaded("llama")
-    for name in ("a", "b"):
-        edit = weight_edit(loaded, name, seed=ord(name))
+    for name in (A, B):
+        edit = weight_edit(loaded, name, seed=int(name, 16))
         loaded.edits.add(edit)
         keep_edit(loaded.info.fingerprint, edit)
     return loaded
@@ -38,12 +40,12 @@ def names(result):
 def test_every_action_does_what_it_says():
     loaded = with_two()
     original = tiny_loaded("llama")
-    assert names(ask(loaded, "off", edit="a")) == [("a", False), ("b", True)]
-    assert names(ask(loaded, "move", edit="b", by=-1)) == [("b", True), ("a", False)]
-    assert names(ask(loaded, "on", edit="a")) == [("b", True), ("a", True)]
-    assert names(ask(loaded, "remove", edit="b")) == [("a", True)]
-    assert names(ask(loaded, "undo")) == [("b", True), ("a", True)]
-    assert names(ask(loaded, "redo")) == [("a", True)]
+    assert names(ask(loaded, "off", edit=A)) == [(A, False), (B, True)]
+    assert names(ask(loaded, "move", edit=B, by=-1)) == [(B, True), (A, False)]
+    assert names(ask(loaded, "on", edit=A)) == [(B, True), (A, True)]
+    assert names(ask(loaded, "remove", edit=B)) == [(A, True)]
+    assert names(ask(loaded, "undo")) == [(B, True), (A, True)]
+    assert names(ask(loaded, "redo")) == [(A, True)]
     result = ask(loaded, "bypass")
     assert result.queue.bypassed
     assert digest(loaded) == digest(original)
@@ -59,7 +61,7 @@ def test_a_patch_is_saved_and_applied(tmp_path):
     assert ask(loaded, "save", path=str(path)).done == f"{said}, in place of the one there"
     other = tiny_loaded("llama")
     result = ask(other, "apply", path=str(path))
-    assert names(result) == [("a", True), ("b", True)]
+    assert names(result) == [(A, True), (B, True)]
     assert digest(other) == digest(loaded)
 
 
@@ -71,10 +73,10 @@ def test_a_path_without_the_ending_saves_the_whole_model(tmp_path):
 
 def test_a_queue_is_restored_from_what_was_kept():
     loaded = with_two()
-    ask(loaded, "off", edit="a")
+    ask(loaded, "off", edit=A)
     entries = loaded.edits.entries
     again = tiny_loaded("llama")
-    assert names(ask(again, "restore", entries=entries)) == [("a", False), ("b", True)]
+    assert names(ask(again, "restore", entries=entries)) == [(A, False), (B, True)]
     assert digest(again) == digest(loaded)
 
 

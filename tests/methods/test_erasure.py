@@ -358,7 +358,7 @@ def test_a_patch_does_the_same_in_a_fresh_model(method: Any, tmp_path: Path) -> 
     erasure.run(model, REQUEST.model_copy(update={"method": method}), silent)
     run_queue(model, QueueRequest(action="save", path=str(path)), silent)
     fresh = tiny_loaded("llama")
-    for edit in load_patch(path, fresh.info.fingerprint):
+    for edit in load_patch(path, fresh):
         fresh.edits.add(edit)
     assert torch.equal(logits(fresh), logits(model))
 

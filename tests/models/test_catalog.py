@@ -410,3 +410,33 @@ def test_neither_the_list_nor_a_description_needs_torch(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     assert int(parameters) == AutoModelForCausalLM.from_pretrained(folder).num_parameters()
+
+
+def test_a_damaged_model_is_one_line_of_the_list_and_the_others_are_there(tmp_path: Path) -> None:
+    added = save_tiny("gpt2", tmp_path / "model")
+    catalog.add(added, "mine")
+    catalog.add(save_tiny("gpt2", tmp_path / "other"), "truncated")
+    (tmp_path / "other" / "model.safetensors").write_bytes(b"\x08")
+    for name in ("deep", "pipe"):
+        (models_folder() / name).mkdir()
+    (models_folder() / "deep" / "workbench.json").write_text("[" * 100_000)
+    os.mkfifo(models_folder() / "pipe" / "workbench.json")
+    (models_folder() / "dangling").symlink_to(tmp_path / "nowhere")
+    listed = {model.name: model for model in catalog.list_models()}
+    assert listed["mine"].state == "added"
+    assert {name for name, model in listed.items() if model.state == "damaged"} == {
+        "truncated",
+        "deep",
+        "pipe",
+        "dangling",
+    }
+    assert "is truncated or not a safetensors file" in (listed["truncated"].title or "")
+    assert "no readable workbench.json" in (listed["deep"].title or "")
+
+
+@pytest.mark.parametrize("shard", ["../../secret.safetensors", "/etc/passwd", "", "a\0b", 7])
+def test_an_index_names_no_file_but_those_beside_it(tmp_path: Path, shard: object) -> None:
+    folder = save_tiny("gpt2", tmp_path / "model")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(ModelError, match="which is no file beside it"):
+        catalog.describe(str(folder))

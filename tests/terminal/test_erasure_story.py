@@ -9,6 +9,7 @@ import pytest
 
 from tests.terminal.conftest import Recorded, Start
 from workbench.methods.erasure import ErasureResult
+from workbench.models.loading import LoadedModel
 from workbench.patches import load_patch
 from workbench.session import load_session
 
@@ -44,7 +45,9 @@ def fill(terminal: Recorded, field: str, tabs: int, text: str) -> None:
     terminal.until(f"{field:9}{text}")
 
 
-def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(start: Start, tmp_path: Path) -> None:
+def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
+    start: Start, tmp_path: Path, default_model: LoadedModel
+) -> None:
     session, patch = tmp_path / "nurse.json", tmp_path / "p.safetensors"
     terminal = start(PROMPT, "--target", "she", "--foil", "he", "--session", session)
     terminal.until("she overtakes he at layer 26")
@@ -113,7 +116,7 @@ def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
     assert isinstance(made, ErasureResult)
     assert sum(made.texts.values()) == TEXTS
     assert recorded.model is not None
-    assert [edit.info for edit in load_patch(patch, recorded.model.fingerprint)] == [made.edit]
+    assert [edit.info for edit in load_patch(patch, default_model)] == [made.edit]
 
     again = start("replay", session)
     again.until("she overtakes he")

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import StatisticsError, correlation
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
 
 from workbench.case import Case
 from workbench.errors import InputError, NumericalError
@@ -26,6 +28,7 @@ from workbench.methods.integrated_gradients import STEPS, Path, integrate
 from workbench.models.tokens import EncodedCase
 from workbench.models.tokentext import token_table
 from workbench.numbers import significant
+from workbench.shapes import as_many, span_within, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +93,16 @@ class AttributionResult(Result):
     completeness_share: float | None
     evaluations: int
     baseline: str
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        n_tokens = len(self.encoded.ids)
+        as_many(tokens=n_tokens, scores=self.scores)
+        within("position", self.position, n_tokens)
+        for name, spans in (("attributed", (self.attributed,)), ("units", self.units)):
+            for span in spans:
+                span_within(name, span, n_tokens)
+        return self
 
 
 def run(model: LoadedModel, request: AttributionRequest, progress: Progress) -> AttributionResult:

@@ -8,7 +8,9 @@ much of the answer returns: Meng et al. 2022, "Locating and Editing Factual Asso
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import PositiveInt, model_validator
 
 from workbench.case import Case, Frozen
 from workbench.errors import NotConfirmed, OutOfMemory
@@ -18,6 +20,7 @@ from workbench.models.patching import first_order
 from workbench.models.resume import Branch, branching
 from workbench.models.runs import record
 from workbench.models.tokens import EncodedCase, token_text
+from workbench.shapes import as_many, different, within
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -77,6 +80,18 @@ class TraceGrid(Frozen):
     exact: tuple[tuple[bool, ...], ...]
     peak: Peak | None = None
 
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        as_many(values=self.values, exact=self.exact)
+        if not self.values or not self.values[0]:
+            raise ValueError("there are no values")
+        for values, exact in zip(self.values, self.exact, strict=True):
+            as_many(tokens=self.values[0], values=values, exact=exact)
+        if self.peak is not None:
+            within("the layer of the peak", self.peak.layer, len(self.values))
+            within("the token of the peak", self.peak.token, len(self.values[0]))
+        return self
+
     @property
     def complete(self) -> bool:
         """Whether every cell is exact."""
@@ -112,10 +127,20 @@ class TraceResult(Result):
     clean: float
     corrupted: float
     grids: tuple[TraceGrid, ...]
-    window: int
+    window: PositiveInt
     noise_std: float | None
     samples: int
     replacement: str | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if not self.grids:
+            raise ValueError("there are no grids")
+        different("kinds of grid", (grid.kind for grid in self.grids))
+        for grid in self.grids:
+            as_many(layers=self.grids[0].values, **{"values of another grid": grid.values})
+            as_many(tokens=self.encoded.ids, values=grid.values[0])
+        return self
 
     def grid(self, kind: Kind) -> TraceGrid | None:
         """The grid of one kind, None where it was not asked for."""

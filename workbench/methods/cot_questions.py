@@ -27,6 +27,7 @@ from workbench.methods.cot_result import AOC_RULE, CAPTION, CotResult
 from workbench.models.prefixes import Prefixes
 from workbench.paths import cache_folder
 from workbench.questions import Question
+from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -169,8 +170,8 @@ def _file(model: LoadedModel, request: CotQuestionsRequest, question: Question) 
 
 def _remembered(file: Path) -> QuestionOutcome | None:
     try:
-        return QuestionOutcome.model_validate_json(file.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return QuestionOutcome.model_validate_json(read_bytes(file))
+    except (Unreadable, ValidationError):
         return None
 
 

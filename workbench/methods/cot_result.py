@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from workbench.case import Case, Frozen
 from workbench.methods.base import Result
 from workbench.methods.cot_answers import Candidate
 from workbench.methods.cot_interventions import What
 from workbench.methods.cot_reasoning import ReasonedToken
+from workbench.shapes import as_many, different, within
 
 AOC_RULE = (
     "1 − the area under “same answer as with all sentences” over the share of sentences kept (0, 1/n … 1), "
@@ -77,6 +80,23 @@ class CotResult(Result):
     necessary: tuple[int, ...] | None = None
     writing: str = ""
     caption: str = CAPTION
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        n, n_candidates = len(self.sentences), len(self.candidates)
+        within("right", self.right, n_candidates)
+        within("settles", self.settles, n + 1)
+        for sentence in self.necessary or ():
+            within("a necessary sentence", sentence, n)
+        for outcome in (*self.outcomes, *([self.full] if self.full else [])):
+            as_many(candidates=n_candidates, probabilities=outcome.probabilities)
+            for name in ("answer", "against", "suggested"):
+                within(name, getattr(outcome, name), n_candidates)
+            if (outcome.sentence is None) != (outcome.what == "cue"):
+                raise ValueError(f"a sentence belongs to everything but a cue, and this is {outcome.what}")
+            within("sentence", outcome.sentence, n + (outcome.what in ("kept", "filler")))
+        different("numbers of sentences kept", (outcome.sentence for outcome in self.of("kept")))
+        return self
 
     def of(self, what: What) -> tuple[Outcome, ...]:
         """The outcomes of one kind, in order."""

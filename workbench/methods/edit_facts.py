@@ -38,6 +38,7 @@ from workbench.methods.rome import RomeRequest
 from workbench.methods.rome_key import Variant
 from workbench.methods.trace_setup import rounded
 from workbench.paths import cache_folder
+from workbench.reading import Unreadable, read_bytes
 from workbench.suites import ROLES, EditRecord, Role, Suite
 
 if TYPE_CHECKING:
@@ -264,8 +265,8 @@ def _file(model: LoadedModel, record: EditRecord, asked: RomeRequest) -> Path:
 
 def _remembered(file: Path) -> RecordOutcome | None:
     try:
-        return RecordOutcome.model_validate_json(file.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return RecordOutcome.model_validate_json(read_bytes(file))
+    except (Unreadable, ValidationError):
         return None
 
 

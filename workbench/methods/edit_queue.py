@@ -77,7 +77,7 @@ def _do(model: LoadedModel, request: QueueRequest) -> str:
         case "apply":
             return _apply(model, _path(request))
         case "restore":
-            kept = [(kept_edit(model.info.fingerprint, entry.info.id), entry.on) for entry in request.entries]
+            kept = [(kept_edit(model, entry.info.id), entry.on) for entry in request.entries]
             queue.restore(kept)
             return f"restored: {_count(len(kept))}"
         case "show":
@@ -111,7 +111,7 @@ def _save(model: LoadedModel, path: Path) -> str:
 
 
 def _apply(model: LoadedModel, path: Path) -> str:
-    edits = load_patch(path, model.info.fingerprint)
+    edits = load_patch(path, model)
     for edit in edits:
         model.edits.add(edit)
         keep_edit(model.info.fingerprint, edit)

@@ -11,6 +11,7 @@ from workbench.lazy import torch
 from workbench.methods.erasure_fit import Fitted, Pooling
 from workbench.methods.probes import Accuracy, largest_coefficient, linear, nonlinear
 from workbench.methods.trace_setup import rounded
+from workbench.shapes import Layer, Share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,7 @@ class ErasedLayer(Frozen):
     steered, and ``towards`` is the share of unseen texts that the linear one takes for the class steered to.
     """
 
-    layer: int
+    layer: Layer
     changed: bool
     rank: int
     singular_values: tuple[float, ...]
@@ -54,7 +55,7 @@ class ErasedLayer(Frozen):
     nonlinear_after: Accuracy
     class_means: tuple[float, float]
     coefficient: float | None
-    towards: tuple[float, float] | None
+    towards: tuple[Share, Share] | None
     most_changed: tuple[ChangedText, ...]
 
 

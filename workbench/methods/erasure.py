@@ -12,7 +12,9 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
 
 from workbench.case import Case, Start
 from workbench.conceptfiles import check_enough, read_concept
@@ -37,6 +39,7 @@ from workbench.methods.trace_setup import rounded
 from workbench.models.layerwise import Layerwise, off_by, states_behind
 from workbench.models.tokens import encode
 from workbench.patches import keep_edit
+from workbench.shapes import as_many, increasing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +102,15 @@ class ErasureResult(Result):
     edit: EditInfo | None = None
     effects: Effects | None = None
     queue: QueueState
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if not self.layers:
+            raise ValueError("there are no layers")
+        increasing("layer", (row.layer for row in self.probed))
+        for word in self.effects.words if self.effects else ():
+            as_many(classes=self.classes, before=word.before, after=word.after)
+        return self
 
     def at(self, layer: int) -> ErasedLayer | None:
         """What was found at one layer, None where it was not probed."""

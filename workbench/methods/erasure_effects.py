@@ -75,7 +75,7 @@ class Effects(Frozen):
     @property
     def perplexity_change(self) -> float:
         """The part by which the canary's perplexity grew."""
-        return self.perplexity_after / self.perplexity_before - 1
+        return self.perplexity_after / self.perplexity_before - 1 if self.perplexity_before else math.nan
 
 
 @dataclass(frozen=True)

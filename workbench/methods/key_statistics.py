@@ -18,6 +18,7 @@ from workbench.lazy import nnsight, torch
 from workbench.methods.base import Check, Progress, silent
 from workbench.models.sampling import document_start, sample
 from workbench.paths import cache_folder
+from workbench.reading import Unreadable, read_text, tensors_of
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -110,10 +111,12 @@ def _second_moment(model: LoadedModel, layer: int, text: torch.Tensor, progress:
 
 def _sampled(model: LoadedModel, file: Path, seed: int, progress: Progress) -> torch.Tensor:
     """Text enough for every layer's statistics, sampled once."""
-    from safetensors.torch import load_file
-
-    if file.exists():
-        return load_file(file)["ids"]
+    try:
+        with tensors_of(file) as kept:
+            ids: torch.Tensor = kept.get_tensor("ids")
+            return ids
+    except Unreadable:
+        pass
     length = min(LENGTH, model.info.context - len(document_start(model)))
     rows = -(-VECTORS_PER_DIMENSION * model.anatomy.d_mlp // length)
     ids = sample(model, rows, length, seed, progress)
@@ -124,9 +127,9 @@ def _sampled(model: LoadedModel, file: Path, seed: int, progress: Progress) -> t
 def _read_corpus(model: LoadedModel, corpus: Path) -> torch.Tensor:
     """A text file as rows of tokens behind a document's start."""
     try:
-        text = corpus.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the corpus {corpus} cannot be read ({error}); name a text file in UTF-8") from error
+        text = read_text(corpus)
+    except Unreadable as error:
+        raise InputError(f"the corpus {corpus} cannot be read ({error.why}); name a text file in UTF-8") from error
     start = document_start(model)
     length = min(LENGTH, model.info.context - len(start))
     tokens = model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -152,13 +155,11 @@ def _condition(matrix: torch.Tensor) -> float:
 
 def _load(file: Path) -> tuple[torch.Tensor, int, float] | None:
     """What was kept, None where nothing readable was."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(file, framework="pt") as kept:
+        with tensors_of(file) as kept:
             found = kept.metadata()
             return kept.get_tensor("second_moment").double(), int(found["vectors"]), float(found["condition"])
-    except (FileNotFoundError, SafetensorError, KeyError, TypeError):
+    except (Unreadable, KeyError, TypeError, ValueError):
         return None
 
 

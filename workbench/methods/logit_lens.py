@@ -7,7 +7,9 @@ norm and unembedding, at every token: nostalgebraist, "interpreting GPT: the log
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import PositiveInt, model_validator
 
 from workbench.case import Case, Frozen
 from workbench.errors import InputError, NumericalError
@@ -17,6 +19,7 @@ from workbench.methods.base import Check, Progress, Request, Result
 from workbench.models.anatomy import tensor_of
 from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_texts
 from workbench.numbers import significant
+from workbench.shapes import Layers, as_many
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -50,7 +53,7 @@ class TokenTrack(Frozen):
     """One token followed through the layers: probability and rank (1 is the top) in each row."""
 
     probability: tuple[float, ...]
-    rank: tuple[int, ...]
+    rank: tuple[PositiveInt, ...]
 
 
 class LensColumn(Frozen):
@@ -67,6 +70,22 @@ class LensColumn(Frozen):
     target: TokenTrack | None = None
     foil: TokenTrack | None = None
     logit_difference: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        as_many(
+            entropy=self.entropy,
+            top_tokens=self.top_tokens,
+            top_probabilities=self.top_probabilities,
+            kl=self.kl,
+            logit_difference=self.logit_difference,
+        )
+        for track in filter(None, (self.target, self.foil)):
+            as_many(entropy=self.entropy, probability=track.probability, rank=track.rank)
+        kept = {len(row) for row in (*self.top_tokens, *self.top_probabilities)}
+        if len(kept) != 1 or 0 in kept:
+            raise ValueError("every row must have as many top_tokens and top_probabilities, and there must be some")
+        return self
 
 
 class Answer(Frozen):
@@ -88,9 +107,19 @@ class LensResult(Result):
 
     kind: Literal["lens"] = "lens"
     encoded: EncodedCase
-    layers: int
+    layers: Layers
     columns: tuple[LensColumn | None, ...]
     behind_document: Answer | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        as_many(tokens=self.encoded.ids, columns=self.columns)
+        for column in filter(None, self.columns):
+            as_many(layers_and_embedding=self.layers + 1, rows=column.entropy)
+            for name in ("target", "foil"):
+                if (getattr(column, name) is None) != (getattr(self.encoded, name) is None):
+                    raise ValueError(f"a column must follow the {name} where there is one, and only there")
+        return self
 
 
 def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensResult:

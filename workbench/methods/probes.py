@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Frozen
+from workbench.shapes import Share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +39,8 @@ class Accuracy(Frozen):
     the data have none.
     """
 
-    texts: float
-    templates: float | None
+    texts: Share
+    templates: Share | None
 
 
 class Held:

@@ -11,7 +11,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, harmonic_mean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import NonNegativeInt, model_validator
 
 from workbench.case import Frozen, Start
 from workbench.errors import InputError
@@ -20,6 +22,7 @@ from workbench.methods.base import Check, Progress, Request, Result, silent
 from workbench.methods.canary import perplexity
 from workbench.methods.suite_answers import Answer, Key, Reading, evaluate
 from workbench.methods.trace_setup import rounded
+from workbench.shapes import Share, different, within
 from workbench.suites import ROLES, Role, Suite
 
 if TYPE_CHECKING:
@@ -76,9 +79,9 @@ class RoleScore(Frozen):
 
     role: Role
     start: Start
-    facts: int
-    score: float
-    score_before: float
+    facts: NonNegativeInt
+    score: Share
+    score_before: Share
     magnitude: float | None
     magnitude_before: float | None
     exact: float
@@ -102,6 +105,13 @@ class SuiteResult(Result):
     perplexity_before: float | None = None
     entropy: float | None = None
     entropy_before: float | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        for outcome in self.outcomes:
+            within("a fact", outcome.fact, len(self.suite.facts))
+        different("scores", ((score.role, score.start) for score in self.scores))
+        return self
 
     def score(self, role: Role, start: Start) -> RoleScore | None:
         """The scores of one role behind one start."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import harmonic_mean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
 
 from workbench.case import Case, Frozen, Start
 from workbench.edits import Edit, EditInfo, QueueState, WeightChange, edit_id
@@ -27,6 +29,7 @@ from workbench.methods.trace_setup import rounded
 from workbench.models.tokens import EncodedCase, continuation_ids, encode, token_text
 from workbench.models.unembedding import Row, read_predictions
 from workbench.patches import keep_edit
+from workbench.shapes import as_many
 from workbench.suites import Suite, suite_for
 
 if TYPE_CHECKING:
@@ -117,6 +120,11 @@ class RomeResult(Result):
     sweep: tuple[SweptLayer, ...] = ()
     suite: SuiteResult | None = None
     queue: QueueState
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        as_many(before=self.before, after=self.after)
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,14 +6,13 @@ What each fact gave is kept in the cache, so that an interrupted run goes on whe
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from workbench.case import Case, Frozen, Start
 from workbench.errors import InputError, NotConfirmed
@@ -26,6 +25,8 @@ from workbench.methods.trace_setup import check_subject, rounded
 from workbench.models import corruption
 from workbench.models.tokens import EncodedCase, encode
 from workbench.paths import cache_folder
+from workbench.reading import BadJson, Unreadable, parse, read_bytes, read_text
+from workbench.shapes import as_many, different
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -82,6 +83,13 @@ class RoleEffect(Frozen):
     error: tuple[float, ...] | None = None
     facts: int = 1
 
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if not self.mean:
+            raise ValueError("there is no layer")
+        as_many(mean=self.mean, error=self.error)
+        return self
+
 
 class FactsTraceResult(Result):
     """``effects`` has an entry a kind and role. ``clean`` and ``corrupted`` are mean probabilities of the answer.
@@ -99,6 +107,13 @@ class FactsTraceResult(Result):
     unusable: int
     noise_std: float
 
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        different("effects", ((effect.kind, effect.role) for effect in self.effects))
+        for effect in self.effects:
+            as_many(layers=self.effects[0].mean, mean=effect.mean)
+        return self
+
 
 class _Outcome(Frozen):
     """What one fact gave: effects by kind and role, the mean over the role's tokens."""
@@ -115,10 +130,10 @@ def read_facts(path: Path) -> tuple[TracedFact, ...]:
     "prompt" or "template" (the prompt is used where both are given). Raises `InputError` for anything else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")  # not splitlines(): other characters may stand inside a JSON text
+    except Unreadable as error:
         raise InputError(
-            f"the facts in {path} cannot be read ({error}); name a file with a JSON object a line"
+            f"the facts in {path} cannot be read ({error.why}); name a file with a JSON object a line"
         ) from error
     facts = [_fact(line, f"line {number} of {path}") for number, line in enumerate(lines, 1) if line.strip()]
     if not facts:
@@ -128,10 +143,14 @@ def read_facts(path: Path) -> tuple[TracedFact, ...]:
 
 def _fact(line: str, where: str) -> TracedFact:
     try:
-        fields = json.loads(line)
+        fields = parse(line)
         prompt = fields["prompt"] if "prompt" in fields else fields["template"].replace("{}", fields["subject"])
         target = fields["target"] if "target" in fields else fields["attribute"]
         return TracedFact(prompt=prompt, subject=fields["subject"], target=target)
+    except BadJson as error:
+        raise InputError(
+            f"{where} is not JSON ({error.why}); write an object with prompt, subject and target"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where} is not a fact: it needs the texts prompt, subject and target") from error
 
@@ -213,8 +232,8 @@ def _file(model: LoadedModel, asked: TraceRequest) -> Path:
 def _remembered(file: Path, clean: float) -> _Outcome | None:
     """What an earlier run found, where it is readable and the model still answers alike."""
     try:
-        outcome = _Outcome.model_validate_json(file.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        outcome = _Outcome.model_validate_json(read_bytes(file))
+    except (Unreadable, ValidationError):
         return None
     return outcome if abs(outcome.clean - clean) <= SAME_CLEAN else None
 

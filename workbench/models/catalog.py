@@ -112,7 +112,18 @@ def add(path: Path, name: str | None = None, progress: Progress = silent) -> str
 
 def list_models() -> list[ModelDescription]:
     """The catalogue and what was added, as far as it can be told without loading anything."""
-    return [describe(name) for name in [*CATALOGUE, *(name for name in store.names() if name not in CATALOGUE)]]
+    return [_described(name) for name in [*CATALOGUE, *(name for name in store.names() if name not in CATALOGUE)]]
+
+
+def _described(name: str) -> ModelDescription:
+    """What is known of a model of the list, of which one that is damaged is one more line."""
+    if name not in CATALOGUE and store.read_marker(name) is None:
+        why = "it has no readable workbench.json; remove it from the folder of models"
+        return ModelDescription(name=name, state="damaged", title=why)
+    try:
+        return describe(name)
+    except ModelError as error:
+        return ModelDescription(name=name, state="damaged", title=str(error))
 
 
 def describe(spec: str) -> ModelDescription:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ModelError
+from workbench.reading import BadJson, Unreadable, opened, parse, quoted, read_text, shortened
 
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "*.tiktoken", "tekken.json")
 _HEADER_LIMIT = 100_000_000  # the format's own limit on a header, in bytes
+_MOST_JSON = 64_000_000  # bytes; the index of the largest models has ten million
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
-    config = _json_object(path)
+    config = json_object(path)
     model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise ModelError(f"{path} names no architecture (model_type); fetch the model again")
     if "auto_map" in config and model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
         raise ModelError(
-            f"{folder} brings its own code for the architecture {model_type}, which is never run; use a "
+            f"{folder} brings its own code for the architecture {shortened(model_type, 40)}, which is never run; use a "
             "model of an architecture that the transformers library knows"
         )
     if model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
-        raise ModelError(f"{path} names the architecture {model_type}, which the transformers library does not know")
+        raise ModelError(
+            f"{path} names the architecture {shortened(model_type, 40)}, which the transformers library does not know"
+        )
     if config.get("quantization_config"):
         raise ModelError(f"{folder} holds quantised weights, which cannot be edited; use the unquantised model")
     if config.get("is_encoder_decoder") or model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -74,18 +81,27 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
     Raises `ModelError` for weights that are missing, pickled, truncated, or lack a shard that the index names.
     """
     index = folder / _INDEX
-    if index.is_file():
-        shards = sorted(set(_json_object(index).get("weight_map", {}).values()))
-        files = [folder / shard for shard in shards]
-    else:
-        files = [folder / "model.safetensors"]
+    files = [folder / shard for shard in (_shards(index) if index.is_file() else ["model.safetensors"])]
     if not index.is_file() and not files[0].is_file():
         raise _no_safetensors(folder)
     absent = [file.name for file in files if not file.is_file()]
     if absent:
-        raise ModelError(f"{folder} lacks {', '.join(absent)}, which {_INDEX} names; fetch the model again")
+        raise ModelError(
+            f"{folder} lacks {shortened(', '.join(absent), 200)}, which {_INDEX} names; fetch the model again"
+        )
     tensors = [tensor for file in files for tensor in _header(file)]
     return sorted(tensors, key=lambda tensor: tensor.name)
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, which stand beside it."""
+    named = json_object(index).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise ModelError(f"{index} does not say which file holds which tensor; fetch the model again")
+    for shard in named.values():
+        if not isinstance(shard, str) or shard in ("", ".", "..") or any(sign in shard for sign in "/\\\0"):
+            raise ModelError(f"{index} names {quoted(shard)}, which is no file beside it; fetch the model again")
+    return sorted(set(named.values()))
 
 
 def check_tokenizer_files(folder: Path) -> None:
@@ -128,29 +144,35 @@ def _digest(tensor: StoredTensor) -> bytes:
 def _header(file: Path) -> list[StoredTensor]:
     """The tensors of one file, after comparing its length with what its header promises."""
     broken = ModelError(f"{file} is truncated or not a safetensors file; fetch the model again")
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 0 < length <= min(size - 8, _HEADER_LIMIT):
-            raise broken
-        text = stream.read(length)
     try:
-        entries = json.loads(text)
+        with opened(file) as stream:
+            size = file.stat().st_size
+            length = int.from_bytes(stream.read(8), "little")
+            if not 0 < length <= min(size - 8, _HEADER_LIMIT):
+                raise broken
+            text = stream.read(length)
+        entries = parse(text)
         entries.pop("__metadata__", None)
-        tensors = [
-            StoredTensor(file, name, entry["dtype"], tuple(entry["shape"]), *_span(entry, 8 + length))
-            for name, entry in entries.items()
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        tensors = [_stored(file, name, entry, 8 + length, size) for name, entry in entries.items()]
+    except Unreadable as error:
+        raise ModelError(f"{error}; fetch the model again") from error
+    except (BadJson, ValueError, KeyError, TypeError, AttributeError) as error:
         raise broken from error
     if max((tensor.end for tensor in tensors), default=8 + length) != size:
         raise broken
     return tensors
 
 
-def _span(entry: dict[str, Any], start: int) -> tuple[int, int]:
+def _stored(file: Path, name: str, entry: dict[str, Any], start: int, size: int) -> StoredTensor:
+    """One entry of a header, whose data begin at ``start``. Raises `ValueError` where it cannot be true."""
     first, last = entry["data_offsets"]
-    return start + first, start + last
+    shape = tuple(entry["shape"])
+    whole = all(type(number) is int and number >= 0 for number in (*shape, first, last))
+    if not (isinstance(entry["dtype"], str) and whole and first <= last <= size - start):
+        raise ValueError(name)
+    if math.prod(shape) > 8 * (last - first):  # no number takes less than a bit
+        raise ValueError(name)
+    return StoredTensor(file, name, entry["dtype"], shape, start + first, start + last)
 
 
 def _no_safetensors(folder: Path) -> ModelError:
@@ -163,11 +185,14 @@ def _no_safetensors(folder: Path) -> ModelError:
     return ModelError(f"{folder} has no model.safetensors; fetch the model again")
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model. Raises `ModelError`."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON; fetch the model again") from error
+        value = parse(read_text(path, _MOST_JSON), constants=True)
+    except Unreadable as error:
+        raise ModelError(f"{error}; fetch the model again") from error
+    except BadJson as error:
+        raise ModelError(f"{path} is not valid JSON ({error.why}); fetch the model again") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} does not hold a JSON object; fetch the model again")
     return value

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 from workbench.case import Frozen
 from workbench.errors import ModelError
-from workbench.models.checkpoint import StoredTensor, stored_tensors
+from workbench.models.checkpoint import StoredTensor, json_object, stored_tensors
+from workbench.reading import Unreadable, read_start
 
 State = Literal["ready", "not fetched", "added", "missing", "damaged"]
 """Here; to be had by a download; added by reference; added, but no longer there; here, but not whole."""
@@ -18,6 +18,7 @@ State = Literal["ready", "not fetched", "added", "missing", "damaged"]
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
 _D_MODEL = ("hidden_size", "n_embd", "d_model")
 _CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
+_MOST_TEXT = 16_000_000  # bytes of a tokenizer's configuration, or of a model's card
 _LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
 
 
@@ -51,17 +52,24 @@ def describe_folder(
         state=state,
         title=title,
         path=folder,
-        architecture=next(iter(config.get("architectures") or ()), config.get("model_type")),
+        architecture=_architecture(config),
         parameters=sum(_count(tensor) for tensor in tensors),
         layers=_first(config, _LAYERS),
         d_model=_first(config, _D_MODEL),
         vocabulary=_first(config, ("vocab_size",)),
         context=_first(config, _CONTEXT),
         dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
-        bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        bytes=_bytes(folder),
         chat_template=_has_chat_template(folder),
         licence=licence or _licence(folder),
     )
+
+
+def _bytes(folder: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    except OSError as error:
+        raise ModelError(f"the folder {folder} cannot be read: {error.strerror}") from error
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -69,11 +77,18 @@ def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return {**config, **config.get("text_config", {})}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} is not a model's configuration; fetch the model again") from error
+    config = json_object(path)
+    about_language = config.get("text_config") or {}
+    if not isinstance(about_language, dict):
+        raise ModelError(f"{path} is not a model's configuration; fetch the model again")
+    return {**config, **about_language}
+
+
+def _architecture(config: dict[str, Any]) -> str | None:
+    """The class of the model, or else its family."""
+    listed = config.get("architectures")
+    names = [*(listed if isinstance(listed, list) else ()), config.get("model_type")]
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _count(tensor: StoredTensor) -> int:
@@ -91,11 +106,19 @@ def _has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
         return True
     path = folder / "tokenizer_config.json"
-    return path.is_file() and '"chat_template"' in path.read_text(encoding="utf-8", errors="replace")
+    return '"chat_template"' in _start(path)
 
 
 def _licence(folder: Path) -> str | None:
     """What the model card says, where there is one."""
     card = folder / "README.md"
-    found = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
+    found = _LICENCE.search(_start(card))
     return found[1] if found else None
+
+
+def _start(path: Path) -> str:
+    """How a text file begins, nothing where it cannot be read: what it says is told only where it is there."""
+    try:
+        return read_start(path, _MOST_TEXT)
+    except Unreadable:
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.case import Frozen
+from workbench.shapes import Layers
 
 
 class ModelInfo(Frozen):
@@ -17,7 +18,7 @@ class ModelInfo(Frozen):
     architecture: str
     fingerprint: str
     parameters: int
-    layers: int
+    layers: Layers
     d_model: int
     vocabulary: int
     context: int

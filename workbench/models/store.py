@@ -20,6 +20,7 @@ from workbench.methods.base import Progress
 from workbench.models.gguf import CONVERTER_VERSION
 from workbench.models.space import check_space, explained
 from workbench.paths import models_folder
+from workbench.reading import MB, Unreadable, read_text
 
 _MARKER = "workbench.json"
 _WAIT = 0.1  # seconds between two looks at a lock that another process holds
@@ -42,8 +43,8 @@ class Marker(Frozen):
 def read_marker(name: str) -> Marker | None:
     """The marker of the model called ``name``; None where there is none that can be understood."""
     try:
-        return Marker.model_validate_json((models_folder() / name / _MARKER).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, ValidationError):
+        return Marker.model_validate_json(read_text(models_folder() / name / _MARKER, MB))
+    except (Unreadable, ValidationError):
         return None
 
 
@@ -52,7 +53,7 @@ def names() -> list[str]:
     if not models_folder().is_dir():
         return []
     folders = (folder.name for folder in models_folder().iterdir() if not folder.name.startswith("."))
-    return sorted(name for name in folders if read_marker(name))
+    return sorted(folders)
 
 
 def ready(name: str, gguf_sha256: str | None = None) -> Path | None:
@@ -61,7 +62,10 @@ def ready(name: str, gguf_sha256: str | None = None) -> Path | None:
     if marker is None or marker.converter != CONVERTER_VERSION or gguf_sha256 not in (None, marker.gguf_sha256):
         return None
     folder = models_folder() / name
-    return folder if marker.files and _sizes(folder) == marker.files else None
+    try:
+        return folder if marker.files and _sizes(folder) == marker.files else None
+    except OSError:  # a file that is listed but not there, such as a dangling link
+        return None
 
 
 @contextlib.contextmanager

@@ -9,11 +9,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from pydantic import model_validator
 
 from workbench.case import Case, Frozen
 from workbench.errors import InputError, ModelError
 from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
+from workbench.shapes import as_many, span_within
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,6 +50,15 @@ class EncodedCase(Frozen):
     target: TokenChoice | None
     foil: TokenChoice | None
     notes: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        n_tokens = len(self.ids)
+        as_many(ids=self.ids, texts=self.texts)
+        span_within("subject", self.subject, n_tokens)
+        if min(self.in_front, self.behind, n_tokens - self.in_front - self.behind, n_tokens - 1) < 0:
+            raise ValueError(f"{self.in_front} tokens in front and {self.behind} behind do not fit into {n_tokens}")
+        return self
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None = None) -> EncodedCase:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -63,10 +65,10 @@ def draw_attribution(result: AttributionResult) -> RenderableType:
     against = f" against “{result.foil_text.strip()}”" if result.foil_text else ""
     title = f"What pulls towards “{result.target_text.strip()}”{against} · {result.method.replace('-', ' ')}"
     drawn = table(title, "token", unit, "−", "+", right=[unit, "−"])
-    largest = max((abs(score) for score in result.scores), default=0.0) or 1.0
+    largest = max((abs(score) for score in result.scores if math.isfinite(score)), default=0.0) or 1.0
     start, stop = result.attributed
     for text, score in list(zip(result.encoded.texts, result.scores, strict=True))[start:stop]:
-        bar = "█" * round(12 * abs(score) / largest)
+        bar = "█" * round(12 * abs(score) / largest) if math.isfinite(score) else ""
         left = Text(bar if score < 0 else "", style="dark_orange")
         right = Text(bar if score > 0 else "", style="dodger_blue1")
         drawn.add_row(Text(text), signed(score, 2), left, right)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -47,6 +48,8 @@ def heatmap(rows: Sequence[tuple[str, Sequence[float | None]]]) -> list[Text]:
     for label, shares in rows:
         line = Text(f"{label[:16]:>16} ")
         for share in shares:
+            if share is not None and not math.isfinite(share):
+                share = None
             level = 0 if share is None else min(len(BARS) - 1, max(0, int(share * len(BARS))))
             line.append(("?" if share is None else BARS[level]) * wide, style=GREYS[level])
         lines.append(line)

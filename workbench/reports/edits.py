@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
@@ -38,7 +39,9 @@ def draw_rome(result: RomeResult) -> RenderableType:
         Text(f"layer {result.layer} ({result.layer_from}), {result.size:.1%} of the matrix; loss "),
         *(Text(_swept(one), style="dim") for one in result.sweep),
     ]
-    lines[0].append(f"{result.losses[0]:.2f} → {result.losses[-1]:.2f} in {len(result.losses)} steps")
+    if result.losses:
+        lines[0].append(f"{result.losses[0]:.2f} → {result.losses[-1]:.2f} ")
+    lines[0].append(f"in {len(result.losses)} steps")
     if not result.sound:
         lines.append(Text("suspicious: a check below warns; trust no more than its suite says", style="bold yellow"))
     suite = [draw_suite(result.suite)] if result.suite else []
@@ -77,12 +80,12 @@ def draw_facts_edit(result: FactsEditResult) -> RenderableType:
             "0", *(_percent(result.harmonic_before.get(start)) for start in starts), f"{result.perplexity_before:.2f}"
         )
         for point in result.points:
-            scores = (_percent(point.harmonic[start]) for start in starts)
+            scores = (_percent(point.harmonic.get(start)) for start in starts)
             chart.add_row(str(point.edits), *scores, f"{point.perplexity:.2f}")
         parts.append(chart)
     elif result.perplexity is not None and result.records:
         seconds = sum(record.seconds for record in result.records) / len(result.records)
-        growth = result.perplexity / result.perplexity_before - 1
+        growth = result.perplexity / result.perplexity_before - 1 if result.perplexity_before else math.nan
         canary = f"canary perplexity {result.perplexity_before:.2f} → {result.perplexity:.2f} ({growth:+.2%})"
         parts.append(Text(f"{canary}, {seconds:.1f} s an edit"))
     to_change = [fact for fact in result.failing if fact.role in MUST_CHANGE]

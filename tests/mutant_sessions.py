@@ -1,0 +1,288 @@
+"""One small recorded step of every method, to be damaged, and a replay that shows what was read back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, redirect_stdout
+from pathlib import Path
+
+from screens.replay import ReplayApp, ReplayScreen
+from tests.screens.fake import (
+    MODEL,
+    STARTED,
+    SUITE,
+    TOM,
+    attribution_result,
+    cot_result,
+    edit_info,
+    encoded,
+    lens_result,
+    queue_result,
+    queue_state,
+    rome_result,
+    suite_result,
+    trace_result,
+)
+from tests.screens.fake_erasure import erasure_result
+from workbench.case import Case
+from workbench.methods.attribution import AttributionRequest
+from workbench.methods.base import Request, Result
+from workbench.methods.bisect import BisectRequest, BisectResult
+from workbench.methods.causal_trace import TraceRequest
+from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.cot import CotRequest
+from workbench.methods.cot_bootstrap import Estimate
+from workbench.methods.cot_interventions import Cue, Early, Filler, LeaveOneOut, Mistake
+from workbench.methods.cot_questions import CotQuestionsRequest, CotQuestionsResult, QuestionOutcome, TaskSummary
+from workbench.methods.edit_facts import (
+    FactsEditRequest,
+    FactsEditResult,
+    FailingFact,
+    RecordOutcome,
+    SequencePoint,
+)
+from workbench.methods.edit_queue import QueueRequest
+from workbench.methods.erasure import ErasureRequest
+from workbench.methods.logit_lens import Answer, LensRequest
+from workbench.methods.regression import SuiteRequest
+from workbench.methods.rome import RomeRequest
+from workbench.methods.trace_facts import FactsTraceRequest, FactsTraceResult, RoleEffect, TracedFact
+from workbench.questions import Question
+from workbench.reports import print_step
+from workbench.session import Session, Step
+from workbench.suites import EditRecord
+
+HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
+INFO = MODEL.model_copy(update={"layers": 6})
+
+
+def steps() -> dict[str, tuple[Request, Result]]:
+    """By name: a request and what came of it."""
+    attribution = AttributionRequest(case=HERO)
+    trace = TraceRequest(case=HERO, kinds=("states", "mlp"))
+    rome = RomeRequest(case=HERO, layer=5)
+    tom = CotRequest(question=TOM, answer="7", interventions=(Early(), LeaveOneOut()))
+    more = CotRequest(question=TOM, interventions=(Filler(), Mistake(sentence=2), Cue(answer="7")))
+    erase = ErasureRequest(concept="pronoun-gender", layers=(2, 3), case=HERO)
+    steer = ErasureRequest(concept="pronoun-gender", layers=(2,), method="steer", towards="feminine")
+    queue = queue_state(True, False)
+    suite = suite_result()
+    lens = lens_result(HERO, layers=3)
+    return {
+        "lens": (
+            LensRequest(case=HERO),
+            lens.model_copy(update={"behind_document": Answer(token=" Canberra", probability=0.4, target=0.4)}),
+        ),
+        "lens partial": (LensRequest(case=HERO.model_copy(update={"foil": None})), lens_result(HERO, done=1, layers=3)),
+        "continue": (
+            ContinueRequest(case=HERO),
+            ContinueResult(
+                encoded=encoded(HERO.prompt),
+                generated=(
+                    ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34),
+                ),
+                text=" Sydney",
+            ),
+        ),
+        "attribution": (attribution, attribution_result(attribution)),
+        "trace": (trace, trace_result(trace, layers=3)),
+        "trace partial": (trace, trace_result(trace, exact=2, layers=3)),
+        "trace-facts": (
+            FactsTraceRequest(facts=(TracedFact(prompt=HERO.prompt, subject="Australia", target="Canberra"),)),
+            FactsTraceResult(
+                effects=(
+                    RoleEffect(kind="states", role="last subject", mean=(0.1, 0.3), error=(0.1, 0.1), facts=2),
+                    RoleEffect(kind="states", role="last", mean=(0.0, 0.5)),
+                ),
+                clean=0.8,
+                corrupted=0.1,
+                used=2,
+                unknown=1,
+                unusable=0,
+                noise_std=0.1,
+            ),
+        ),
+        "rome": (rome, rome_result(rome, queue_state(True), suite)),
+        "queue": (QueueRequest(action="show"), queue_result(queue, "the queue")),
+        "edit-facts": (
+            FactsEditRequest(records=(EditRecord(id="1", case=HERO, suite=SUITE),), sequence=True),
+            FactsEditResult(
+                scores=suite.scores,
+                harmonic={"as-is": 0.5},
+                harmonic_before={"as-is": 0.2},
+                perplexity_before=20.0,
+                perplexity=21.0,
+                records=(
+                    RecordOutcome(
+                        id="1",
+                        title="L5 Australia",
+                        layer=5,
+                        scores=suite.scores,
+                        failing=(
+                            FailingFact(
+                                record="1",
+                                role="rewrite",
+                                start="as-is",
+                                prompt=HERO.prompt,
+                                wanted=" Canberra",
+                                says=" Sydney",
+                                first_position=True,
+                            ),
+                        ),
+                        perplexity=20.5,
+                        size=0.1,
+                        seconds=3.0,
+                    ),
+                ),
+                points=(SequencePoint(edits=1, scores=suite.scores, harmonic={"as-is": 0.5}, perplexity=20.5),),
+                unusable={"2": "its subject is not in the prompt"},
+            ),
+        ),
+        "bisect": (
+            BisectRequest(fact=SUITE.facts[4]),
+            BisectResult(
+                fact=SUITE.facts[4],
+                broken_by=edit_info(),
+                before=0,
+                tried=3,
+                passing=suite.outcomes[0].before,
+                failing=suite.outcomes[0].after,
+            ),
+        ),
+        "cot": (tom, cot_result(tom)),
+        "cot partial": (tom, cot_result(tom, words=5)),
+        "cot more": (more, cot_result(more)),
+        "cot-questions": (
+            CotQuestionsRequest(questions=(Question(id="1", task="sums", question=TOM),)),
+            CotQuestionsResult(
+                tasks=(
+                    TaskSummary(
+                        task="sums",
+                        questions=1,
+                        measures={"AOC": Estimate(value=0.5, low=0.1, high=0.9, questions=1)},
+                    ),
+                ),
+                outcomes=(
+                    QuestionOutcome(
+                        id="1",
+                        task="sums",
+                        answer="7",
+                        without="3",
+                        right=True,
+                        right_without=False,
+                        same_without=False,
+                        aoc=0.5,
+                        settles=2,
+                        sentences=3,
+                        necessary=1,
+                        followed=None,
+                        acknowledged=None,
+                        ended=True,
+                        reasoning="So 7.",
+                    ),
+                ),
+                unusable=(("2", "it is too long"),),
+                asked=2,
+            ),
+        ),
+        "erasure": (erase, erasure_result(erase)),
+        "erasure partial": (erase, erasure_result(erase, probed=1, effects=False)),
+        "steering": (steer, erasure_result(steer)),
+        "suite": (SuiteRequest(suite=SUITE, starts=("as-is",)), suite),
+    }
+
+
+def recorded(*names: str) -> bytes:
+    """A session file with these steps, as the shipped code writes it."""
+    known = steps()
+    session = Session(
+        model=INFO,
+        steps=tuple(
+            Step(
+                id=number,
+                started=STARTED,
+                seconds=1.0,
+                status="partial" if "partial" in name else "done",
+                request=known[name][0],
+                result=known[name][1],
+            )
+            for number, name in enumerate(names, 1)
+        ),
+    )
+    return json.dumps(session.model_dump(mode="json")).encode()
+
+
+def print_all(session: Session) -> None:
+    """Draw every step as the command line does."""
+    with redirect_stdout(io.StringIO()):
+        for step in session.steps:
+            print_step(step, session.model or INFO)
+
+
+class Replay:
+    """One replay for many sessions: an app costs half a second, a session in it some hundredths."""
+
+    def __init__(self, app: ReplayApp) -> None:
+        self.app = app
+
+    @property
+    def main(self) -> ReplayScreen:
+        return self.app._screen
+
+    async def show(self, session: Session) -> None:
+        """Show every step, every view of it, and its details. Raises what went wrong."""
+        if not session.steps:
+            return
+        main = self.main
+        main._line.place = 0
+        main._session, main._line._steps = session, session.steps
+        main.model = session.model
+        main.cursor = main.case = None
+        for place, step in enumerate(session.steps):
+            main._go(place)
+            await self._drawn()
+            if (pane := main._home_of(step.request)) is not None and step.result is not None:
+                main.active = main.panes.index(pane) + 1
+                pane.focus_content()
+                for action in ("view", "metric", "rows", "layer", "peak", "chart", "detail"):
+                    if (act := getattr(pane, f"action_{action}", None)) is not None and pane.check_action(action, ()):
+                        act(*((1,) if action == "layer" else ()))
+                        await self._drawn()
+                        await self._back()
+                if (focused := self.app.focused) is not None:
+                    for action in ("choose", "select"):
+                        if hasattr(focused, f"action_{action}"):
+                            getattr(focused, f"action_{action}")()
+                            await self._drawn()
+                            await self._back()
+
+    async def _back(self) -> None:
+        while self.app.screen is not self.main:
+            self.app.screen.dismiss()
+            await self._drawn()
+
+    async def _drawn(self) -> None:
+        for _ in range(10):  # every widget has had its messages; Pilot's own pause costs some tenths of a second
+            await asyncio.sleep(0)
+        if self.app._exception is not None:
+            raise self.app._exception
+        screen = self.app.screen
+        screen._refresh_layout()
+        screen._compositor.render_strips()
+
+
+@asynccontextmanager
+async def replaying(size: tuple[int, int] = (100, 30)) -> AsyncIterator[Replay]:
+    """A headless replay of nothing yet. What broke it is not raised again when it ends."""
+    app = ReplayApp(Session.model_validate_json(recorded("lens")), Path("mutant.json"))
+    running = app.run_test(size=size, notifications=True)
+    pilot = await running.__aenter__()
+    await pilot.pause()
+    try:
+        yield Replay(app)
+    finally:
+        app._exception = None
+        await running.__aexit__(None, None, None)
