@@ -176,8 +176,8 @@ class MainScreen(Screen[None]):
         if isinstance(event, Finished):
             self.status.progress = None
             self._take(event.step)
-            if queue := queue_of(event.step.result):
-                self.queue = queue
+            if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
+                self.queue = event.queue
                 self._catch_up()
             return
         if isinstance(event, Started) and isinstance(event.request, LoadRequest):
