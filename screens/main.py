@@ -354,6 +354,23 @@ class MainScreen(Screen[None]):
         else:
             self.post_message(CancelAsked())
 
+    def go_to(self, title: str, cursor: Cursor | None) -> None:
+        """Show the pane of this title, with the keyboard in it, and put the cursor there."""
+        if cursor is not None:
+            self.cursor = cursor
+        for number, pane in enumerate(self.others, 2):
+            if title == pane.TITLE:
+                self.action_pane(number)
+
+    def offer(self, request: Request) -> str:
+        """The sentence that offers a request again which was interrupted, with the key that asks it."""
+        pane = self._home_of(request)
+        if isinstance(request, ContinueRequest):
+            what, key = "continuation", "g"
+        else:
+            what, key = pane.TITLE if pane else request.kind, pane.ASK_KEY if pane else ""
+        return f"The last step was interrupted: {what}. Press {key or 'enter in the prompt'} to run it again."
+
     @property
     def edits(self) -> tuple[str, ...]:
         """The edits that the model has now."""

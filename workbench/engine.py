@@ -42,6 +42,9 @@ BACKGROUND_NICENESS = 5
 """How far the engine's thread gives way to the screen's, where the system knows niceness by thread (Linux)."""
 
 
+THREAD = "engine"
+
+
 class LoadRequest(Request):
     """Load a model: a catalogue name, a directory, a GGUF file or a hub id. It replaces the one before."""
 
@@ -129,7 +132,7 @@ class Engine:
         self._model: LoadedModel | None = None
         self._current: _Job | None = None
         self._finishing = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
 
     def submit(self, request: Request) -> int:
@@ -263,6 +266,11 @@ class Engine:
         """Runs before every block of every forward: nothing is ever more than a layer away from stopping."""
         if self._current is not None and self._current.cancelled.is_set():
             raise Cancelled
+
+
+def is_at_work() -> bool:
+    """Whether an engine's thread is alive: one that did not stop in time when it was closed."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class _Reporter:

@@ -202,6 +202,16 @@ class SessionFile:
         return file
 
     @classmethod
+    def open_or_beside(cls, path: Path, program: str) -> SessionFile:
+        """As `open`; where somebody else records ``path``, go on with its steps in a new file beside it."""
+        try:
+            return cls.open(path, program)
+        except SessionHeld as held:
+            file = cls.beside(path, program)
+            file.notes = (f"{held}; what it has so far is shown, and this session goes on in {file.path}",)
+            return file
+
+    @classmethod
     def begin(cls, folder: Path, program: str = "another program") -> SessionFile:
         """A new session in ``folder``, in a file named by the time."""
         path = new_session_path(folder)
