@@ -126,10 +126,9 @@ def test_terminate_saves_the_step_and_gives_the_terminal_back(tiny: Path, tmp_pa
     assert [each.name for each in tmp_path.glob(".*")] == []
 
 
-@pytest.mark.parametrize("deaf", [False, True])
-def test_quitting_saves_the_step_too(tiny: Path, tmp_path: Path, deaf: bool) -> None:
+def test_quitting_saves_the_step_too(tiny: Path, tmp_path: Path) -> None:
     file = tmp_path / "s.json"
-    with running(deaf, PROMPT, "--model", tiny, "--session", file) as program:
+    with running(True, PROMPT, "--model", tiny, "--session", file) as program:
         program.child.send("\x03")
         program.child.expect("again")
         program.child.send("\x03")
@@ -138,8 +137,7 @@ def test_quitting_saves_the_step_too(tiny: Path, tmp_path: Path, deaf: bool) -> 
     assert_saved(file)
 
 
-@pytest.mark.parametrize("command", [(), ("lens",)], ids=["app", "command line"])
-@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize(("command", "deaf"), [((), True), (("lens",), False)], ids=["app", "command line"])
 def test_a_hang_up_saves_the_step(tiny: Path, tmp_path: Path, deaf: bool, command: tuple[str, ...]) -> None:
     file = tmp_path / "s.json"
     with running(deaf, *command, PROMPT, "--model", tiny, "--session", file) as program:
@@ -153,8 +151,7 @@ def test_a_hang_up_saves_the_step(tiny: Path, tmp_path: Path, deaf: bool, comman
     assert_saved(file)
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize(("told", "deaf"), [(signal.SIGTERM, True), (signal.SIGHUP, False), (signal.SIGINT, True)])
 def test_a_command_that_is_told_to_end_saves_its_step(
     tiny: Path, tmp_path: Path, deaf: bool, told: signal.Signals
 ) -> None:
