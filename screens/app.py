@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,26 +17,34 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from screens.base import BaseApp
+from screens.giveback import give_back
 from screens.history import load_history, remember
 from screens.main import MainScreen, queue_of
-from screens.messages import Ask, CancelAsked, EngineSaid
+from screens.messages import Ask, CancelAsked, Cursor, EngineSaid, ToldToLeave
 from screens.models import ModelsScreen
 from screens.panes.prompt import PromptPane
 from screens.sessions import SessionList, SessionsScreen
-from workbench import paths
+from workbench import last, leaving, paths
 from workbench.case import Case
 from workbench.edits import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
 from workbench.errors import SessionError
+from workbench.last import Place
 from workbench.methods.base import Request
 from workbench.methods.edit_queue import QueueRequest
-from workbench.session import SessionFile, Step, StepError, new_session_path
+from workbench.session import SessionFile, Step, StepError
 
 logger = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 0.001
 """Seconds after which a thread that holds the interpreter must let another run: the default of 5 ms, several times
 a key, is felt while the engine turns numbers into results."""
+
+ANSWERS_WITHIN = 0.8
+"""Seconds in which the app must have left the terminal when the program is told to end; else that is done for it."""
+
+PROGRAM = "the app"
+"""What others are told who want to record the same session."""
 
 EngineFactory = Callable[[Callable[[Event], None], Callable[[Step], Step]], Engine]
 
@@ -53,11 +63,18 @@ class WorkbenchApp(BaseApp):
         case: Case | None = None,
         recording: SessionFile | None = None,
         engine: EngineFactory = Engine,
+        place: Place | None = None,
     ) -> None:
+        """``place`` is where in the ``recording`` to go on."""
         super().__init__()
         self._load = load
         self._case = case
-        self._recording = recording or SessionFile(new_session_path(paths.sessions_folder()))
+        self._recording = recording or SessionFile.begin(paths.sessions_folder(), PROGRAM)
+        self._place = place
+        self._noted: SessionFile | None = None  # whose place is known already, should the program be killed
+        self._told: int | None = None
+        self._left = threading.Event()
+        self._ending = threading.Lock()
         self._make_engine = engine
         self._engine: Engine | None = None
         self._waiting: set[int] = set()
@@ -65,13 +82,68 @@ class WorkbenchApp(BaseApp):
         self._main = MainScreen(case or self._last_case(), load_history(self._history), self._session_folders())
 
     def start(self) -> None:
-        """Run until the user leaves, then stop the engine with the terminal already given back."""
+        """Run until the user leaves or a signal says so; then save, with the terminal already given back.
+
+        After a signal, and where the engine is too deep in a library to stop, the process ends here.
+        """
         sys.setswitchinterval(SWITCH_INTERVAL)
+        leaving.on_signals(self._told_to_leave)
         try:
             self.run()
         finally:
-            if self._engine is not None:
-                self._engine.close()
+            self._left.set()
+            with leaving.undisturbed():
+                stopped = self._save_and_stop(leaving.WITHIN)
+                self._say_how_to_go_on()
+        if self._told is not None or not stopped:
+            leaving.end(self.return_code or 0 if self._told is None else 128 + self._told)
+
+    def _told_to_leave(self, signal: int) -> None:
+        """A signal came, in the middle of anything."""
+        if self._told is None:
+            self._told = signal
+            threading.Thread(target=self._leave_in_time, args=(signal,), daemon=True).start()
+
+    def _leave_in_time(self, signal: int) -> None:
+        """Leave as a user does; where the screen's thread hangs on a terminal that takes nothing, without it."""
+        self.post_message(ToldToLeave())
+        if not self._left.wait(ANSWERS_WITHIN):
+            self._save_and_stop(leaving.WITHIN / 2)
+            give_back(self._driver)
+            leaving.end(128 + signal)
+
+    def _save_and_stop(self, within: float) -> bool:
+        """Save what has been computed and where the user is, and stop the engine. Returns whether that stopped."""
+        with self._ending:
+            stopped = self._engine.close(within) if self._engine is not None else True
+            try:
+                self._recording.close()
+            except SessionError as error:
+                sys.stderr.write(f"workbench: {error}\n")
+            if not self._recording.is_empty:
+                self._note_place()
+            return stopped
+
+    def _say_how_to_go_on(self) -> None:
+        """One line to copy, where there is something to go on with."""
+        steps, path = len(self._recording.session.steps), self._recording.path.absolute()
+        if steps and path.exists():
+            command = f"workbench open --session {shlex.quote(str(path))}"
+            sys.stderr.write(f"{command}  # goes on with {steps} step{'s' * (steps != 1)}\n")
+
+    def _note_place(self) -> None:
+        cursor = self._main.cursor
+        place = Place(
+            session=str(self._recording.path.absolute()),
+            steps=len(self._recording.session.steps),
+            pane=self._main.others[self._main.active - 2].TITLE,
+            layer=cursor.layer if cursor else None,
+            token=cursor.token if cursor else None,
+        )
+        try:
+            last.remember(place)
+        except OSError as error:
+            logger.warning("the place could not be remembered: %s", error)
 
     def on_mount(self) -> None:
         """Paint first; then show what a continued session holds, and start the engine."""
@@ -83,10 +155,25 @@ class WorkbenchApp(BaseApp):
         for step in self._recording.session.steps:
             self._main.show_step(step)
         self._main.model = self._recording.session.model
+        self._go_on()
         self._engine = self._make_engine(self._hear, self._record)
         self._submit(self._load)
         if self._case is not None:
             self._main.submitted(PromptPane.Submitted(self._case))
+
+    def _go_on(self) -> None:
+        """Say what was found when the session was opened, go where the user was, and offer what was interrupted."""
+        for note in self._recording.notes:
+            self.notify(note, title="Session", timeout=12, markup=False)
+        steps, place = self._recording.session.steps, self._place
+        if place is not None:
+            cursor = None
+            if place.layer is not None and place.token is not None and place.steps == len(steps):
+                cursor = Cursor(place.layer, place.token)
+            self._main.call_after_refresh(self._main.go_to, place.pane, cursor)  # panes have said where they begin
+        interrupted = [step for step in steps[-1:] if step.status in ("partial", "cancelled")]
+        for step in interrupted:
+            self.notify(self._main.offer(step.request), title="Interrupted", timeout=20, markup=False)
 
     def _hear(self, event: Event) -> None:
         """Runs on the engine's thread: the message carries the event over to ours."""
@@ -94,7 +181,12 @@ class WorkbenchApp(BaseApp):
 
     def _record(self, step: Step) -> Step:
         """Runs on the engine's thread, so that a slow disk stops no key."""
-        return self._recording.append(step)
+        recording = self._recording
+        step = recording.append(step)
+        if self._noted is not recording:
+            self._noted = recording
+            self._note_place()
+        return step
 
     def _submit(self, request: Request) -> None:
         if self._engine is not None:
@@ -132,8 +224,9 @@ class WorkbenchApp(BaseApp):
 
     def _finished(self, event: Finished) -> None:
         step = event.step
+        self._main.status.session = self._recording.path
         if event.unsaved:
-            self.notify(event.unsaved, title="Not saved", severity="error", timeout=20)
+            self.notify(event.unsaved, title="Saving", severity="error", timeout=20, markup=False)
         if isinstance(step.result, LoadResult):
             self._loaded(step.result)
         elif step.error is not None:
@@ -155,7 +248,8 @@ class WorkbenchApp(BaseApp):
         try:
             self._recording.use_model(result.model)
         except SessionError as error:
-            self._recording = SessionFile(new_session_path(paths.sessions_folder()))
+            self._close_recording()
+            self._recording = SessionFile.begin(paths.sessions_folder(), PROGRAM)
             self._recording.use_model(result.model)
             self._main.status.session = self._recording.path
             self.notify(f"{error}. A new session was begun.", title="Another model", timeout=12, markup=False)
@@ -184,18 +278,32 @@ class WorkbenchApp(BaseApp):
     def _open_session(self, path: Path | None) -> None:
         if path is None:
             return
+        recording = self._recording
         try:
-            recording = SessionFile.open(path)
+            if path.absolute() != recording.path.absolute():
+                recording = SessionFile.open_or_beside(path, PROGRAM)
             if self._main.model is not None:
                 recording.use_model(self._main.model)
         except SessionError as error:
+            if recording is not self._recording:
+                recording.close()
             self.notify(str(error), title="Not opened", severity="error", timeout=15, markup=False)
             return
+        if recording is not self._recording:
+            self._close_recording()
         self._recording = recording
-        self._main.status.session = path
+        self._main.status.session = recording.path
+        for note in recording.notes:
+            self.notify(note, title="Session", timeout=12, markup=False)
         self._main.show_steps(recording.session.steps)
         if self._main.model is not None:
             self._restore(self._main.queue.entries)
+
+    def _close_recording(self) -> None:
+        try:
+            self._recording.close()
+        except SessionError as error:
+            self.notify(str(error), title="Saving", severity="error", timeout=20, markup=False)
 
     def action_choose_model(self) -> None:
         """Choose a model and load it in place of the one that is loaded."""
@@ -209,8 +317,17 @@ class WorkbenchApp(BaseApp):
 
     async def action_quit(self) -> None:
         """Leave. What stands in the prompt, asked about or not, is there again next time."""
-        self._remember(self._main.prompt.edited())
-        self.exit()
+        self._leave()
+
+    @on(ToldToLeave)
+    def told_to_leave(self) -> None:
+        """Leave in the same way when the system says so."""
+        self._leave(0 if self._told is None else 128 + self._told)
+
+    def _leave(self, code: int = 0) -> None:
+        if self._main.prompt.is_mounted:
+            self._remember(self._main.prompt.edited())
+        self.exit(return_code=code)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette."""

@@ -176,8 +176,8 @@ class MainScreen(Screen[None]):
         if isinstance(event, Finished):
             self.status.progress = None
             self._take(event.step)
-            if queue := queue_of(event.step.result):
-                self.queue = queue
+            if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
+                self.queue = event.queue
                 self._catch_up()
             return
         if isinstance(event, Started) and isinstance(event.request, LoadRequest):
@@ -353,6 +353,23 @@ class MainScreen(Screen[None]):
             self.others[self.active - 2].focus_content()
         else:
             self.post_message(CancelAsked())
+
+    def go_to(self, title: str, cursor: Cursor | None) -> None:
+        """Show the pane of this title, with the keyboard in it, and put the cursor there."""
+        if cursor is not None:
+            self.cursor = cursor
+        for number, pane in enumerate(self.others, 2):
+            if title == pane.TITLE:
+                self.action_pane(number)
+
+    def offer(self, request: Request) -> str:
+        """The sentence that offers a request again which was interrupted, with the key that asks it."""
+        pane = self._home_of(request)
+        if isinstance(request, ContinueRequest):
+            what, key = "continuation", "g"
+        else:
+            what, key = pane.TITLE if pane else request.kind, pane.ASK_KEY if pane else ""
+        return f"The last step was interrupted: {what}. Press {key or 'enter in the prompt'} to run it again."
 
     @property
     def edits(self) -> tuple[str, ...]:

@@ -17,6 +17,14 @@ REAL_MODELS = paths.models_folder()
 """Where the default model is, whatever home a test is given."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes many minutes runs where it is asked for."""
+    if os.environ.get("WORKBENCH_SOAK") != "1":
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="set WORKBENCH_SOAK=1 for the long runs"))
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test sees or leaves anything in the user's folders."""

@@ -174,7 +174,11 @@ def test_steps_are_appended_to_the_session(workbench: Run, tiny: Path, tmp_path:
 
 def test_a_failed_step_is_in_the_session_too(workbench: Run, tiny: Path, tmp_path: Path) -> None:
     file = tmp_path / "s.json"
-    workbench("lens", PROMPT, "--subject", "no", "--model", tiny, "--session", file).is_refused("not in the prompt")
+    outcome = workbench("lens", PROMPT, "--subject", "no", "--model", tiny, "--session", file)
+    assert outcome.code == 2
+    begun, refused = outcome.err.splitlines()
+    assert f"{file} does not exist yet: a new session begins there" in begun
+    assert "not in the prompt" in refused
     (step,) = load_session(file).steps
     assert step.status == "failed"
     assert step.error is not None
@@ -190,11 +194,23 @@ def test_a_session_of_another_model_is_not_continued(workbench: Run, tiny: Path,
     assert file.read_bytes() == before
 
 
-def test_a_result_that_could_not_be_kept_is_printed_and_the_exit_code_says_so(
-    workbench: Run, tiny: Path, tmp_path: Path
+def test_a_session_that_cannot_be_recorded_is_refused_before_anything_is_computed(
+    workbench: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    outcome = workbench("lens", PROMPT, "--model", tiny, "--json", "--session", tmp_path / "file" / "s.json")
+    outcome = workbench("lens", PROMPT, "--model", "missing", "--session", tmp_path / "file" / "s.json")
+    outcome.is_refused("cannot be recorded")
+
+
+def test_a_result_that_could_not_be_kept_is_printed_and_the_exit_code_says_so(
+    workbench: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("workbench.session.write_atomically", full)
+    (tmp_path / "s.json").write_text(Session().model_dump_json())
+    outcome = workbench("lens", PROMPT, "--model", tiny, "--json", "--session", tmp_path / "s.json")
     assert Step.model_validate_json(outcome.out).status == "done"
     assert "could not be saved" in outcome.err
     assert len(outcome.err.splitlines()) == 1
@@ -496,7 +512,7 @@ def test_ctrl_c_stops_a_running_job(workbench: Run, tiny: Path, tmp_path: Path, 
         command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
     ) as child:
         assert child.stderr is not None
-        assert "in a block" in child.stderr.readline()
+        assert any("in a block" in line for line in iter(child.stderr.readline, ""))
         child.send_signal(signal.SIGINT)
         try:
             out, err = child.communicate(timeout=120)

@@ -15,10 +15,13 @@ import torch
 
 from tests.tiny import tiny_loaded
 from workbench.case import Case
+from workbench.edits import Edit, EditInfo, WeightChange
 from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed, Started
+from workbench.errors import InputError
 from workbench.methods import continuation, logit_lens
 from workbench.methods.base import Request
 from workbench.methods.continuation import ContinueRequest
+from workbench.methods.edit_queue import QueueResult
 from workbench.methods.logit_lens import LensRequest, LensResult
 from workbench.models import loading
 from workbench.session import SessionFile, Step, load_session
@@ -259,3 +262,109 @@ def test_logits_that_are_not_numbers_are_reported_and_not_drawn(listening: Liste
     assert step.error is not None
     assert step.error.kind == "NumericalError"
     assert step.result is None
+
+
+# What failed leaves nothing
+
+
+def edit_of(listening: Listening, name: str) -> Edit:
+    model = listening.engine._model
+    assert model is not None
+    dice = torch.Generator().manual_seed(int(name, 16))
+    left, right = (torch.randn(n, 1, generator=dice) for n in (model.info.d_model, model.anatomy.d_mlp))
+    info = EditInfo(id=name * 8, method="rome", title=name, layers=(0,))
+    return Edit(info, (WeightChange(0, left, right),))
+
+
+def weight_of(listening: Listening) -> torch.Tensor:
+    model = listening.engine._model
+    assert model is not None
+    weight = model.value_matrix(0).weight
+    assert isinstance(weight, torch.Tensor)
+    return weight.detach().clone()
+
+
+@pytest.mark.parametrize("failure", [InputError("no"), ZeroDivisionError("a bug"), torch.OutOfMemoryError("no room")])
+def test_a_failed_job_leaves_the_queue_and_the_weights_as_they_were(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    model = listening.engine._model
+    assert model is not None
+    model.edits.add(edit_of(listening, "a"))
+    model.edits.add(edit_of(listening, "b"))
+    model.edits.undo()
+    before, weight = model.edits.state, weight_of(listening)
+    assert before.can_redo
+
+    def run(model: Any, request: Any, progress: Any) -> Any:
+        model.edits.add(edit_of(listening, "c"))
+        assert not torch.equal(weight_of(listening), weight)
+        raise failure
+
+    _replace_run(monkeypatch, ContinueRequest, run)
+    finished = listening.finished(listening.engine.submit(ContinueRequest(case=Case(prompt=PROMPT))))
+    assert finished.step.status == "failed"
+    assert finished.queue == model.edits.state == before
+    assert torch.equal(weight_of(listening), weight)
+    model.edits.redo()
+    assert [entry.info.title for entry in model.edits.entries] == ["a", "b"]
+    model.edits.undo()
+    model.edits.undo()
+
+
+def test_an_edit_that_was_cancelled_in_its_suite_is_taken_back_and_redo_makes_it(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = listening.engine._model
+    assert model is not None
+    weight = weight_of(listening)
+
+    def run(model: Any, request: Any, progress: Any) -> Any:
+        model.edits.add(edit_of(listening, "c"))
+        listening.engine.cancel()
+        progress(0, 1, QueueResult(queue=model.edits.state, done="made"), stage="suite")
+
+    _replace_run(monkeypatch, ContinueRequest, run)
+    finished = listening.finished(listening.engine.submit(ContinueRequest(case=Case(prompt=PROMPT))))
+    assert finished.step.status == "partial"
+    assert finished.queue == model.edits.state
+    assert (finished.queue.entries, finished.queue.can_redo) == ((), True)
+    assert isinstance(finished.step.result, QueueResult)
+    assert finished.step.result.queue == finished.queue  # and so in the session
+    assert torch.equal(weight_of(listening), weight)
+    model.edits.redo()
+    assert [entry.info.title for entry in model.edits.entries] == ["c"]
+    assert not torch.equal(weight_of(listening), weight)
+    model.edits.undo()
+
+
+def test_a_job_that_cannot_stop_is_recorded_once_with_what_it_had_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load", lambda *_: tiny_loaded("llama"))
+    file = SessionFile(tmp_path / "s.json")
+    listening = Listening(record=file.append)
+    listening.answer(LoadRequest(model="tiny"))
+    deep, out = threading.Event(), threading.Event()
+
+    def run(model: Any, request: Any, progress: Any) -> Any:
+        progress(0, 1, QueueResult(queue=model.edits.state, done="half"), stage="half")
+        deep.set()
+        assert out.wait(60)
+        return QueueResult(queue=model.edits.state, done="whole")
+
+    _replace_run(monkeypatch, ContinueRequest, run)
+    job = listening.engine.submit(ContinueRequest(case=Case(prompt=PROMPT)))
+    waiting = listening.engine.submit(lens())
+    assert deep.wait(30)
+    assert not listening.engine.close(timeout=0.05)
+    steps = load_session(tmp_path / "s.json").steps
+    assert [(step.request.kind, step.status) for step in steps] == [("continue", "partial"), ("lens", "cancelled")]
+    assert isinstance(steps[0].result, QueueResult)
+    assert steps[0].result.done == "half"
+    assert listening.finished(job).step == steps[0]
+    assert listening.finished(waiting).step == steps[1]
+    out.set()
+    assert listening.engine.close()
+    assert load_session(tmp_path / "s.json").steps == steps
+    assert listening.events.empty()

@@ -1,6 +1,6 @@
 """The command line: the same requests and engine as the app, results on stdout and the rest on stderr.
 
-Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 130 cancelled.
+Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 130 cancelled (by ctrl+c, terminate or hang-up).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 import typer
 from typer.core import TyperGroup
 
-from workbench import __version__, output
+from workbench import __version__, leaving, output
 from workbench.asking import (
     CHECK_FAILED,
     Chat,
@@ -29,8 +29,9 @@ from workbench.asking import (
     asks,
 )
 from workbench.case import Case
-from workbench.engine import LoadRequest
+from workbench.engine import LoadRequest, is_at_work
 from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.last import last_session
 from workbench.methods.attribution import AttributionMethod, AttributionRequest
 from workbench.methods.base import Request
 from workbench.methods.causal_trace import Kind, Reading, TraceRequest
@@ -77,6 +78,7 @@ def main() -> None:
     """The console script. Errors meant for the user become one sentence and exit code 2."""
     output.open_doors()
     _log_to(logging.StreamHandler())
+    leaving.interrupt_on_signals()
     try:
         _check_arguments(sys.argv[1:])
         app()
@@ -85,6 +87,8 @@ def main() -> None:
         raise SystemExit(BAD_INPUT) from None
     except (Cancelled, KeyboardInterrupt):
         output.remark("workbench: cancelled")
+        if is_at_work():  # where torch cannot be stopped, and would end the program with an error of its own
+            leaving.end(CANCELLED)
         raise SystemExit(CANCELLED) from None
 
 
@@ -124,15 +128,22 @@ def open_app(
     dtype: Dtype = "auto",
     device: Device = "auto",
     session: SessionPath = None,
+    last: Annotated[bool, typer.Option("--last", help="Continue the last session where you left it.")] = False,
 ) -> None:
     """Open the app, on a prompt or on a session that is to be continued."""
+    if last and session:
+        raise InputError("--last is the session that you left last, and --session names one: leave one of them out")
     _need_terminal("workbench lens PROMPT")
     _log_to_file()
     from screens.app import WorkbenchApp
 
     case = Case(prompt=prompt, subject=subject, target=target, foil=foil, start=start, chat=chat) if prompt else None
-    recording = SessionFile.open(session) if session else None
-    WorkbenchApp(LoadRequest(model=model, dtype=dtype, device=device), case=case, recording=recording).start()
+    place = None
+    if last:
+        session, place = last_session()
+    recording = SessionFile.open_or_beside(session, "the app") if session else None
+    load = LoadRequest(model=model, dtype=dtype, device=device)
+    WorkbenchApp(load, case=case, recording=recording, place=place).start()
 
 
 @app.command()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from workbench.case import Frozen
-from workbench.errors import InputError
+from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.shapes import different
@@ -231,8 +231,26 @@ class EditQueue:
 
     def restore(self, edits: Sequence[tuple[Edit, bool]]) -> None:
         """Make these edits, in order and each on or off, the whole queue."""
-        self._edits |= {edit.info.id: edit for edit, _ in edits}
+        self._edits = self._edits | {edit.info.id: edit for edit, _ in edits}
         self._become(tuple(QueuedEdit(info=edit.info, on=on) for edit, on in edits))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A context that leaves the queue as it was, in all it holds, when it is left by an error.
+
+        After `Cancelled` a change that was complete by then can be made by `redo`: it was computed, after all.
+        """
+        edits, history, at = self._edits, list(self._history), self._at
+        bypassed, applied = self._bypassed, self._applied
+        try:
+            yield
+        except BaseException as error:
+            if self._applied is not applied:
+                self._apply(applied)
+            if not isinstance(error, Cancelled):
+                self._edits, self._history = edits, history
+            self._at, self._bypassed = at, bypassed
+            raise
 
     @contextmanager
     def only(self, edits: Iterable[Edit]) -> Iterator[None]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from workbench.edits import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
 from workbench.memory import is_out_of_memory
 from workbench.methods import method_of
@@ -39,6 +40,9 @@ REPORT_EVERY = 0.03
 
 BACKGROUND_NICENESS = 5
 """How far the engine's thread gives way to the screen's, where the system knows niceness by thread (Linux)."""
+
+
+THREAD = "engine"
 
 
 class LoadRequest(Request):
@@ -80,11 +84,16 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job has ended, whichever way. ``unsaved`` is a sentence when the session could not be written."""
+    """A job has ended, whichever way.
+
+    ``unsaved`` is a sentence when the session could not be written; ``queue`` is that of the model's edits now, None
+    without a model.
+    """
 
     job: int
     step: Step
     unsaved: str | None = None
+    queue: QueueState | None = None
 
 
 Event = Started | Progressed | Finished
@@ -93,9 +102,17 @@ Listener = Callable[[Event], None]
 
 @dataclass
 class _Job:
+    """``edits`` and ``queue`` are the model's when it began; ``ended`` is set once its step is being recorded."""
+
     id: int
     request: Request
     cancelled: threading.Event = field(default_factory=threading.Event)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.perf_counter)
+    edits: tuple[str, ...] = ()
+    queue: QueueState | None = None
+    partial: Result | None = None
+    ended: bool = False
 
 
 class Engine:
@@ -114,7 +131,8 @@ class Engine:
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
         self._current: _Job | None = None
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._finishing = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
 
     def submit(self, request: Request) -> int:
@@ -133,11 +151,24 @@ class Engine:
                     waiting.cancelled.set()
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Cancel everything and wait for the thread to end. Returns whether it did in time."""
+        """Cancel everything and wait for the thread to end. Returns whether it did in time.
+
+        Where it did not, the steps of what it was doing and of what waits are recorded here, with what had been
+        reported; the thread is left alone, and what it still comes to is not heard of.
+        """
         self.cancel()
         self._queue.put(None)
         self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if not self._thread.is_alive():
+            return True
+        if not self._finishing.acquire(timeout=timeout / 2):  # a disk that does not answer will not take more
+            return False
+        self._finishing.release()
+        with self._lock:
+            left = list(self._waiting.values())
+        for job in left:
+            self._finish(job, "cancelled" if job.partial is None else "partial", job.partial, job.queue)
+        return False
 
     def _work(self) -> None:
         _give_way()
@@ -150,52 +181,70 @@ class Engine:
         self._model = None
 
     def _run(self, job: _Job) -> None:
-        started, clock = datetime.now(UTC), time.perf_counter()
-        progress = _Reporter(job, self._listener)
-        edits = self._model.edits.active if self._model is not None else ()
+        job.started, job.clock = datetime.now(UTC), time.perf_counter()
+        if self._model is not None:
+            job.edits, job.queue = self._model.edits.active, self._model.edits.state
         status: Status = "done"
         result: Result | None = None
         failure: StepError | None = None
+        progress = _Reporter(job, self._listener)
         try:
             progress.check()
             self._listener(Started(job.id, job.request))
             result = self._answer(job.request, progress)
         except Cancelled:
-            result = progress.partial
+            result = job.partial
             status = "cancelled" if result is None else "partial"
         except WorkbenchError as error:
             status, failure = "failed", StepError(kind=type(error).__name__, message=str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one job must not end the thread that owns the model
             status, failure = "failed", _unexpected(error)
+        queue = self._model.edits.state if self._model is not None else None
+        self._finish(job, status, result, queue, failure)
+
+    def _finish(
+        self,
+        job: _Job,
+        status: Status,
+        result: Result | None,
+        queue: QueueState | None,
+        failure: StepError | None = None,
+    ) -> None:
+        """Record a job's step and tell of it, unless that was done when the engine was closed."""
+        with self._lock:
+            if job.ended:
+                return
+            job.ended = True
+        if status == "partial" and result is not None and hasattr(result, "queue"):
+            result = result.model_copy(update={"queue": queue})  # what it had put on is off again
         step = Step.model_construct(
             id=0,
-            started=started,
-            seconds=round(time.perf_counter() - clock, 4),
-            edits=edits,
+            started=job.started,
+            seconds=round(time.perf_counter() - job.clock, 4),
+            edits=job.edits,
             status=status,
             request=job.request,
             result=result,
             error=failure,
         )
-        self._finish(job, step)
-
-    def _finish(self, job: _Job, step: Step) -> None:
         unsaved = None
-        if self._record is not None and not isinstance(job.request, LoadRequest):
-            try:
-                step = self._record(step)
-            except SessionError as error:
-                unsaved = str(error)
-            except Exception as error:  # noqa: BLE001 - nor must a bug in saving: whoever waits must hear of the step
-                unsaved = f"the step could not be saved: {_unexpected(error).message}"
-        self._listener(Finished(job.id, step, unsaved))
+        with self._finishing:
+            if self._record is not None and not isinstance(job.request, LoadRequest):
+                try:
+                    step = self._record(step)
+                except SessionError as error:
+                    unsaved = str(error)
+                except Exception as error:  # noqa: BLE001 - nor must a bug in saving: who waits must hear of the step
+                    unsaved = f"the step could not be saved: {_unexpected(error).message}"
+            self._listener(Finished(job.id, step, unsaved, queue))
 
     def _answer(self, request: Request, progress: Progress) -> Result:
         if isinstance(request, LoadRequest):
             return self._load(request, progress)
         if self._model is None:
             raise WorkbenchError("no model is loaded; load one first")
-        return method_of(request).run(self._model, request, progress)
+        with self._model.edits.transaction():
+            return method_of(request).run(self._model, request, progress)
 
     def _load(self, request: LoadRequest, progress: Progress) -> LoadResult:
         progress(0, 1, stage="importing torch")
@@ -219,11 +268,15 @@ class Engine:
             raise Cancelled
 
 
+def is_at_work() -> bool:
+    """Whether an engine's thread is alive: one that did not stop in time when it was closed."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
+
+
 class _Reporter:
     """The `Progress` of one job: throttles, estimates the time left, and stops the job when that was asked for."""
 
     def __init__(self, job: _Job, listener: Listener) -> None:
-        self.partial: Result | None = None
         self._job = job
         self._listener = listener
         self._stage = ""
@@ -233,15 +286,16 @@ class _Reporter:
 
     def __call__(self, done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
         now = time.perf_counter()
-        news = stage != self._stage or (partial is not None and self.partial is None)
+        news = stage != self._stage or (partial is not None and self._job.partial is None)
         if stage != self._stage:
             self._stage, self._stage_began, self._stage_done = stage, now, done
-        self.partial = partial or self.partial
+        self._job.partial = partial or self._job.partial
         self.check()
         if news or now - self._reported >= REPORT_EVERY:
             self._reported = now
             remaining = self._remaining(done, total, now)
-            self._listener(Progressed(self._job.id, self._job.request, done, total, stage, self.partial, remaining))
+            job = self._job
+            self._listener(Progressed(job.id, job.request, done, total, stage, job.partial, remaining))
 
     def check(self) -> None:
         """Raise `Cancelled` when the job was asked to stop."""

@@ -29,6 +29,10 @@ class SessionError(WorkbenchError):
     """A session file cannot be read or written."""
 
 
+class SessionHeld(SessionError):
+    """A session file is being recorded by another program."""
+
+
 class OutOfMemory(WorkbenchError):
     """The model's device ran out of memory even at the smallest batch."""
 

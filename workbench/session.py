@@ -1,22 +1,25 @@
-"""Sessions: what was asked and what was found, as one JSON file that is complete after every step."""
+"""Sessions: what was asked and what was found, as one JSON file to which every step is appended."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from workbench import steplines
 from workbench.case import Case, Frozen
-from workbench.errors import SessionError
+from workbench.errors import SessionError, SessionHeld
 from workbench.files import write_atomically
+from workbench.locking import Lock
 from workbench.methods import AnyRequest, AnyResult
 from workbench.models.info import ModelInfo
-from workbench.reading import MOST_BYTES, BadJson, Unreadable, first_problem, parse, quoted, read_text
+from workbench.reading import MOST_BYTES, BadJson, Unreadable, first_problem, parse, quoted, read_bytes
 from workbench.shapes import increasing
 
 FORMAT: Literal["lm-workbench-session"] = "lm-workbench-session"
@@ -97,21 +100,54 @@ def environment() -> dict[str, str]:
     return found
 
 
+class Reading(NamedTuple):
+    """A session file as it was read.
+
+    ``mended`` is a sentence where its last writer was stopped in the middle of a step, None where it is whole.
+    ``end`` is where its last complete step ends, and ``first`` its first line; None where it is laid out otherwise.
+    """
+
+    session: Session
+    mended: str | None
+    first: str | None
+    end: int | None
+
+
 def load_session(path: Path, most: int = MOST_BYTES) -> Session:
-    """Read and check a session file. Raises `SessionError` with one sentence; the file is never touched."""
+    """The session in a file. Raises `SessionError` with one sentence; the file is never touched."""
+    return read_session(path, most).session
+
+
+def read_session(path: Path, most: int = MOST_BYTES) -> Reading:
+    """Read and check a session file, and leave a step out in whose middle its writer was stopped.
+
+    Raises `SessionError` with one sentence; the file is never touched.
+    """
     try:
-        text = read_text(path, most)
+        raw = read_bytes(path, most)
     except Unreadable as error:
         if error.missing:
             raise SessionError(f"there is no session file {path}") from None
         raise SessionError(f"the session file {path} cannot be read: {error.why}") from error
-    return session_from(text, path)
-
-
-def session_from(text: str, path: Path) -> Session:
-    """The session that the text of the file ``path`` holds. Raises `SessionError` with one sentence."""
     try:
-        data = parse(text)
+        session = session_from(raw, path)
+    except SessionError:
+        if (end := steplines.mended(raw)) is None:
+            raise
+        session = session_from(raw[:end] + steplines.END, path)
+        steps = f"{len(session.steps)} complete step{'s are' if len(session.steps) != 1 else ' is'}"
+        mended = (
+            f"the program that recorded {path} was stopped while it wrote a step: the {steps} there, that one is not"
+        )
+        return Reading(session, mended, raw.partition(b"\n")[0].decode(), end)
+    laid_out = steplines.layout(raw)
+    return Reading(session, None, *(laid_out or (None, None)))
+
+
+def session_from(content: str | bytes, path: Path) -> Session:
+    """The session that the content of the file ``path`` is. Raises `SessionError` with one sentence."""
+    try:
+        data = parse(content)
     except BadJson as error:
         if error.line is None:
             raise SessionError(f"{path} is not a session file: {error.why}; it was left as it is") from None
@@ -134,66 +170,172 @@ def session_from(text: str, path: Path) -> Session:
 
 
 class SessionFile:
-    """A session that is being recorded: every `append` leaves a complete file.
+    """A session that is being recorded: every `append` leaves a complete file, and costs no more than its step.
 
-    The file appears with the first step. Each step is turned into text once, so that a long session costs no more
-    to continue than a short one but for the writing. What could not be written (a full disk) is kept and written
-    with the next step.
+    The file appears with the first step. What could not be written (a full disk) is kept and written with the next
+    step. ``notes`` are sentences about what was found when the session was opened, for whoever opened it to show.
     """
 
-    def __init__(self, path: Path, session: Session | None = None) -> None:
+    def __init__(self, path: Path, session: Session | None = None, *, lock: Lock | None = None) -> None:
         self.path = path
-        self.session = session or Session()
-        self._lines = [_line(step) for step in self.session.steps]
+        self.notes: tuple[str, ...] = ()
+        session = session or Session()
+        self._header = session.model_copy(update={"steps": ()})
+        self._steps = list(session.steps)
+        self._lock = lock
+        self._writing = threading.RLock()  # one thread appends, another closes
+        self._unwritten: list[str] = []
+        self._first: str | None = None
+        self._end: int | None = None  # where the next step goes; None where the file has to be written as a whole
 
     @classmethod
-    def open(cls, path: Path) -> SessionFile:
-        """Continue the session in ``path``, or begin one there when there is none. Raises `SessionError`."""
-        return cls(path, load_session(path)) if path.exists() else cls(path)
+    def open(
+        cls, path: Path, program: str = "another program", waiting: Callable[[str], None] | None = None
+    ) -> SessionFile:
+        """Continue the session in ``path``, or begin one there when there is none.
+
+        ``program`` says to others who it is that records it. Where somebody else does, ``waiting`` is told so and the
+        others' end is waited for; without it `SessionHeld` is raised. Raises `SessionError`.
+        """
+        notes = [] if path.parent.exists() else [f"the folder {path.parent} was made"]
+        lock = Lock(path, program)
+        lock.acquire(waiting)
+        try:
+            if not path.exists():
+                file = cls(path, lock=lock)
+                file.notes = (f"{path} does not exist yet: a new session begins there", *notes)
+                return file
+            read = read_session(path)
+            file = cls(path, read.session, lock=lock)
+            if read.end is not None:
+                file._first, file._end = read.first, read.end
+            if read.mended is not None and read.end is not None:
+                file.notes = (read.mended,)
+                try:
+                    steplines.close_at(path, read.end)
+                except OSError as error:
+                    raise SessionError(f"the session file {path} cannot be written: {error.strerror}") from error
+        except BaseException:
+            lock.release()
+            raise
+        return file
+
+    @classmethod
+    def open_or_beside(cls, path: Path, program: str) -> SessionFile:
+        """As `open`; where somebody else records ``path``, go on with its steps in a new file beside it."""
+        try:
+            return cls.open(path, program)
+        except SessionHeld as held:
+            file = cls.beside(path, program)
+            file.notes = (f"{held}; what it has so far is shown, and this session goes on in {file.path}",)
+            return file
+
+    @classmethod
+    def begin(cls, folder: Path, program: str = "another program") -> SessionFile:
+        """A new session in ``folder``, in a file named by the time."""
+        path = new_session_path(folder)
+        return cls(path, lock=Lock(path, program))
+
+    @classmethod
+    def beside(cls, path: Path, program: str = "another program") -> SessionFile:
+        """A new file beside one that somebody else is recording, with the steps that are there so far.
+
+        Raises `SessionError`.
+        """
+        session = load_session(path) if path.exists() else Session()
+        beside = _free(path.parent, path.stem, path.suffix)
+        return cls(beside, session, lock=Lock(beside, program))
+
+    @property
+    def session(self) -> Session:
+        """The whole session as it is now, with steps that could not be written yet."""
+        return self._header.model_copy(update={"steps": tuple(self._steps)})
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been recorded."""
+        return not self._steps
 
     def use_model(self, model: ModelInfo) -> None:
         """Note the model that steps are made with. Raises `SessionError` when the session has steps of another."""
-        known = self.session.model
-        if known is not None and self.session.steps and known.fingerprint != model.fingerprint:
+        known = self._header.model
+        if known is not None and self._steps and known.fingerprint != model.fingerprint:
             raise SessionError(
                 f"{self.path} was recorded with {known.name} ({known.fingerprint}) and this is {model.name} "
                 f"({model.fingerprint}); name another --session file, or load that model"
             )
-        self.session = self.session.model_copy(update={"model": model, "environment": environment()})
+        with self._writing:
+            self._header = self._header.model_copy(update={"model": model, "environment": environment()})
 
     def append(self, step: Step) -> Step:
-        """Give the step its number, keep it, and write the file. Raises `SessionError` when writing fails."""
-        last = self.session.steps[-1].id if self.session.steps else 0
-        step = step.model_copy(update={"id": last + 1})
-        self._lines.append(_line(step))
-        self.session = self.session.model_copy(update={"steps": (*self.session.steps, step)})
-        self.save()
+        """Give the step its number, keep it, and write it. Raises `SessionError` when writing fails."""
+        with self._writing:
+            last = self._steps[-1].id if self._steps else 0
+            step = step.model_copy(update={"id": last + 1})
+            self._unwritten.append(_line(step))
+            self._steps.append(step)
+            self.save()
         return step
 
     def save(self) -> None:
-        """Write the whole file by temporary file, fsync and rename. Raises `SessionError`."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, "".join(self._text()))
-        except OSError as error:
-            raise SessionError(
-                f"the session could not be saved to {self.path}: {error.strerror}; "
-                "make room or choose another --session file, nothing is lost while the program runs"
-            ) from error
+        """Write what is not in the file yet. Raises `SessionError`."""
+        with self._writing:
+            try:
+                self._write()
+            except OSError as error:
+                raise SessionError(
+                    f"the session could not be saved to {self.path}: {error.strerror}; "
+                    "make room or choose another --session file, nothing is lost while the program runs"
+                ) from error
+            except (steplines.Changed, SessionHeld):
+                was, self.path = self.path, _free(self.path.parent, self.path.stem, self.path.suffix)
+                self._end = None
+                if self._lock is not None:
+                    self._lock.release()
+                    self._lock = Lock(self.path, self._lock.program)
+                self.save()
+                raise SessionError(
+                    f"another program has written to {was}, which was left as it is: this session, with all of its "
+                    f"steps, goes on in {self.path}"
+                ) from None
 
-    def _text(self) -> Iterator[str]:
-        header: dict[str, Any] = self.session.model_dump(mode="json", exclude={"steps"})
-        yield json.dumps(header, ensure_ascii=False)[:-1]
-        yield ', "steps": [\n' + ",\n".join(self._lines) + "\n]}\n"
+    def close(self) -> None:
+        """Try once more to write what could not be written, and let others record. Raises `SessionError`."""
+        with self._writing:
+            try:
+                if self._unwritten:
+                    self.save()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+
+    def _write(self) -> None:
+        if self._lock is not None and not self._lock.held:
+            self._lock.acquire()
+            if self.path.exists():  # begun by somebody else in the meantime
+                raise steplines.Changed
+        first = steplines.header_line(
+            json.dumps(self._header.model_dump(mode="json", exclude={"steps"}), ensure_ascii=False)
+        )
+        if self._end is not None and first == self._first and self.path.exists():
+            self._end = steplines.append(self.path, self._end, self._unwritten)
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            whole = steplines.compose(first, map(_line, self._steps))
+            write_atomically(self.path, whole)
+            self._first, self._end = first, len(whole) - len(steplines.END)
+        self._unwritten.clear()
 
 
 def new_session_path(folder: Path) -> Path:
     """A file for a new session, named by the time and taken by nobody."""
-    stamp = datetime.now(UTC).astimezone().strftime("%Y-%m-%d-%H%M%S")
-    path = folder / f"{stamp}.json"
+    path = folder / f"{datetime.now(UTC).astimezone():%Y-%m-%d-%H%M%S}.json"
+    return _free(folder, path.stem, path.suffix) if path.exists() else path
+
+
+def _free(folder: Path, stem: str, suffix: str) -> Path:
     number = 2
-    while path.exists():
-        path = folder / f"{stamp}-{number}.json"
+    while (path := folder / f"{stem}-{number}{suffix}").exists():
         number += 1
     return path
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from screens.answers import active_edits
+from screens.main import queue_of
 from workbench.case import Case
 from workbench.edits import EditInfo, QueuedEdit, QueueState
 from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
@@ -110,8 +111,9 @@ class FakeEngine:
         error: StepError | None = None,
         job: int | None = None,
         unsaved: str | None = None,
+        queue: QueueState | None = None,
     ) -> None:
-        """A request has ended."""
+        """A request has ended, and the queue of edits is as the result says or as it is given."""
         number = job or len(self.asked)
         request = self.asked[number - 1]
         step = Step.model_construct(
@@ -128,7 +130,7 @@ class FakeEngine:
             self.edits = () if isinstance(result, LoadResult) else active_edits(result.queue)
         if not isinstance(request, LoadRequest):
             step = self.record(step)
-        self.listener(Finished(number, step, unsaved))
+        self.listener(Finished(number, step, unsaved, queue or queue_of(result)))
 
 
 def encoded(prompt: str, target: str | None = None, foil: str | None = None) -> EncodedCase:

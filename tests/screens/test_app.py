@@ -19,9 +19,12 @@ from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import MODEL, FakeEngine, encoded, lens_result
 from workbench.case import Case
+from workbench.edits import EditInfo, QueuedEdit, QueueState
 from workbench.engine import LoadRequest
+from workbench.last import Place, last_session
 from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
 from workbench.methods.logit_lens import LensRequest
+from workbench.methods.rome import RomeRequest
 from workbench.session import SessionFile, StepError, load_session
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
@@ -70,7 +73,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    size: tuple[int, int] = (80, 24), case: Case | None = None, recording: SessionFile | None = None
+    size: tuple[int, int] = (80, 24),
+    case: Case | None = None,
+    recording: SessionFile | None = None,
+    place: Place | None = None,
 ) -> AsyncIterator[Running]:
     engines: list[FakeEngine] = []
 
@@ -78,7 +84,8 @@ async def running(
         engines.append(FakeEngine(*hooks))
         return engines[-1]
 
-    app = WorkbenchApp(LoadRequest(model="tiny"), case=case, recording=recording, engine=make)  # type: ignore[arg-type]
+    load = LoadRequest(model="tiny")
+    app = WorkbenchApp(load, case=case, recording=recording, engine=make, place=place)  # type: ignore[arg-type]
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await pilot.pause(0.05)
@@ -86,6 +93,7 @@ async def running(
         session.engine.say_loaded()
         await session.settle()
         yield session
+    app._save_and_stop(0.0)
 
 
 async def ask_hero(run: Running) -> None:
@@ -338,3 +346,63 @@ async def test_a_step_of_the_cursor_paints_a_few_rows_and_not_the_screen() -> No
         assert run.main.cursor == Cursor(layer=MODEL.layers - 3, token=4)
         assert painted
         assert max(painted) < 160 * 48 / 2
+
+
+async def test_the_last_session_is_continued_in_its_pane_and_at_its_cursor(tmp_path: Path) -> None:
+    async with running((160, 48), recording=SessionFile.open(tmp_path / "s.json")) as run:
+        await ask_hero(run)
+        await run.pilot.press("k", "k", "h", "t")
+        await run.settle()
+        left = run.main.cursor, run.main.active
+    path, place = last_session()
+    assert (path, place.pane if place else "") == (tmp_path / "s.json", "Causal trace")
+    async with running((160, 48), recording=SessionFile.open(path), place=place) as run:
+        assert (run.main.cursor, run.main.active) == left
+        assert run.main.others[run.main.active - 2].has_focus_within
+
+
+async def test_the_cursor_is_not_put_into_a_session_that_has_gone_on_without_it(tmp_path: Path) -> None:
+    async with running(recording=SessionFile.open(tmp_path / "s.json")) as run:
+        await ask_hero(run)
+    place = Place(session=str(tmp_path / "s.json"), steps=7, pane="Logit lens", layer=3, token=99)
+    async with running(recording=SessionFile.open(tmp_path / "s.json"), place=place) as run:
+        assert run.main.cursor != Cursor(3, 99)
+
+
+async def test_an_interrupted_step_is_offered_again(tmp_path: Path) -> None:
+    async with running(recording=SessionFile.open(tmp_path / "s.json")) as run:
+        await ask_hero(run)
+        await run.pilot.press("t")
+        await run.until(lambda: run.engine.last.kind == "trace")
+        run.engine.say_finished(None, "cancelled")
+        await run.settle()
+    async with running(recording=SessionFile.open(tmp_path / "s.json")) as run:
+        assert "interrupted: Causal trace. Press t to run it again" in run.notified
+    async with running() as run:
+        assert "interrupted" not in run.notified
+
+
+async def test_a_session_that_another_program_records_is_gone_on_with_in_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    async with running(recording=SessionFile.open(path)) as run:
+        await ask_hero(run)
+    other = SessionFile.open(path, "a command line")
+    async with running((120, 40), recording=SessionFile.open_or_beside(path, "the app")) as run:
+        assert "is being recorded by a command line (process" in run.notified
+        assert run.main.status.session == tmp_path / "s-2.json"
+        run.app._open_session(path)  # the same in a program that runs already
+        assert run.main.status.session == tmp_path / "s-2.json"
+        await ask_hero(run)
+    other.close()
+    assert [len(load_session(file).steps) for file in (path, tmp_path / "s-2.json")] == [1, 2]
+
+
+async def test_a_step_that_was_rolled_back_takes_its_edit_from_the_screen_and_offers_it_to_redo() -> None:
+    entry = QueuedEdit(info=EditInfo(id="0123abcd", method="rome", title="L5 x → y", layers=(5,)), on=True)
+    async with running((120, 40)) as run:
+        await ask_hero(run)
+        run.main.queue = QueueState(entries=(entry,))
+        run.engine.asked.append(RomeRequest(case=HERO, layer=5))
+        run.engine.say_finished(None, "cancelled", queue=QueueState(can_redo=True))
+        await run.settle()
+        assert run.main.queue == QueueState(can_redo=True)
