@@ -216,6 +216,59 @@ def test_a_missing_shard_is_named(tmp_path):
     _refused(sharded, f"lacks {lost.name}, which model.safetensors.index.json names")
 
 
+@pytest.mark.parametrize(
+    "shard", ["../other/model.safetensors", "/etc/passwd", {"kind": "rome"}, "a\nb.safetensors", 7]
+)
+def test_an_index_that_names_no_file_beside_it_is_refused(tmp_path, shard):
+    sharded = _sharded(tmp_path / "sharded")
+    save_tiny("llama", tmp_path / "other")
+    index = sharded / "model.safetensors.index.json"
+    named = json.loads(index.read_text())
+    named["weight_map"][min(named["weight_map"])] = shard
+    index.write_text(json.dumps(named))
+    _refused(sharded, "does not say for every tensor which safetensors file beside it holds it")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, '{"a":' * 200_000, "[]", '{"model_type": ["llama"]}', '{"model_type": 3}']
+)
+def test_a_config_that_is_no_configuration_is_one_sentence(folder, text):
+    (folder / "config.json").write_text(text)
+    _refused(folder, "fetch the model again")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 10**30]},
+        {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": ["2"], "data_offsets": [0, 8]},
+        {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+    ],
+)
+def test_a_header_that_describes_no_tensor_is_refused(folder, entry):
+    header = json.dumps({"w": entry}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    _refused(folder, "is truncated or not a safetensors file")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attn_implementation", "owner/kernel"),
+        ("_attn_implementation", "owner/kernel@main:run"),
+        ("_attn_implementation_internal", "kernels-community/flash-attn"),
+        ("_attn_implementation", {"text_config": "owner/kernel"}),
+        ("text_config", {"_attn_implementation": "owner/kernel"}),
+        ("kernel_config", {"RMSNorm": "owner/kernel"}),
+    ],
+)
+def test_a_kernel_from_elsewhere_is_refused(folder, key, value):
+    _change_config(folder, **{key: value})
+    _refused(folder, "asks for the attention kernel .*, code from elsewhere that is never fetched or run")
+
+
 def test_a_truncated_shard_is_named(tmp_path):
     sharded = _sharded(tmp_path / "sharded")
     short = sorted(sharded.glob("model-*.safetensors"))[0]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 from workbench.case import Frozen
 from workbench.errors import ModelError
-from workbench.models.checkpoint import StoredTensor, stored_tensors
+from workbench.models.checkpoint import StoredTensor, json_object, stored_tensors
 
 State = Literal["ready", "not fetched", "added", "missing", "damaged"]
 """Here; to be had by a download; added by reference; added, but no longer there; here, but not whole."""
@@ -22,7 +21,10 @@ _LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
 
 
 class ModelDescription(Frozen):
-    """A model as `workbench models` shows it. ``bytes`` is its size on the disk; None is what is not known."""
+    """A model as `workbench models` shows it. ``bytes`` is its size on the disk; None is what is not known.
+
+    ``problem`` is the sentence about one that is damaged.
+    """
 
     name: str
     state: State
@@ -38,6 +40,7 @@ class ModelDescription(Frozen):
     bytes: int | None = None
     chat_template: bool | None = None
     licence: str | None = None
+    problem: str | None = None
 
 
 def describe_folder(
@@ -46,22 +49,25 @@ def describe_folder(
     """Describe the model in ``folder``. Raises `ModelError` where there is none, or its weights are not whole."""
     config = _config(folder)
     tensors = stored_tensors(folder)
-    return ModelDescription(
-        name=name,
-        state=state,
-        title=title,
-        path=folder,
-        architecture=next(iter(config.get("architectures") or ()), config.get("model_type")),
-        parameters=sum(_count(tensor) for tensor in tensors),
-        layers=_first(config, _LAYERS),
-        d_model=_first(config, _D_MODEL),
-        vocabulary=_first(config, ("vocab_size",)),
-        context=_first(config, _CONTEXT),
-        dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
-        bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
-        chat_template=_has_chat_template(folder),
-        licence=licence or _licence(folder),
-    )
+    try:
+        return ModelDescription(
+            name=name,
+            state=state,
+            title=title,
+            path=folder,
+            architecture=_architecture(config),
+            parameters=sum(_count(tensor) for tensor in tensors),
+            layers=_first(config, _LAYERS),
+            d_model=_first(config, _D_MODEL),
+            vocabulary=_first(config, ("vocab_size",)),
+            context=_first(config, _CONTEXT),
+            dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
+            bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+            chat_template=_has_chat_template(folder),
+            licence=licence or _licence(folder),
+        )
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read ({error.strerror})") from error
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -69,11 +75,15 @@ def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return {**config, **config.get("text_config", {})}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} is not a model's configuration; fetch the model again") from error
+    config = json_object(path)
+    text = config.get("text_config")
+    return {**config, **text} if isinstance(text, dict) else config
+
+
+def _architecture(config: dict[str, Any]) -> str | None:
+    named = config.get("architectures")
+    names = [*(named if isinstance(named, list) else ()), config.get("model_type")]
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _count(tensor: StoredTensor) -> int:
@@ -84,7 +94,7 @@ def _count(tensor: StoredTensor) -> int:
 
 
 def _first(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
-    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+    return next((config[key] for key in keys if type(config.get(key)) is int), None)
 
 
 def _has_chat_template(folder: Path) -> bool:
