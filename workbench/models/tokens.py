@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case, Frozen
 from workbench.errors import InputError, ModelError
+from workbench.models.chat_template import render
 from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
 
 if TYPE_CHECKING:
@@ -193,24 +194,10 @@ _MARK = "the-prompt-goes-here"
 
 def _chat_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
     """The chat template around one user message. What surrounds it is found by rendering a marker in its place."""
-    import jinja2
-
     if case.start != "as-is":
         raise InputError("A chat template decides what stands in front: set start to as-is, or turn chat off.")
-    if not tokenizer.chat_template:
-        raise InputError("This model's tokenizer has no chat template: turn chat off, or use an instruct model.")
-
-    def rendered(content: str) -> str:
-        message = [{"role": "user", "content": content}]
-        return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-
-    try:
-        head, _, tail = rendered(_MARK).partition(_MARK)
-        text = rendered(case.prompt)
-    except (jinja2.TemplateError, ValueError) as error:
-        raise InputError(
-            f"This model's chat template does not take one user message ({error}): turn chat off."
-        ) from error
+    marked, text = render(tokenizer, (_MARK, case.prompt))
+    head, _, tail = marked.partition(_MARK)
     prompt = text[len(head) : len(text) - len(tail)]
     if text != head + prompt + tail or prompt not in (case.prompt, case.prompt.strip()):
         raise InputError("This model's chat template rewrites the prompt: turn chat off, or change the prompt.")
