@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_loaded, tiny_model, tiny_tokenizer
-from workbench.errors import InputError, ModelError, OutOfMemory
+from workbench.case import Case
+from workbench.errors import Cancelled, InputError, ModelError, OutOfMemory
 from workbench.models.checkpoint import fingerprint, stored_tensors
 from workbench.models.loading import load, wrap
+from workbench.models.tokens import encode
 
 IDS = torch.tensor([[5, 17, 200, 3]])
 
@@ -93,7 +96,7 @@ def test_progress_tells_the_stages_in_order(folder):
         progress=lambda done, total, partial=None, *, stage="": told.append((done, stage)),
     )
     stages = ["checking the model's files", "reading the tokenizer", "loading the weights"]
-    assert [stage for _, stage in told if stage in stages] == stages
+    assert list(dict.fromkeys(stage for _, stage in told if stage in stages)) == stages
 
 
 def test_loading_prints_nothing_and_puts_the_settings_back(folder, capfd):
@@ -289,6 +292,69 @@ def test_a_broken_tokenizer_is_refused(folder):
 def test_a_tokenizer_without_offsets_is_refused(folder):
     transformers.ByT5Tokenizer().save_pretrained(folder)
     _refused(folder, r"\(ByT5Tokenizer\) does not say where in the text its tokens lie")
+
+
+def test_a_token_without_an_embedding_is_a_sentence_where_it_is_used(folder):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["Zorpland"] + [f"<{number}>" for number in range(300 - len(tokenizer))])
+    tokenizer.save_pretrained(folder)
+    model = load(str(folder))
+    assert encode(model.tokenizer, Case(prompt="The capital", target="of")).ids
+    tokenizer.add_tokens([f"<more {number}>" for number in range(300)])
+    tokenizer.save_pretrained(folder)
+    model = load(str(folder))
+    for case in (Case(prompt="The <more 299>"), Case(prompt="The capital", target="<more 299>")):
+        with pytest.raises(InputError, match=r'no embedding for the token "<more 299>".*of 300 embedded'):
+            encode(model.tokenizer, case)
+    with pytest.raises(InputError, match="no embedding"):
+        model.hf(torch.tensor([[599]]))
+    assert encode(model.tokenizer, Case(prompt="The capital", target="of")).ids
+
+
+def test_an_architecture_with_several_streams_is_refused_by_name(tmp_path):
+    config = transformers.AutoConfig.for_model(
+        "gemma3n_text",
+        vocab_size=300,
+        vocab_size_per_layer_input=300,
+        hidden_size=16,
+        hidden_size_per_layer_input=8,
+        intermediate_size=[40] * 3,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=4,
+        num_kv_shared_layers=1,
+        layer_types=["sliding_attention", "full_attention", "full_attention"],
+        activation_sparsity_pattern=[0.0] * 3,
+        laurel_rank=4,
+        altup_num_inputs=2,
+        altup_active_idx=0,
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    _refused(tmp_path, "the architecture gemma3n_text")
+
+
+def test_a_load_that_is_cancelled_while_a_library_reads_the_weights_stops_at_once(folder, monkeypatch):
+    began, goes_on = threading.Event(), threading.Event()
+    real = transformers.AutoModelForCausalLM.from_pretrained
+
+    def slow(*arguments, **options):
+        began.set()
+        assert goes_on.wait(300)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", slow)
+
+    def cancelling(done, total, partial=None, *, stage=""):
+        if began.is_set():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        load(str(folder), progress=cancelling)
+    assert not goes_on.is_set(), "it did not wait for the library"
+    goes_on.set()
+    assert load(str(folder)).info.layers == 3
 
 
 def test_a_model_that_does_not_fit_on_the_device_says_how_large_it_is(folder, monkeypatch):
