@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, ModelError, OutOfMemory
+from workbench.models import unembedding
 from workbench.models.checkpoint import fingerprint, stored_tensors
 from workbench.models.loading import load, wrap
 from workbench.models.tokens import encode
@@ -332,7 +333,24 @@ def test_an_architecture_with_several_streams_is_refused_by_name(tmp_path):
     )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
-    _refused(tmp_path, "the architecture gemma3n_text")
+    _refused(tmp_path, "the architecture gemma3n_text .* it is not supported yet")
+
+
+def test_a_job_can_stop_before_each_piece_of_logits(monkeypatch):
+    model = tiny_loaded("llama")
+    monkeypatch.setattr(unembedding, "LOGITS_BUDGET", 4 * model.info.vocabulary)  # a position at a time
+    read = []
+
+    def look(*_):
+        if len(read) == 2:
+            raise Cancelled
+
+    for module in model.checkpoints:
+        module.register_forward_pre_hook(look)
+    rows = [unembedding.Row(ids=(5, 17, 200, 3), positions=(0, 1, 2, 3))]
+    with pytest.raises(Cancelled):
+        list(unembedding.read_predictions(model, rows, lambda places, _log_p: read.extend(places)))
+    assert len(read) == 2
 
 
 def test_a_load_that_is_cancelled_while_a_library_reads_the_weights_stops_at_once(folder, monkeypatch):

@@ -213,7 +213,7 @@ def find_anatomy(hf_model: Any) -> Anatomy:
     if by_name:
         raise ModelError(
             f"the architecture {model_type} has the module names of {_names(by_name)}, but {len(fitting)} of these "
-            f"layouts agree with what its blocks compute, and it takes exactly one; use a model of type {known}"
+            f"layouts agree with what its blocks compute, so it is not supported yet; use a model of type {known}"
         )
     looked_for = dict.fromkeys(path for layout in LAYOUTS for path in layout.missing(hf_model))
     raise ModelError(
