@@ -18,7 +18,7 @@ NEEDED_MODEL = $(if $(filter replay doctor models --help --version --model% -m,$
 NOT_INSTALLED = { echo "The packages in pyproject.toml could not be fetched (pip says why above): make a registry reachable, \
 	or bring their wheels in a folder and run: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER make $(MAKECMDGOALS)" >&2; exit 1; }
 
-.PHONY: help setup run test check bench soak
+.PHONY: help setup run test check bench soak audit
 
 help: ## Print these targets.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,11 @@ bench: $(VENV)/.developed $(VENV)/.model ## Run the benchmarks; each prints a ta
 	@for script in $$(grep -l '^if __name__' benchmarks/*.py); do \
 		echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; \
 	done
+
+audit: $(VENV)/.installed ## Ask a vulnerability service about every version in constraints.txt.
+	@$(PIP_INSTALL) --group audit || $(NOT_INSTALLED)
+	@$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip || { echo "Not all of it is known to be \
+	sound: pip-audit says above what it found, or which packages the vulnerability service could not be asked about" >&2; exit 1; }
 
 # The pip that comes with Python may be too old for dependency groups and build constraints.
 $(VENV)/.python:

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parent.parent
 READS_ITSELF = {
     "workbench/reading.py",
     "workbench/files.py",  # writes
+    "workbench/steplines.py",  # writes, at the end of a session that was read through the door
+    "workbench/models/template_child.py",  # a line of our own process
+    "workbench/models/chat_template.py",  # and the answer
     "workbench/models/fetch.py",  # a wheel whose SHA-256 was checked, and the check
     "workbench/models/gguf.py",  # converts in a process of its own
     "workbench/models/checkpoint.py",  # hashes weights whose headers were read through the door

@@ -257,13 +257,13 @@ class Engine:
         # What torch and transformers brought is here to stay. Looking through its million objects for garbage would
         # stop every thread for a third of a second, the screen's too.
         gc.freeze()
-        for block in model.block_modules:
-            block.register_forward_pre_hook(self._checkpoint)
+        for module in model.checkpoints:
+            module.register_forward_pre_hook(self._checkpoint)
         self._model = model
         return LoadResult(model=model.info)
 
     def _checkpoint(self, *_: object) -> None:
-        """Runs before every block of every forward: nothing is ever more than a layer away from stopping."""
+        """Runs before every block and unembedding: nothing is ever more than a layer away from stopping."""
         if self._current is not None and self._current.cancelled.is_set():
             raise Cancelled
 

@@ -10,6 +10,7 @@ from workbench import paths
 from workbench.case import Frozen
 from workbench.errors import SessionError
 from workbench.files import write_atomically
+from workbench.reading import MB, Unreadable, read_text
 
 
 class Place(Frozen):
@@ -35,8 +36,8 @@ def last_session() -> tuple[Path, Place | None]:
     Raises `SessionError` where there is none.
     """
     try:
-        place = Place.model_validate_json(_file().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):  # a place is a convenience
+        place = Place.model_validate_json(read_text(_file(), MB))
+    except (Unreadable, ValidationError):  # a place is a convenience
         place = None
     used = [Path(place.session)] if place is not None else []
     sessions = [path for path in (*paths.sessions_folder().glob("*.json"), *used) if path.is_file()]

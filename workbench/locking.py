@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from workbench.case import Frozen
 from workbench.errors import SessionError, SessionHeld
+from workbench.reading import Unreadable, read_text
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -74,9 +75,8 @@ class Lock:
     def holder(self) -> str:
         """Who holds the lock, in words."""
         try:
-            with self._file.open(encoding="utf-8") as file:
-                return str(Holder.model_validate_json(file.read(2000)))
-        except (OSError, UnicodeDecodeError, ValidationError):
+            return str(Holder.model_validate_json(read_text(self._file, 2000)))
+        except (Unreadable, ValidationError):
             return "another program"
 
     def release(self) -> None:

@@ -7,10 +7,11 @@ file lacks no step that was written before, and `mended` finds them.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from workbench.reading import BadJson, parse
 
 BEGIN = b'"steps": ['
 """What the header's line ends with."""
@@ -96,8 +97,8 @@ def mended(raw: bytes) -> int | None:
 
 def _is_step(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+        return isinstance(parse(line), dict)
+    except BadJson:
         return False
 
 

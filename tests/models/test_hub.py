@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +25,16 @@ from workbench.models import catalog, hub
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+def _oid(data: bytes) -> str:
+    """How git names a blob."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
 class Hub(BaseHTTPRequestHandler):
     """As much of the hub as a download asks for: the model, its files, each file."""
 
     files: dict[str, bytes]
+    address: str
     asked_for: list[str]
     slow: float
     breaks: bool
@@ -43,11 +53,13 @@ class Hub(BaseHTTPRequestHandler):
             self._send(self.files[path.rsplit("/", 1)[1]])
         elif path.startswith("/api/models/owner/gated"):
             self._json(403, {"error": "gated"}, {"X-Error-Code": "GatedRepo"})
+        elif path.startswith("/api/models/owner/unauthorized"):
+            self._json(401, {"error": "Invalid username or password."})
         else:
             self._json(404, {"error": "nothing"}, {"X-Error-Code": "RepoNotFound"})
 
     def _file(self, name: str, data: bytes) -> dict[str, object]:
-        return {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+        return {"type": "file", "path": name, "size": len(data), "oid": _oid(data)}
 
     def _json(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(value).encode()
@@ -62,7 +74,7 @@ class Hub(BaseHTTPRequestHandler):
     def _send(self, data: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+        self.send_header("ETag", f'"{_oid(data)}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.end_headers()
         if self.command == "GET":
@@ -90,7 +102,8 @@ def tiny_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[H
     TinyHub.files, TinyHub.asked_for, TinyHub.slow, TinyHub.breaks = files, [], 0.0, False
     server = ThreadingHTTPServer(("127.0.0.1", 0), TinyHub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    _use(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
+    TinyHub.address = f"http://127.0.0.1:{server.server_port}"
+    _use(monkeypatch, tmp_path, TinyHub.address)
     yield TinyHub
     server.shutdown()
     server.server_close()
@@ -122,6 +135,60 @@ def test_a_model_is_downloaded_with_all_that_it_needs_and_no_pickle(tiny_hub: ty
     assert not [path for path in tiny_hub.asked_for if path.endswith(".bin")]
     assert all(0 <= done <= total for done, total in reports)
     assert 0 < max(done for done, _ in reports) <= sum(map(len, wanted.values()))
+
+
+def in_a_fresh_process(hub_at: str, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The program, with a hub of ours and nothing imported yet: much of the client is there on demand only."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub_at, "HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1", "COLUMNS": "300"}
+    program = "from workbench.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_fresh_process_pulls_describes_and_verifies_a_model(tiny_hub: type[Hub], tmp_path: Path) -> None:
+    folder, said = in_a_fresh_process(tiny_hub.address, tmp_path, "models", "pull", "owner/tiny").communicate()
+    assert "Traceback" not in said
+    assert (Path(folder.strip()) / "model.safetensors").read_bytes() == tiny_hub.files["model.safetensors"]
+    described, _ = in_a_fresh_process(tiny_hub.address, tmp_path, "models", "info", "owner/tiny").communicate()
+    assert "architecture   LlamaForCausalLM" in described
+    verdict, _ = in_a_fresh_process(tiny_hub.address, tmp_path, "models", "verify", "owner/tiny").communicate()
+    assert verdict.startswith("owner/tiny: whole; every file as the hub has it")
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("owner/nothing", "the hub has no model owner/nothing, or it is private"),
+        ("owner/gated", "owner/gated is gated: ask for access"),
+        ("owner/unauthorized", "the hub does not let you have owner/unauthorized; check that HF_TOKEN"),
+        (None, "the hub cannot be reached"),
+    ],
+)
+def test_in_a_fresh_process_what_the_hub_refuses_is_one_sentence_and_exit_2(
+    tiny_hub: type[Hub], tmp_path: Path, spec: str | None, sentence: str
+) -> None:
+    at = tiny_hub.address if spec else "http://127.0.0.1:9"
+    process = in_a_fresh_process(at, tmp_path, "models", "pull", spec or "owner/tiny")
+    printed, said = process.communicate()
+    assert (process.returncode, printed) == (2, "")
+    assert said.splitlines()[-1].startswith("workbench: ")
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_is_one_sentence(tiny_hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    with pytest.raises(ModelError, match="the disk is too full to fetch owner/tiny; make room, or set HF_HOME"):
+        hub.download("owner/tiny", silent)
 
 
 def test_what_the_cache_holds_serves_without_the_hub(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -12,9 +13,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_loaded, tiny_model, tiny_tokenizer
-from workbench.errors import InputError, ModelError, OutOfMemory
+from workbench.case import Case
+from workbench.errors import Cancelled, InputError, ModelError, OutOfMemory
+from workbench.models import unembedding
 from workbench.models.checkpoint import fingerprint, stored_tensors
 from workbench.models.loading import load, wrap
+from workbench.models.tokens import encode
 
 IDS = torch.tensor([[5, 17, 200, 3]])
 
@@ -93,7 +97,7 @@ def test_progress_tells_the_stages_in_order(folder):
         progress=lambda done, total, partial=None, *, stage="": told.append((done, stage)),
     )
     stages = ["checking the model's files", "reading the tokenizer", "loading the weights"]
-    assert [stage for _, stage in told if stage in stages] == stages
+    assert list(dict.fromkeys(stage for _, stage in told if stage in stages)) == stages
 
 
 def test_loading_prints_nothing_and_puts_the_settings_back(folder, capfd):
@@ -216,6 +220,59 @@ def test_a_missing_shard_is_named(tmp_path):
     _refused(sharded, f"lacks {lost.name}, which model.safetensors.index.json names")
 
 
+@pytest.mark.parametrize(
+    "shard", ["../other/model.safetensors", "/etc/passwd", {"kind": "rome"}, "a\nb.safetensors", 7]
+)
+def test_an_index_that_names_no_file_beside_it_is_refused(tmp_path, shard):
+    sharded = _sharded(tmp_path / "sharded")
+    save_tiny("llama", tmp_path / "other")
+    index = sharded / "model.safetensors.index.json"
+    named = json.loads(index.read_text())
+    named["weight_map"][min(named["weight_map"])] = shard
+    index.write_text(json.dumps(named))
+    _refused(sharded, "does not say for every tensor which safetensors file beside it holds it")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, '{"a":' * 200_000, "[]", '{"model_type": ["llama"]}', '{"model_type": 3}']
+)
+def test_a_config_that_is_no_configuration_is_one_sentence(folder, text):
+    (folder / "config.json").write_text(text)
+    _refused(folder, "fetch the model again")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 10**30]},
+        {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": ["2"], "data_offsets": [0, 8]},
+        {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+    ],
+)
+def test_a_header_that_describes_no_tensor_is_refused(folder, entry):
+    header = json.dumps({"w": entry}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    _refused(folder, "is truncated or not a safetensors file")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attn_implementation", "owner/kernel"),
+        ("_attn_implementation", "owner/kernel@main:run"),
+        ("_attn_implementation_internal", "kernels-community/flash-attn"),
+        ("_attn_implementation", {"text_config": "owner/kernel"}),
+        ("text_config", {"_attn_implementation": "owner/kernel"}),
+        ("kernel_config", {"RMSNorm": "owner/kernel"}),
+    ],
+)
+def test_a_kernel_from_elsewhere_is_refused(folder, key, value):
+    _change_config(folder, **{key: value})
+    _refused(folder, "asks for the attention kernel .*, code from elsewhere that is never fetched or run")
+
+
 def test_a_truncated_shard_is_named(tmp_path):
     sharded = _sharded(tmp_path / "sharded")
     short = sorted(sharded.glob("model-*.safetensors"))[0]
@@ -236,6 +293,86 @@ def test_a_broken_tokenizer_is_refused(folder):
 def test_a_tokenizer_without_offsets_is_refused(folder):
     transformers.ByT5Tokenizer().save_pretrained(folder)
     _refused(folder, r"\(ByT5Tokenizer\) does not say where in the text its tokens lie")
+
+
+def test_a_token_without_an_embedding_is_a_sentence_where_it_is_used(folder):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["Zorpland"] + [f"<{number}>" for number in range(300 - len(tokenizer))])
+    tokenizer.save_pretrained(folder)
+    model = load(str(folder))
+    assert encode(model.tokenizer, Case(prompt="The capital", target="of")).ids
+    tokenizer.add_tokens([f"<more {number}>" for number in range(300)])
+    tokenizer.save_pretrained(folder)
+    model = load(str(folder))
+    for case in (Case(prompt="The <more 299>"), Case(prompt="The capital", target="<more 299>")):
+        with pytest.raises(InputError, match=r'no embedding for the token "<more 299>".*of 300 embedded'):
+            encode(model.tokenizer, case)
+    with pytest.raises(InputError, match="no embedding"):
+        model.hf(torch.tensor([[599]]))
+    assert encode(model.tokenizer, Case(prompt="The capital", target="of")).ids
+
+
+def test_an_architecture_with_several_streams_is_refused_by_name(tmp_path):
+    config = transformers.AutoConfig.for_model(
+        "gemma3n_text",
+        vocab_size=300,
+        vocab_size_per_layer_input=300,
+        hidden_size=16,
+        hidden_size_per_layer_input=8,
+        intermediate_size=[40] * 3,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=4,
+        num_kv_shared_layers=1,
+        layer_types=["sliding_attention", "full_attention", "full_attention"],
+        activation_sparsity_pattern=[0.0] * 3,
+        laurel_rank=4,
+        altup_num_inputs=2,
+        altup_active_idx=0,
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    _refused(tmp_path, "the architecture gemma3n_text .* it is not supported yet")
+
+
+def test_a_job_can_stop_before_each_piece_of_logits(monkeypatch):
+    model = tiny_loaded("llama")
+    monkeypatch.setattr(unembedding, "LOGITS_BUDGET", 4 * model.info.vocabulary)  # a position at a time
+    read = []
+
+    def look(*_):
+        if len(read) == 2:
+            raise Cancelled
+
+    for module in model.checkpoints:
+        module.register_forward_pre_hook(look)
+    rows = [unembedding.Row(ids=(5, 17, 200, 3), positions=(0, 1, 2, 3))]
+    with pytest.raises(Cancelled):
+        list(unembedding.read_predictions(model, rows, lambda places, _log_p: read.extend(places)))
+    assert len(read) == 2
+
+
+def test_a_load_that_is_cancelled_while_a_library_reads_the_weights_stops_at_once(folder, monkeypatch):
+    began, goes_on = threading.Event(), threading.Event()
+    real = transformers.AutoModelForCausalLM.from_pretrained
+
+    def slow(*arguments, **options):
+        began.set()
+        assert goes_on.wait(300)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", slow)
+
+    def cancelling(done, total, partial=None, *, stage=""):
+        if began.is_set():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        load(str(folder), progress=cancelling)
+    assert not goes_on.is_set(), "it did not wait for the library"
+    goes_on.set()
+    assert load(str(folder)).info.layers == 3
 
 
 def test_a_model_that_does_not_fit_on_the_device_says_how_large_it_is(folder, monkeypatch):

@@ -6,6 +6,7 @@ SmolLM2 have it, and sentencepiece's, with a start token, byte tokens and a blan
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -506,3 +507,26 @@ def test_a_continuation_begins_with_the_target_s_token_whatever_stands_around_th
 def test_a_case_without_a_target_has_no_continuation(target, sentence):
     with pytest.raises(InputError, match=sentence):
         continuation_ids(byte_level(), Case(prompt=PROMPT, target=target))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject"),
+    [
+        ("The country of Sa\u0303o Paulo is", "S\u00e3o Paulo"),
+        ("The country of S\u00e3o Paulo is", "Sa\u0303o Paulo"),
+        ("A\u0300 \u00e0 Sa\u0303o S\u00e3o is", "S\u00e3o Sa\u0303o"),  # neither form throughout
+    ],
+)
+def test_a_subject_in_another_unicode_form_is_found_and_that_is_said(prompt: str, subject: str) -> None:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe())
+    encoded = encode(tokenizer, Case(prompt=prompt, subject=subject))
+    assert encoded.subject is not None
+    spelled = tokenizer.decode(encoded.ids[slice(*encoded.subject)])
+    assert unicodedata.normalize("NFC", spelled).strip() == unicodedata.normalize("NFC", subject)
+    assert any("another Unicode form" in note for note in encoded.notes)
+
+
+def test_a_letter_is_not_found_where_the_prompt_has_it_with_a_mark() -> None:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe())
+    with pytest.raises(InputError, match="is not in the prompt"):
+        encode(tokenizer, Case(prompt="The country of S\u00e3o is", subject="Sao"))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
-from workbench.errors import InputError
 from workbench.methods.cot_answers import LETTERS
+from workbench.models.chat_template import render
 from workbench.models.tokens import encode
 
 if TYPE_CHECKING:
@@ -51,18 +51,7 @@ def prompt_text(model: LoadedModel, asked: str) -> str:
 
 def rendered(model: LoadedModel, asked: str) -> str:
     """One user message in the chat template, with the beginning of a reply."""
-    import jinja2
-
-    try:
-        return str(
-            model.tokenizer.apply_chat_template(
-                [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True
-            )
-        )
-    except (jinja2.TemplateError, ValueError) as error:
-        raise InputError(
-            f"This model's chat template does not take one user message ({error}): use another model."
-        ) from error
+    return render(model.tokenizer, (asked,), remedy="use another model")[0]
 
 
 def _without_start(model: LoadedModel, text: str) -> str:

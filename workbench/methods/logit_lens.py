@@ -30,7 +30,7 @@ PARITY = 1e-3
 MOST_KEPT = 100
 """Most tokens that can be kept in a cell: a session holds them all."""
 
-LOGITS_BUDGET = 64 * 2**20
+LOGITS_BUDGET = 32 * 2**20
 """Bytes of logits held at once: about ten tokens of the default model with all its layers."""
 
 

@@ -213,7 +213,7 @@ def find_anatomy(hf_model: Any) -> Anatomy:
     if by_name:
         raise ModelError(
             f"the architecture {model_type} has the module names of {_names(by_name)}, but {len(fitting)} of these "
-            f"layouts agree with what its blocks compute, and it takes exactly one; use a model of type {known}"
+            f"layouts agree with what its blocks compute, so it is not supported yet; use a model of type {known}"
         )
     looked_for = dict.fromkeys(path for layout in LAYOUTS for path in layout.missing(hf_model))
     raise ModelError(
@@ -326,6 +326,8 @@ def _agrees_with_a_forward_pass(model: Any, anatomy: Anatomy) -> bool:
             hook.remove()
 
     def close(terms: list[torch.Tensor], total: torch.Tensor) -> bool:
+        if any(term.shape != total.shape for term in terms):  # several streams in place of one, as in Gemma 3n
+            return False
         size = torch.stack([term.abs() for term in [*terms, total]]).sum(dim=0)
         return bool(((torch.stack(terms).sum(dim=0) - total).abs() <= 0.02 * size + 1e-6).all())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from workbench.errors import InputError, ModelError
 from workbench.methods.base import Progress, silent
 from workbench.models import fetch, hub, store
-from workbench.models.checkpoint import check_tokenizer_files
+from workbench.models.checkpoint import check_tokenizer_files, fingerprint, stored_tensors
 from workbench.models.describe import ModelDescription, describe_folder
 from workbench.models.fetch import CatalogueEntry
 from workbench.models.gguf import convert
@@ -35,6 +35,7 @@ CATALOGUE = {
         gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         gguf_size=98_362_432,
         converted_size=541_615_000,
+        fingerprint="c04f14581d1bf365",
     )
 }
 
@@ -116,14 +117,14 @@ def list_models() -> list[ModelDescription]:
 
 
 def _described(name: str) -> ModelDescription:
-    """What is known of a model of the list, of which one that is damaged is one more line."""
+    """What is known of a model of the list; what is wrong with one is a part of that, and the others stay."""
     if name not in CATALOGUE and store.read_marker(name) is None:
         why = "it has no readable workbench.json; remove it from the folder of models"
-        return ModelDescription(name=name, state="damaged", title=why)
+        return ModelDescription(name=name, state="damaged", problem=why)
     try:
         return describe(name)
     except ModelError as error:
-        return ModelDescription(name=name, state="damaged", title=str(error))
+        return ModelDescription(name=name, state="damaged", problem=str(error))
 
 
 def describe(spec: str) -> ModelDescription:
@@ -144,7 +145,9 @@ def describe(spec: str) -> ModelDescription:
     if marker := store.read_marker(spec) if _NAME.fullmatch(spec) else None:
         if marker.reference is None:
             folder = store.ready(spec)
-            return describe_folder(spec, folder, "ready") if folder else ModelDescription(name=spec, state="damaged")
+            if folder is None:
+                raise _not_whole(spec)
+            return describe_folder(spec, folder, "ready")
         if (marker.reference / "config.json").is_file():
             return describe_folder(spec, marker.reference, "added")
         return ModelDescription(name=spec, state="missing", path=marker.reference)
@@ -159,6 +162,11 @@ def describe(spec: str) -> ModelDescription:
     raise _unknown(spec)
 
 
+def pinned_fingerprint(gguf_sha256: str | None) -> str | None:
+    """The fingerprint of the weights that a GGUF file is converted to, where it is a catalogue model's."""
+    return next((entry.fingerprint for entry in CATALOGUE.values() if entry.gguf_sha256 == gguf_sha256), None)
+
+
 def _added(name: str, marker: store.Marker) -> Path:
     if marker.reference is not None:
         if not marker.reference.is_dir():
@@ -166,8 +174,15 @@ def _added(name: str, marker: store.Marker) -> Path:
         return marker.reference
     folder = store.ready(name)
     if folder is None:
-        raise ModelError(f"the converted files of {name} are damaged or of an older version; add its GGUF file again")
+        raise _not_whole(name)
     return folder
+
+
+def _not_whole(name: str) -> ModelError:
+    return ModelError(
+        f"the converted files of {name} are damaged or of an older version; add its GGUF file again: workbench models "
+        f"add FILE --name {name}"
+    )
 
 
 def _converted_file(path: Path, progress: Progress) -> Path:
@@ -187,8 +202,16 @@ def _convert_once(name: str, gguf_sha256: str, obtain: Callable[[Path], Path], r
             return folder
         with store.workplace(name, room, f"to prepare {name}") as work:
             gguf = obtain(work)
-            convert(gguf, work / "model", progress, f"converting {name}")
-            return store.install(work / "model", name, gguf_sha256)
+            made = work / "model"
+            convert(gguf, made, progress, f"converting {name}")
+            found = fingerprint(stored_tensors(made))
+            if found != (wanted := pinned_fingerprint(gguf_sha256) or found):
+                raise ModelError(
+                    f"{name} was converted to other weights than it should be (their fingerprint is {found}, not "
+                    f"{wanted}): the disk or the memory is faulty, or gguf or transformers compute differently here; "
+                    "use the versions in constraints.txt and try again"
+                )
+            return store.install(made, name, gguf_sha256, found, progress)
 
 
 def _add_entry(entry: CatalogueEntry, path: Path, name: str | None, progress: Progress) -> str:

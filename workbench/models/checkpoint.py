@@ -9,19 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import mmap
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import ModelError
-from workbench.reading import BadJson, Unreadable, opened, parse, quoted, read_text, shortened
+from workbench.methods.base import Progress, silent
+from workbench.reading import BadJson, Unreadable, opened, parse, read_text, shortened
 
 _INDEX = "model.safetensors.index.json"
+_KERNELS = ("eager", "sdpa")
+# The last two are how configurations say it inside; transformers takes them from a file all the same.
+_KERNEL_KEYS = {"attn_implementation", "_attn_implementation", "_attn_implementation_internal", "kernel_config"}
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "*.tiktoken", "tekken.json")
+_BLOCK = 1 << 22
+_LOOK_EVERY = 0.1  # seconds: how soon a cancelled job is noticed
+_SHARD = re.compile(r"[^/\\:\x00-\x1f]+\.safetensors")
 _HEADER_LIMIT = 100_000_000  # the format's own limit on a header, in bytes
 _MOST_JSON = 64_000_000  # bytes; the index of the largest models has ten million
 
@@ -51,7 +60,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = json_object(path)
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
-        raise ModelError(f"{path} names no architecture (model_type); fetch the model again")
+        raise ModelError(f"{path} does not name the architecture (model_type); fetch the model again")
+    _refuse_kernels(folder, config)
     if "auto_map" in config and model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
         raise ModelError(
             f"{folder} brings its own code for the architecture {shortened(model_type, 40)}, which is never run; use a "
@@ -75,33 +85,51 @@ def read_config(folder: Path) -> dict[str, Any]:
     )
 
 
+def _refuse_kernels(folder: Path, config: dict[str, Any]) -> None:
+    """Raise `ModelError` where a configuration asks for code: transformers would fetch a kernel and run it."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in _KERNEL_KEYS & part.keys():
+            asked = part[key] if isinstance(part[key], dict) else {"": part[key]}
+            for kernel in asked.values():
+                if kernel is not None and kernel not in _KERNELS:
+                    raise ModelError(
+                        f"{folder} asks for the attention kernel {str(kernel)[:80]!r}, code from elsewhere that is "
+                        f"never fetched or run; take {key} out of its config.json"
+                    )
+
+
 def stored_tensors(folder: Path) -> list[StoredTensor]:
     """All tensors of the folder's safetensors files, sorted by name. Reads the headers only.
 
     Raises `ModelError` for weights that are missing, pickled, truncated, or lack a shard that the index names.
     """
-    index = folder / _INDEX
-    files = [folder / shard for shard in (_shards(index) if index.is_file() else ["model.safetensors"])]
-    if not index.is_file() and not files[0].is_file():
+    single = folder / "model.safetensors"
+    if single.is_file():  # as transformers does, before the index
+        files = [single]
+    elif (folder / _INDEX).is_file():
+        files = _shards(folder)
+    else:
         raise _no_safetensors(folder)
+    tensors = [tensor for file in files for tensor in _header(file)]
+    return sorted(tensors, key=lambda tensor: tensor.name)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files that the index names, all of them in the folder."""
+    named = json_object(folder / _INDEX).get("weight_map")
+    shards = list(named.values()) if isinstance(named, dict) else []
+    if not shards or not all(isinstance(shard, str) and _SHARD.fullmatch(shard) for shard in shards):
+        raise ModelError(
+            f"{folder / _INDEX} does not say for every tensor which safetensors file beside it holds it; fetch the "
+            "model again"
+        )
+    files = [folder / shard for shard in sorted(set(shards))]
     absent = [file.name for file in files if not file.is_file()]
     if absent:
         raise ModelError(
             f"{folder} lacks {shortened(', '.join(absent), 200)}, which {_INDEX} names; fetch the model again"
         )
-    tensors = [tensor for file in files for tensor in _header(file)]
-    return sorted(tensors, key=lambda tensor: tensor.name)
-
-
-def _shards(index: Path) -> list[str]:
-    """The files that an index names, which stand beside it."""
-    named = json_object(index).get("weight_map")
-    if not isinstance(named, dict) or not named:
-        raise ModelError(f"{index} does not say which file holds which tensor; fetch the model again")
-    for shard in named.values():
-        if not isinstance(shard, str) or shard in ("", ".", "..") or any(sign in shard for sign in "/\\\0"):
-            raise ModelError(f"{index} names {quoted(shard)}, which is no file beside it; fetch the model again")
-    return sorted(set(named.values()))
+    return files
 
 
 def check_tokenizer_files(folder: Path) -> None:
@@ -110,15 +138,39 @@ def check_tokenizer_files(folder: Path) -> None:
         raise ModelError(f"{folder} has no tokenizer; copy the tokenizer.json of the model into it")
 
 
-def fingerprint(tensors: Iterable[StoredTensor]) -> str:
-    """16 hex digits that identify the weights: SHA-256 over names, types, shapes and every byte.
+@contextmanager
+def hashing(tensors: Iterable[StoredTensor]) -> Iterator[Callable[..., str]]:
+    """Compute the fingerprint of the weights beside what is done in the block, which gets a function to wait for it.
 
-    All of the bytes, not a sample, so that one changed weight shows; the path, the shards and the dtype and device
-    the model is loaded to do not. Each tensor is hashed on its own so that all cores take part.
+    16 hex digits: SHA-256 over names, types, shapes and every byte. All of the bytes, not a sample, so that one
+    changed weight shows; the path, the shards and the dtype and device the model is loaded to do not. Each tensor is
+    hashed on its own so that all cores take part; leaving the block ends what is left of it.
     """
+    stopped = threading.Event()
+    ordered = sorted(tensors, key=lambda tensor: tensor.name)
     with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(_digest, sorted(tensors, key=lambda tensor: tensor.name)))
-    return combine(parts)
+        parts = [pool.submit(_digest, tensor, stopped) for tensor in ordered]
+
+        def result(progress: Progress = silent, stage: str = "checking the weights") -> str:
+            total = sum(tensor.end - tensor.start for tensor in ordered)
+            while waiting := [part for part in parts if not part.done()]:
+                done = sum(
+                    tensor.end - tensor.start for tensor, part in zip(ordered, parts, strict=True) if part.done()
+                )
+                progress(done, max(total, 1), stage=stage)
+                wait(waiting, timeout=_LOOK_EVERY)
+            return combine(part.result() for part in parts)
+
+        try:
+            yield result
+        finally:
+            stopped.set()
+
+
+def fingerprint(tensors: Iterable[StoredTensor], progress: Progress = silent, stage: str = "") -> str:
+    """The fingerprint that `hashing` computes. Progress counts bytes."""
+    with hashing(tensors) as result:
+        return result(progress, stage)
 
 
 def combine(parts: Iterable[bytes]) -> str:
@@ -128,17 +180,24 @@ def combine(parts: Iterable[bytes]) -> str:
 
 def tensor_digest(name: str, dtype: str, shape: tuple[int, ...], data: Any) -> bytes:
     """SHA-256 of one tensor. ``data`` is anything with a buffer."""
-    digest = hashlib.sha256(json.dumps([name, dtype, shape]).encode())
+    digest = hashlib.sha256(_head(name, dtype, shape))
     digest.update(data)
     return digest.digest()
 
 
-def _digest(tensor: StoredTensor) -> bytes:
-    if tensor.start == tensor.end:
-        return tensor_digest(tensor.name, tensor.dtype, tensor.shape, b"")
-    with tensor.file.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-        with memoryview(whole) as view, view[tensor.start : tensor.end] as data:
-            return tensor_digest(tensor.name, tensor.dtype, tensor.shape, data)
+def _head(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
+    return json.dumps([name, dtype, shape]).encode()
+
+
+def _digest(tensor: StoredTensor, stopped: threading.Event) -> bytes:
+    digest = hashlib.sha256(_head(tensor.name, tensor.dtype, tensor.shape))
+    with tensor.file.open("rb") as file:
+        file.seek(tensor.start)
+        left = tensor.end - tensor.start
+        while left and not stopped.is_set() and (block := file.read(min(left, _BLOCK))):
+            digest.update(block)
+            left -= len(block)
+    return digest.digest()
 
 
 def _header(file: Path) -> list[StoredTensor]:

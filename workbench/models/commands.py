@@ -77,11 +77,30 @@ def pull_command(
     model: Annotated[str, typer.Argument(help="Catalogue name or hub id.", show_default=False)],
 ) -> None:
     """Fetch a model where it is not here yet, and print its folder."""
-    from workbench.models.catalog import resolve
+    from workbench.models.integrity import restored
 
     with _bar() as progress:
-        folder = resolve(model, progress)
+        folder = restored(model, progress)
     echo(folder)
+
+
+@models.command("verify")
+def verify_command(
+    model: Annotated[str | None, typer.Argument(help="One of the list; all of them without it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every byte of a model, or of all models here, and say whether it is whole; exit 1 where one is not."""
+    from workbench.models.integrity import verify, verify_all
+
+    with _bar() as progress:
+        verdicts = list(verify_all(progress)) if model is None else [verify(model, progress)]
+    if as_json:
+        echo_json(RootModel(verdicts), indent=1)
+    else:
+        for verdict in verdicts:
+            echo(f"{verdict.name}: {verdict.state}; {verdict.text}")
+    if any(verdict.state == "damaged" for verdict in verdicts):
+        raise typer.Exit(1)
 
 
 @models.command("add")
@@ -128,7 +147,7 @@ def _bar() -> Iterator[Progress]:
 
 
 def _what(model: ModelDescription) -> str | None:
-    return model.title or model.architecture or (str(model.path) if model.path else None)
+    return model.problem or model.title or model.architecture or (str(model.path) if model.path else None)
 
 
 def _count(parameters: int | None) -> str | None:

@@ -23,7 +23,10 @@ _LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
 
 
 class ModelDescription(Frozen):
-    """A model as `workbench models` shows it. ``bytes`` is its size on the disk; None is what is not known."""
+    """A model as `workbench models` shows it. ``bytes`` is its size on the disk; None is what is not known.
+
+    ``problem`` is the sentence about one that is damaged.
+    """
 
     name: str
     state: State
@@ -39,6 +42,7 @@ class ModelDescription(Frozen):
     bytes: int | None = None
     chat_template: bool | None = None
     licence: str | None = None
+    problem: str | None = None
 
 
 def describe_folder(
@@ -47,29 +51,25 @@ def describe_folder(
     """Describe the model in ``folder``. Raises `ModelError` where there is none, or its weights are not whole."""
     config = _config(folder)
     tensors = stored_tensors(folder)
-    return ModelDescription(
-        name=name,
-        state=state,
-        title=title,
-        path=folder,
-        architecture=_architecture(config),
-        parameters=sum(_count(tensor) for tensor in tensors),
-        layers=_first(config, _LAYERS),
-        d_model=_first(config, _D_MODEL),
-        vocabulary=_first(config, ("vocab_size",)),
-        context=_first(config, _CONTEXT),
-        dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
-        bytes=_bytes(folder),
-        chat_template=_has_chat_template(folder),
-        licence=licence or _licence(folder),
-    )
-
-
-def _bytes(folder: Path) -> int:
     try:
-        return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        return ModelDescription(
+            name=name,
+            state=state,
+            title=title,
+            path=folder,
+            architecture=_architecture(config),
+            parameters=sum(_count(tensor) for tensor in tensors),
+            layers=_first(config, _LAYERS),
+            d_model=_first(config, _D_MODEL),
+            vocabulary=_first(config, ("vocab_size",)),
+            context=_first(config, _CONTEXT),
+            dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
+            bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+            chat_template=_has_chat_template(folder),
+            licence=licence or _licence(folder),
+        )
     except OSError as error:
-        raise ModelError(f"the folder {folder} cannot be read: {error.strerror}") from error
+        raise ModelError(f"{folder} cannot be read ({error.strerror})") from error
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -78,10 +78,8 @@ def _config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
     config = json_object(path)
-    about_language = config.get("text_config") or {}
-    if not isinstance(about_language, dict):
-        raise ModelError(f"{path} is not a model's configuration; fetch the model again")
-    return {**config, **about_language}
+    about_language = config.get("text_config")
+    return {**config, **about_language} if isinstance(about_language, dict) else config
 
 
 def _architecture(config: dict[str, Any]) -> str | None:
@@ -99,7 +97,7 @@ def _count(tensor: StoredTensor) -> int:
 
 
 def _first(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
-    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+    return next((config[key] for key in keys if type(config.get(key)) is int), None)
 
 
 def _has_chat_template(folder: Path) -> bool:

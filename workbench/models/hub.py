@@ -28,11 +28,11 @@ def is_hub_id(spec: str) -> bool:
 
 def cached(spec: str) -> Path | None:
     """The folder of a model that the hub's cache holds already, or None."""
-    import huggingface_hub
+    from huggingface_hub import errors, snapshot_download
 
     try:
-        folder = huggingface_hub.snapshot_download(spec, allow_patterns=list(_WANTED), local_files_only=True)
-    except (huggingface_hub.errors.LocalEntryNotFoundError, huggingface_hub.errors.HFValidationError):
+        folder = snapshot_download(spec, allow_patterns=list(_WANTED), local_files_only=True)
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         return None
     return Path(folder) if (Path(folder) / "config.json").is_file() else None
 
@@ -60,12 +60,13 @@ def download(spec: str, progress: Progress) -> Path:
 
 
 def _snapshot(spec: str, bars: _Bars) -> Path:
-    import huggingface_hub
-    from huggingface_hub import errors
+    # Each by name: the package fills itself on demand, and its submodules are no attributes before they are imported.
+    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub.utils import logging
 
-    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its advice would be written across the screen
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its advice would be written across the screen
     try:
-        folder = huggingface_hub.snapshot_download(
+        folder = snapshot_download(
             spec, allow_patterns=list(_WANTED), tqdm_class=bars.make, library_name="lm-workbench"
         )
     except errors.GatedRepoError as error:
@@ -86,15 +87,19 @@ def _snapshot(spec: str, bars: _Bars) -> Path:
             raise ModelError(
                 f"the disk is too full to fetch {spec}; make room, or set HF_HOME to a folder on another disk"
             ) from error
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+            raise ModelError(
+                f"the hub does not let you have {spec}; check that HF_TOKEN is a valid token that may read it"
+            ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{spec} could not be fetched from the hub ({reason}); try again") from error
     return Path(folder)
 
 
 def _no_route(spec: str) -> str:
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         return f"{spec} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it, or name a model that is here"
     return (
         f"{spec} is not in the hub's cache and the hub cannot be reached; bring the model's folder here and run: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,11 @@ from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import is_out_of_memory
 from workbench.methods.base import Progress, silent
 from workbench.models import anatomy as anatomy_of_models
-from workbench.models import checkpoint
+from workbench.models import checkpoint, integrity
 from workbench.models.anatomy import Anatomy, find_anatomy
+from workbench.models.beside import beside
 from workbench.models.info import ModelInfo
+from workbench.models.tokens import EMBEDDED, check_embedded
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -66,6 +67,16 @@ class LoadedModel:
         """The module from token ids to embeddings."""
         return self.anatomy.module(self.hf, self.anatomy.embedding)
 
+    @property
+    def unembedding(self) -> Module:
+        """The module from normed states to logits."""
+        return self.anatomy.module(self.hf, self.anatomy.unembedding)
+
+    @property
+    def checkpoints(self) -> list[Module]:
+        """The modules before which a job looks whether it was cancelled: the blocks, and the costly last matrix."""
+        return [*self.block_modules, self.unembedding]
+
     def attention(self, layer: int) -> Module:
         """The module whose output is the attention's contribution."""
         return self.anatomy.in_block(self.hf, layer, self.anatomy.attention)
@@ -93,6 +104,7 @@ def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progres
     """
     from workbench.models.catalog import resolve
 
+    beside(_import_libraries, progress, 0, 1, "importing torch")
     chosen = _device(device)
     precision = _dtype(dtype, chosen)
     folder = resolve(spec, progress)
@@ -116,16 +128,22 @@ def wrap(hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: st
 
 def _load_folder(folder: Path, name: str, dtype: Any, device: torch.device, progress: Progress) -> LoadedModel:
     progress(0, 3, stage="checking the model's files")
+    integrity.check_small_files(folder)
     checkpoint.read_config(folder)
     tensors = checkpoint.stored_tensors(folder)
     checkpoint.check_tokenizer_files(folder)
-    with ThreadPoolExecutor(max_workers=1) as pool, _quiet():
-        fingerprint = pool.submit(checkpoint.fingerprint, tensors)  # it takes as long as loading, so beside it
-        progress(1, 3, stage="reading the tokenizer")
-        tokenizer = _tokenizer(folder)
-        progress(2, 3, stage="loading the weights")
-        hf_model = _to_device(_weights(folder, dtype), device)
-        return _assemble(hf_model, tokenizer, name, fingerprint.result())
+    with checkpoint.hashing(tensors) as hashed:  # it takes half as long as loading, so beside it
+        tokenizer = beside(lambda: _tokenizer(folder), progress, 1, 3, "reading the tokenizer")
+        hf_model = beside(lambda: _weights(folder, dtype), progress, 2, 3, "loading the weights")
+        fingerprint = hashed(progress)
+    integrity.check_weights(folder, fingerprint)
+    with _quiet():
+        return _assemble(_to_device(hf_model, device), tokenizer, name, fingerprint)
+
+
+def _import_libraries() -> None:
+    """Import what a model needs, by looking up what is used of it."""
+    _ = (torch.nn, transformers.AutoTokenizer, transformers.AutoModelForCausalLM, nnsight.NNsight)
 
 
 def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> LoadedModel:
@@ -134,6 +152,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> Loa
     _protect_overwritten(hf_model, anatomy)
     for block in hf_model.get_submodule(anatomy.blocks).children():
         end_with_maps(block)
+    _say_what_has_no_embedding(hf_model, anatomy, tokenizer)
     config = hf_model.config
     info = ModelInfo(
         name=name,
@@ -150,6 +169,15 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> Loa
         chat_template=bool(tokenizer.chat_template),
     )
     return LoadedModel(hf_model, tokenizer, anatomy, info, _named(hf_model, anatomy))
+
+
+def _say_what_has_no_embedding(hf_model: Module, anatomy: Anatomy, tokenizer: Any) -> None:
+    """Make a token beyond the embedding's rows a sentence where it is used, and not an index that is out of range."""
+    embedding = anatomy.module(hf_model, anatomy.embedding)
+    rows = getattr(embedding, "num_embeddings", None)
+    if rows is not None and len(tokenizer) > rows:
+        setattr(tokenizer, EMBEDDED, rows)
+        embedding.register_forward_pre_hook(lambda _module, args: check_embedded(tokenizer, args[0].flatten().tolist()))
 
 
 def _protect_overwritten(hf_model: Module, anatomy: Anatomy) -> None:
@@ -203,7 +231,10 @@ def _dtype(name: str, device: torch.device) -> Any:
 
 def _tokenizer(folder: Path) -> Any:
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"the tokenizer in {folder} cannot be read ({_first_line(error)})") from error
     if not tokenizer.is_fast:
@@ -218,14 +249,15 @@ def _weights(folder: Path, dtype: Any) -> Any:
     from safetensors import SafetensorError
 
     try:
-        hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with _quiet():
+            hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"there is not enough memory to load {folder}; use a smaller model") from error

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from workbench.case import Frozen
 from workbench.methods.base import Progress
+from workbench.models import fetch
 from workbench.models.gguf import CONVERTER_VERSION
 from workbench.models.space import check_space, explained
 from workbench.paths import models_folder
@@ -29,8 +30,9 @@ _WAIT = 0.1  # seconds between two looks at a lock that another process holds
 class Marker(Frozen):
     """What a model of ours was made of.
 
-    A converted one has the SHA-256 of its GGUF file, the version of the converter and the bytes of each file; one
-    that was added by reference has the folder where it stands.
+    A converted one has the SHA-256 of its GGUF file, the version of the converter, the bytes and the SHA-256 of each
+    file and the fingerprint of the weights (the last two since they are kept); one that was added by reference has
+    the folder where it stands. ``damaged``: its bytes were found to be others (see `workbench.models.integrity`).
     """
 
     format: Literal["lm-workbench-model"] = "lm-workbench-model"
@@ -38,12 +40,21 @@ class Marker(Frozen):
     gguf_sha256: str | None = None
     converter: int | None = None
     files: dict[str, int] = {}
+    sha256: dict[str, str] = {}
+    fingerprint: str | None = None
+    damaged: bool = False
 
 
 def read_marker(name: str) -> Marker | None:
     """The marker of the model called ``name``; None where there is none that can be understood."""
+    return marker_in(models_folder() / name)
+
+
+def marker_in(folder: Path) -> Marker | None:
+    """The marker in a folder; None where there is none that can be understood."""
+    path = folder / _MARKER
     try:
-        return Marker.model_validate_json(read_text(models_folder() / name / _MARKER, MB))
+        return Marker.model_validate_json(read_text(path, MB))
     except (Unreadable, ValidationError):
         return None
 
@@ -59,7 +70,9 @@ def names() -> list[str]:
 def ready(name: str, gguf_sha256: str | None = None) -> Path | None:
     """The folder of a converted model, when this converter made it (of that GGUF file) and all of it is there."""
     marker = read_marker(name)
-    if marker is None or marker.converter != CONVERTER_VERSION or gguf_sha256 not in (None, marker.gguf_sha256):
+    if marker is None or marker.damaged or marker.converter != CONVERTER_VERSION:
+        return None
+    if gguf_sha256 not in (None, marker.gguf_sha256):
         return None
     folder = models_folder() / name
     try:
@@ -109,15 +122,30 @@ def sole_writer(name: str, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def install(made: Path, name: str, gguf_sha256: str) -> Path:
-    """Give the converted model in ``made`` its name, in place of what had it."""
-    sizes = _sizes(made)
-    return _put(made, name, Marker(gguf_sha256=gguf_sha256, converter=CONVERTER_VERSION, files=sizes))
+def install(made: Path, name: str, gguf_sha256: str, fingerprint: str, progress: Progress) -> Path:
+    """Give the converted model in ``made`` its name, in place of what had it, and keep the hashes of its files."""
+    marker = Marker(
+        gguf_sha256=gguf_sha256,
+        converter=CONVERTER_VERSION,
+        files=_sizes(made),
+        sha256={file: fetch.sha256(made / file, progress, f"hashing {name}") for file in _sizes(made)},
+        fingerprint=fingerprint,
+    )
+    return _put(made, name, marker)
 
 
 def install_reference(made: Path, name: str, reference: Path) -> Path:
     """Make ``name`` mean the folder ``reference``. ``made`` is an empty folder in a workplace."""
     return _put(made, name, Marker(reference=reference))
+
+
+def mark(folder: Path, *, damaged: bool) -> None:
+    """Note whether the converted model in a folder of ours is damaged: one that is does not count as `ready`."""
+    marker = marker_in(folder)
+    if marker is not None and marker.damaged != damaged:
+        written = folder / f"{_MARKER}.new"
+        written.write_text(marker.model_copy(update={"damaged": damaged}).model_dump_json(indent=1), encoding="utf-8")
+        written.replace(folder / _MARKER)
 
 
 def _put(made: Path, name: str, marker: Marker) -> Path:

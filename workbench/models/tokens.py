@@ -7,7 +7,7 @@ target and the foil begin with where they really follow the prompt.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +15,7 @@ from pydantic import model_validator
 
 from workbench.case import Case, Frozen
 from workbench.errors import InputError, ModelError
+from workbench.models.chat_template import render
 from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
 from workbench.shapes import as_many, span_within
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["EncodedCase", "TokenChoice", "continuation_ids", "display", "encode", "token_text", "token_texts"]
+
+
+EMBEDDED = "workbench_embedded_tokens"
+"""The attribute of a tokenizer with more tokens than its model embeds: how many that are."""
 
 
 class TokenChoice(Frozen):
@@ -205,24 +210,10 @@ _MARK = "the-prompt-goes-here"
 
 def _chat_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
     """The chat template around one user message. What surrounds it is found by rendering a marker in its place."""
-    import jinja2
-
     if case.start != "as-is":
         raise InputError("A chat template decides what stands in front: set start to as-is, or turn chat off.")
-    if not tokenizer.chat_template:
-        raise InputError("This model's tokenizer has no chat template: turn chat off, or use an instruct model.")
-
-    def rendered(content: str) -> str:
-        message = [{"role": "user", "content": content}]
-        return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-
-    try:
-        head, _, tail = rendered(_MARK).partition(_MARK)
-        text = rendered(case.prompt)
-    except (jinja2.TemplateError, ValueError) as error:
-        raise InputError(
-            f"This model's chat template does not take one user message ({error}): turn chat off."
-        ) from error
+    marked, text = render(tokenizer, (_MARK, case.prompt))
+    head, _, tail = marked.partition(_MARK)
     prompt = text[len(head) : len(text) - len(tail)]
     if text != head + prompt + tail or prompt not in (case.prompt, case.prompt.strip()):
         raise InputError("This model's chat template rewrites the prompt: turn chat off, or change the prompt.")
@@ -255,12 +246,28 @@ def _tokenise(tokenizer: PreTrainedTokenizerBase, frame: _Frame, continuation: s
     added = "".join(map(str, encoding["special_tokens_mask"]))  # e.g. "1000"; special tokens that were typed are 0
     closing = len(added) - len(added.rstrip("1"))
     kept = slice(0, len(added) - closing)
+    check_embedded(tokenizer, encoding["input_ids"])
     return _Tokens(
         ids=[*frame.ids, *encoding["input_ids"][kept]],
         offsets=[*((0, 0) for _ in frame.ids), *encoding["offset_mapping"][kept]],
         opening=len(added) - len(added.lstrip("1")),
         closing=closing,
     )
+
+
+def check_embedded(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> None:
+    """Raise `InputError` for a token that the tokenizer has and the model's embedding has no row for.
+
+    Loading notes the rows with such a tokenizer; it is no reason to refuse the model, as Gemma 3 shows, whose
+    tokenizer has a token for images that its text models do not embed.
+    """
+    rows = getattr(tokenizer, EMBEDDED, None)
+    without = next((token for token in ids if rows is not None and token >= rows), None)
+    if without is not None:
+        raise InputError(
+            f'The model has no embedding for the token "{token_text(tokenizer, without)}", which its tokenizer knows '
+            f"(number {without}, of {rows} embedded): leave it out, or use a tokenizer that fits the model."
+        )
 
 
 def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
@@ -276,7 +283,8 @@ def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: st
     """Tokens [start, stop) that hold a character, other than a blank, of the subject's last occurrence."""
     if not subject.strip():
         raise InputError("The subject is empty: type words of the prompt, or leave the subject out.")
-    found = frame.prompt.rfind(subject)
+    searched = _as_written(frame.prompt, subject)
+    found = frame.prompt.rfind(searched)
     if found < 0:
         nearest = frame.prompt[-300:]
         listed = ", ".join(map(display, nearest.split()))
@@ -284,6 +292,9 @@ def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: st
             f"The subject {_quoted(subject)} is not in the prompt (upper and lower case count): "
             f"choose among its words, {'…' if nearest != frame.prompt else ''}{listed}."
         )
+    if searched != subject:
+        notes.append("The prompt writes the subject's characters in another Unicode form, and is taken at that.")
+        subject = searched
     occurrences = frame.prompt.count(subject)
     if occurrences > 1:
         notes.append(f"The subject {_quoted(subject)} occurs {occurrences} times; the last is used.")
@@ -303,6 +314,33 @@ def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: st
         pieces = ", ".join(f'"{table[token]}"' for token in tokens.ids[first : last + 1])
         notes.append(f"The subject {_quoted(subject)} is a part of the token{'s' * (last > first)} {pieces}.")
     return first, last + 1
+
+
+def _with_marks(text: str) -> list[str]:
+    """The characters of a text, each with the combining marks that follow it."""
+    parts: list[str] = []
+    for letter in text:
+        if parts and unicodedata.combining(letter):
+            parts[-1] += letter
+        else:
+            parts.append(letter)
+    return parts
+
+
+def _as_written(prompt: str, subject: str) -> str:
+    """The subject as the prompt writes it: "ã" may be one character, or an "a" and a mark."""
+    forms = (subject, *(unicodedata.normalize(form, subject) for form in ("NFC", "NFD")))
+    exact = next((form for form in forms if form in prompt), None)
+    if exact is not None:
+        return exact
+    # Neither form throughout: compare character by character, a letter with its marks being one.
+    wanted = [unicodedata.normalize("NFC", part) for part in _with_marks(subject)]
+    parts = _with_marks(prompt)
+    same = [unicodedata.normalize("NFC", part) for part in parts]
+    for start in range(len(parts) - len(wanted), -1, -1):
+        if same[start : start + len(wanted)] == wanted:
+            return "".join(parts[start : start + len(wanted)])
+    return subject
 
 
 # --- Target and foil ---

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from workbench.models.loading import LoadedModel
 
-LOGITS_BUDGET = 64 * 2**20
+LOGITS_BUDGET = 32 * 2**20
 """Bytes of logits held at once."""
 
 TOKENS_AT_ONCE = {"cpu": 1024}
