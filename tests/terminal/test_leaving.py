@@ -103,7 +103,8 @@ def running(deaf: bool, *arguments: str | Path) -> Iterator[Program]:
     try:
         yield program
     finally:
-        program.child.close(force=True)
+        if not program.child.ptyproc.fileobj.closed:
+            program.child.close(force=True)
 
 
 def assert_saved(file: Path) -> None:
@@ -141,12 +142,10 @@ def test_quitting_saves_the_step_too(tiny: Path, tmp_path: Path) -> None:
 def test_a_hang_up_saves_the_step(tiny: Path, tmp_path: Path, deaf: bool, command: tuple[str, ...]) -> None:
     file = tmp_path / "s.json"
     with running(deaf, *command, PROMPT, "--model", tiny, "--session", file) as program:
-        os.close(program.child.child_fd)  # the terminal is gone: every write to it is an error from now on
-        program.child.closed = True
+        program.child.ptyproc.fileobj.close()  # the terminal is gone: every write to it is an error from now on
         began = time.monotonic()
         _, status = os.waitpid(program.child.pid, 0)
         assert time.monotonic() - began < SOON
-        program.child.ptyproc.terminated = program.child.terminated = True
         assert os.waitstatus_to_exitcode(status) == (130 if command else 128 + signal.SIGHUP)
     assert_saved(file)
 
