@@ -17,6 +17,7 @@ from workbench.models.checkpoint import check_tokenizer_files
 from workbench.models.describe import ModelDescription, describe_folder
 from workbench.models.fetch import CatalogueEntry
 from workbench.models.gguf import convert
+from workbench.reading import is_file
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -145,7 +146,7 @@ def describe(spec: str) -> ModelDescription:
         if marker.reference is None:
             folder = store.ready(spec)
             return describe_folder(spec, folder, "ready") if folder else ModelDescription(name=spec, state="damaged")
-        if (marker.reference / "config.json").is_file():
+        if is_file(marker.reference / "config.json"):
             return describe_folder(spec, marker.reference, "added")
         return ModelDescription(name=spec, state="missing", path=marker.reference)
     path = Path(spec).expanduser()

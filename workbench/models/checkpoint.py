@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ModelError
-from workbench.reading import BadJson, Unreadable, opened, parse, quoted, read_text, shortened
+from workbench.reading import BadJson, Unreadable, is_file, opened, parse, quoted, read_text, shortened
 
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -46,7 +46,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     from transformers.models.auto import configuration_auto, modeling_auto
 
     path = folder / "config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
     config = json_object(path)
     model_type = config.get("model_type")
@@ -81,10 +81,10 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
     Raises `ModelError` for weights that are missing, pickled, truncated, or lack a shard that the index names.
     """
     index = folder / _INDEX
-    files = [folder / shard for shard in (_shards(index) if index.is_file() else ["model.safetensors"])]
-    if not index.is_file() and not files[0].is_file():
+    files = [folder / shard for shard in (_shards(index) if is_file(index) else ["model.safetensors"])]
+    if not is_file(index) and not is_file(files[0]):
         raise _no_safetensors(folder)
-    absent = [file.name for file in files if not file.is_file()]
+    absent = [file.name for file in files if not is_file(file)]
     if absent:
         raise ModelError(
             f"{folder} lacks {shortened(', '.join(absent), 200)}, which {_INDEX} names; fetch the model again"
