@@ -54,7 +54,7 @@ def _mutate_place(holder: list[Any], dice: random.Random) -> None:
     elif what == 4 and isinstance(value, list | dict):
         parent[key] = type(value)()
     elif what == 5 and isinstance(value, int | float) and not isinstance(value, bool):
-        parent[key] = dice.choice((value + 1, value - 1, -value, value * 2, float(value), int(value) + 1000))
+        parent[key] = dice.choice((value + 1, value - 1, -value, value * 2, float(value), value + 1000))
     elif what == 6 and dice.random() < 0.1:
         deep: Any = value
         for _ in range(dice.choice((5, 70, 500, 3_000))):

@@ -106,7 +106,7 @@ def test_a_file_has_one_question_a_line_with_or_without_choices(tmp_path: Path) 
     [
         ("{", "line 1 .* not JSON"),
         ("[1]", "line 1 .* not a question"),
-        ('{"id": "a", "task": "t"}', "question: field required"),
+        ('{"id": "a", "task": "t"}', "question .Field required"),
         ('{"id": "a", "task": "t", "question": " "}', "no question in it"),
         ('{"id": "a", "task": "t", "question": "?", "right": "x"}', "right"),
         (GOOD.replace('"answer": "ice"', '"answer": "fire"'), "none of the choices"),

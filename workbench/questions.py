@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from workbench.case import Frozen
 from workbench.errors import InputError
-from workbench.reading import BadJson, Unreadable, parse, quoted, read_text
+from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, read_text
 
 SHIPPED = ("arithmetic", "common-sense", "ethical-judgement")
 """Names of the sets that were written for this project. The first is generated: see `workbench.arithmetic`."""
@@ -108,9 +108,7 @@ def _question(line: str, where: str) -> Question:
     try:
         question = Question.model_validate(parse(line))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "object"
-        raise InputError(f"{where} is not a question: {place}: {first['msg'].lower()}") from None
+        raise InputError(f"{where} is not a question: {first_problem(error)}") from None
     except BadJson as error:
         raise InputError(f"{where} is not JSON ({error.why}); write an object with id, task and question") from None
     if not question.question.strip():

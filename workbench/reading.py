@@ -157,6 +157,14 @@ def parse_at(text: str, at: int, constants: bool = False) -> tuple[Any, int]:
     return value, end
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; not, where no file can have that name or nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def first_problem(error: ValidationError) -> str:
     """Where plain data are not what they should be, and why: ``steps.0.id (Input should be a valid integer)``."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -170,7 +178,8 @@ def quoted(value: Any, most: int = 40) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """At most so many characters of a text."""
+    """At most so many characters of a text, on one line."""
+    text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -17,7 +17,7 @@ from workbench.case import Case, Frozen
 from workbench.errors import InputError
 from workbench.facts import BLANK, Fact, Relation, relation_and_subject, shipped_facts, shipped_ripples
 from workbench.jsonfiles import decode, elements, is_lines, read_values
-from workbench.reading import read_text
+from workbench.reading import first_problem, read_text, shortened
 
 Plain = TypeVar("Plain", bound=Frozen)
 
@@ -228,7 +228,7 @@ def _record(fields: Any, line: int, path: Path) -> EditRecord:
             return _valid(EditRecord, fields, where)
         return _short(fields, line)
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        why = f" ({error} is missing)" if isinstance(error, KeyError) else ""
+        why = f" ({shortened(str(error), 40)} is missing)" if isinstance(error, KeyError) else ""
         raise InputError(
             f"{where} is not a record of an edit{why}; write prompt, subject and target, or a CounterFact record"
         ) from error
@@ -314,6 +314,4 @@ def _valid(model: type[Plain], fields: Any, where: str) -> Plain:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InputError(f"{where} is wrong at {place}: {first['msg']}; docs/suites.md describes the file") from error
+        raise InputError(f"{where} is wrong at {first_problem(error)}; docs/suites.md describes the file") from error

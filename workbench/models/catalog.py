@@ -17,6 +17,7 @@ from workbench.models.checkpoint import check_tokenizer_files, fingerprint, stor
 from workbench.models.describe import ModelDescription, describe_folder
 from workbench.models.fetch import CatalogueEntry
 from workbench.models.gguf import convert
+from workbench.reading import is_file
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -148,7 +149,7 @@ def describe(spec: str) -> ModelDescription:
             if folder is None:
                 raise _not_whole(spec)
             return describe_folder(spec, folder, "ready")
-        if (marker.reference / "config.json").is_file():
+        if is_file(marker.reference / "config.json"):
             return describe_folder(spec, marker.reference, "added")
         return ModelDescription(name=spec, state="missing", path=marker.reference)
     path = Path(spec).expanduser()

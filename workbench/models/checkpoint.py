@@ -20,7 +20,7 @@ from typing import Any
 
 from workbench.errors import ModelError
 from workbench.methods.base import Progress, silent
-from workbench.reading import BadJson, Unreadable, opened, parse, read_text, shortened
+from workbench.reading import BadJson, Unreadable, is_file, opened, parse, read_text, shortened
 
 _INDEX = "model.safetensors.index.json"
 _KERNELS = ("eager", "sdpa")
@@ -55,7 +55,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     from transformers.models.auto import configuration_auto, modeling_auto
 
     path = folder / "config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
     config = json_object(path)
     model_type = config.get("model_type")
@@ -104,9 +104,9 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
     Raises `ModelError` for weights that are missing, pickled, truncated, or lack a shard that the index names.
     """
     single = folder / "model.safetensors"
-    if single.is_file():  # as transformers does, before the index
+    if is_file(single):  # as transformers does, before the index
         files = [single]
-    elif (folder / _INDEX).is_file():
+    elif is_file(folder / _INDEX):
         files = _shards(folder)
     else:
         raise _no_safetensors(folder)
@@ -124,7 +124,7 @@ def _shards(folder: Path) -> list[Path]:
             "model again"
         )
     files = [folder / shard for shard in sorted(set(shards))]
-    absent = [file.name for file in files if not file.is_file()]
+    absent = [file.name for file in files if not is_file(file)]
     if absent:
         raise ModelError(
             f"{folder} lacks {shortened(', '.join(absent), 200)}, which {_INDEX} names; fetch the model again"

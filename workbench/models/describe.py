@@ -9,7 +9,7 @@ from typing import Any, Literal
 from workbench.case import Frozen
 from workbench.errors import ModelError
 from workbench.models.checkpoint import StoredTensor, json_object, stored_tensors
-from workbench.reading import Unreadable, read_start
+from workbench.reading import Unreadable, is_file, read_start
 
 State = Literal["ready", "not fetched", "added", "missing", "damaged"]
 """Here; to be had by a download; added by reference; added, but no longer there; here, but not whole."""
@@ -75,7 +75,7 @@ def describe_folder(
 def _config(folder: Path) -> dict[str, Any]:
     """config.json, with the part about the language model of a model that also sees on top."""
     path = folder / "config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{folder} is not a model: it has no config.json; name the folder that holds one")
     config = json_object(path)
     about_language = config.get("text_config")
@@ -101,7 +101,7 @@ def _first(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
 
 
 def _has_chat_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+    if is_file(folder / "chat_template.jinja") or is_file(folder / "chat_template.json"):
         return True
     path = folder / "tokenizer_config.json"
     return '"chat_template"' in _start(path)
