@@ -11,6 +11,7 @@ from workbench.lazy import torch
 from workbench.methods.erasure_fit import Fitted, Pooling
 from workbench.methods.probes import Accuracy, largest_coefficient, linear, nonlinear
 from workbench.methods.trace_setup import rounded
+from workbench.models.beside import beside
 from workbench.shapes import Layer, Share
 
 if TYPE_CHECKING:
@@ -73,17 +74,16 @@ def look_at_layer(
     """Probe the rows of one layer ``(rows, d_model)``, as they are in the model and with the edit.
 
     ``fitted`` is what changes this layer, if anything does; ``towards`` the class steered to, None for an erasure.
-    ``tick`` is called between probes.
+    ``tick`` is called while probes are fitted.
     """
     classes = pooling.classes
-    old = linear(*pooling.training(clean))
-    tick()
-    old_nonlinear = nonlinear(*pooling.training(clean), seed)
-    tick()
+    old = beside(lambda: linear(*pooling.training(clean)), tick)
+    old_nonlinear = beside(lambda: nonlinear(*pooling.training(clean), seed), tick)
     held, held_changed = pooling.held(clean), pooling.held(changed)
-    new = old if towards is not None else linear(*pooling.training(changed))
-    new_nonlinear = old_nonlinear if towards is not None else nonlinear(*pooling.training(changed), seed)
-    tick()
+    new, new_nonlinear = old, old_nonlinear
+    if towards is None:
+        new = beside(lambda: linear(*pooling.training(changed)), tick)
+        new_nonlinear = beside(lambda: nonlinear(*pooling.training(changed), seed), tick)
     at = torch.from_numpy(pooling.fitted)
     spread = max(float(clean[at].double().var(dim=0).sum().sqrt()), 1e-30)
     apart = (rounded(between_classes(each[at], classes[pooling.fitted]) / spread) for each in (clean, changed))
@@ -94,7 +94,7 @@ def look_at_layer(
         singular_values=tuple(map(rounded, fitted.singular_values)) if fitted else (),
         before=held.score(old),
         after=held_changed.score(new),
-        fresh=_fresh(pooling, changed) if towards is None else None,
+        fresh=_fresh(pooling, changed, tick) if towards is None else None,
         nonlinear_before=held.score(old_nonlinear),
         nonlinear_after=held_changed.score(new_nonlinear),
         class_means=(next(apart), next(apart)),
@@ -115,13 +115,13 @@ def _shrunk(old: Any, new: Any) -> float:
     return rounded(largest_coefficient(new) / max(largest_coefficient(old), 1e-30))
 
 
-def _fresh(pooling: Pooling, rows: Tensor) -> Accuracy | None:
+def _fresh(pooling: Pooling, rows: Tensor, tick: Callable[[], None]) -> Accuracy | None:
     """How well a probe does that is trained on texts which the eraser has not seen; None where they are too few."""
     training, held = pooling.fresh(rows)
     n_classes = len(set(pooling.classes))
     if len(set(training[1])) < n_classes or len(set(held.texts[1])) < n_classes:
         return None
-    return held.score(linear(*training))
+    return held.score(beside(lambda: linear(*training), tick))
 
 
 def _most_changed(

@@ -104,7 +104,7 @@ def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progres
     """
     from workbench.models.catalog import resolve
 
-    beside(_import_libraries, progress, 0, 1, "importing torch")
+    beside(_import_libraries, lambda: progress(0, 1, stage="importing torch"))
     chosen = _device(device)
     precision = _dtype(dtype, chosen)
     folder = resolve(spec, progress)
@@ -133,8 +133,8 @@ def _load_folder(folder: Path, name: str, dtype: Any, device: torch.device, prog
     tensors = checkpoint.stored_tensors(folder)
     checkpoint.check_tokenizer_files(folder)
     with checkpoint.hashing(tensors) as hashed:  # it takes half as long as loading, so beside it
-        tokenizer = beside(lambda: _tokenizer(folder), progress, 1, 3, "reading the tokenizer")
-        hf_model = beside(lambda: _weights(folder, dtype), progress, 2, 3, "loading the weights")
+        tokenizer = beside(lambda: _tokenizer(folder), lambda: progress(1, 3, stage="reading the tokenizer"))
+        hf_model = beside(lambda: _weights(folder, dtype), lambda: progress(2, 3, stage="loading the weights"))
         fingerprint = hashed(progress)
     integrity.check_weights(folder, fingerprint)
     with _quiet():
