@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -68,10 +69,19 @@ class WorkbenchApp(BaseApp):
         """Run until the user leaves, then stop the engine with the terminal already given back."""
         sys.setswitchinterval(SWITCH_INTERVAL)
         try:
-            self.run()
+            self.run_to_the_end()
         finally:
             if self._engine is not None:
                 self._engine.close()
+        self.exit_if_crashed(self._kept())
+
+    def _kept(self) -> str:
+        """What a crash has not taken, and how to go on."""
+        path, steps = self._recording.path, len(self._recording.session.steps)
+        if not steps:
+            return "nothing had been computed yet"
+        go_on = shlex.join(["workbench", "open", "--session", str(path)])
+        return f"everything up to step {steps} is in {path}; go on with: {go_on}"
 
     def on_mount(self) -> None:
         """Paint first; then show what a continued session holds, and start the engine."""
