@@ -74,7 +74,7 @@ class BaseApp(App[None]):
             return
         await super().on_event(event)
 
-    def on_mount(self) -> None:
+    def on_ready(self) -> None:
         """What was typed before the app was there comes first."""
         self._type_ahead.begin()
 

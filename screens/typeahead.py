@@ -53,6 +53,11 @@ class TypeAhead:
         """Whether nothing waits."""
         return not self._waiting and self._passing is None
 
+    @property
+    def _leaving(self) -> bool:
+        """Whether the app is being left: its widgets go one after the other, and no key may meet half of them."""
+        return self._app._exit or not self._app.is_running
+
     def begin(self) -> None:
         """Let through what waits."""
         if self._waiting and (self._usher is None or self._usher.done()):
@@ -61,6 +66,8 @@ class TypeAhead:
 
     def passes(self, event: Typed) -> bool:
         """Whether an event that has arrived is to be handled now; else it waits, and is posted again in its turn."""
+        if self._leaving:
+            return False
         if event is self._passing:
             self._passing = None
             return True
@@ -72,15 +79,13 @@ class TypeAhead:
         return False
 
     async def _let_through(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._leaving:
             if not self._at_once(self._waiting[0]):
                 await self._until_quiet()
             event = self._passing = self._waiting.popleft()
             self._note(event)
-            if not self._app.post_message(event):
-                self._waiting.clear()  # the app is being left
-                self._passing = None
-            while self._passing is not None:
+            self._app.post_message(event)
+            while self._passing is not None and not self._leaving:
                 await asyncio.sleep(0)
 
     def _ended(self, usher: asyncio.Task[None]) -> None:
@@ -114,7 +119,7 @@ class TypeAhead:
     def _is_quiet(self, handling: bool = False) -> bool:
         """Whether nothing is going on in the app; ``handling`` where it is handling the event that asks."""
         app = self._app
-        if not app.is_running or not app.screen_stack:
+        if not app.screen_stack:
             return False
         screen = app.screen
         if screen._layout_required or any(each._callbacks for each in app.screen_stack):
