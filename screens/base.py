@@ -74,9 +74,9 @@ class BaseApp(App[None]):
             return
         await super().on_event(event)
 
-    def on_ready(self) -> None:
+    def on_mount(self) -> None:
         """What was typed before the app was there comes first."""
-        self._type_ahead.begin()
+        self.call_later(self._type_ahead.begin)
 
     def action_command_palette(self) -> None:
         """Textual's, in a dialog of ours."""

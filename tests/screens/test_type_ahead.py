@@ -182,9 +182,13 @@ class Stuck(BaseApp):
 
     CSS_PATH = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = asyncio.Event()
+
     class Widget(Input):
         async def on_mount(self) -> None:
-            self.call_later(asyncio.Event().wait)
+            self.call_later(self.app.end.wait)  # type: ignore[attr-defined]
 
     def compose(self) -> ComposeResult:
         """That, and one to type into."""
@@ -203,6 +207,7 @@ async def test_what_never_ends_does_not_lock_the_keyboard(monkeypatch: pytest.Mo
         other = app.query_one("#other", Input)
         while other.value != "b":
             await asyncio.sleep(0.001)
+        app.end.set()
 
 
 async def test_what_was_typed_before_the_terminal_was_ours_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

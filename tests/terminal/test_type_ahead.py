@@ -53,10 +53,9 @@ def writes(number: int) -> Callable[[Recorded], None]:
     return waits
 
 
+DELAYS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
 MOMENTS = {
-    **{
-        f"after {seconds} s": after(seconds) for seconds in (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
-    },
+    **{f"after {seconds} s": after(seconds) for seconds in DELAYS},
     "in raw mode": raw,
     **{f"at output {number}": writes(number) for number in (1, 2, 3, 5)},
     "at the prompt": shows(READY),
@@ -91,7 +90,7 @@ def test_the_first_step_typed_at_once_is_the_first_step_of_the_session(start: St
 
 def test_text_after_a_key_that_opens_a_form_is_typed_into_it(start: Start, own_home: Path) -> None:
     terminal = start(HERO.prompt, "--model", own_home / "none", columns=120, rows=40)
-    terminal.until("no model;")
+    terminal.until("load one first")
     for number, pane in enumerate((EditsPane, CotPane, ErasurePane)):
         terminal.press(f"{pane.ASK_KEY}first{number}\tsecond{number}\tthird{number}")
         for word in ("first", "second", "third"):
