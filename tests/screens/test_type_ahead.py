@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList
 from screens import typeahead
 from screens.app import WorkbenchApp
 from screens.base import BaseApp, _keys
+from screens.lens_detail import LensDetail
 from screens.models import ModelsScreen
 from screens.panes.cot import CotPane
 from screens.panes.edits import EditsPane
@@ -75,9 +76,8 @@ async def test_text_after_a_tab_goes_to_the_next_field_and_back() -> None:
     async with running() as run:
         send(run.app, "x", "tab", "yy", "shift+tab", "z", "tab", "a", "tab", "tab", "b")
         await all_passed(run.app)
-        assert run.main.prompt.edited() == Case(
-            prompt="xz", subject="a", foil="b"
-        )  # a field that is come to is selected
+        # "a" takes the place of "yy", which is selected when tab comes to it
+        assert run.main.prompt.edited() == Case(prompt="xz", subject="a", foil="b")
 
 
 async def test_enter_asks_about_all_that_was_typed_before_it_and_the_next_key_is_the_picture_s() -> None:
@@ -177,37 +177,27 @@ async def test_escape_cancels_a_job_that_reports_all_the_time() -> None:
         await asyncio.wait_for(reporting, 60)
 
 
-class Stuck(BaseApp):
-    """One of its widgets never ends what it does."""
+class ThreeFields(BaseApp):
+    """To type into."""
 
     CSS_PATH = None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.end = asyncio.Event()
-
-    class Widget(Input):
-        async def on_mount(self) -> None:
-            self.call_later(self.app.end.wait)  # type: ignore[attr-defined]
-
     def compose(self) -> ComposeResult:
-        """That, and one to type into."""
-        yield Input(id="one")
-        yield Input(id="other")
-        yield self.Widget(id="stuck")
+        """By name."""
+        for name in ("one", "other", "stuck"):
+            yield Input(id=name)
 
 
 async def test_what_never_ends_does_not_lock_the_keyboard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typeahead, "PATIENCE", 50)
-    app = Stuck()
+    app, end = ThreeFields(), asyncio.Event()
     async with app.run_test():
-        app.query_one("#one").focus()
-        await asyncio.sleep(0)
-        send(app, "tab", "b")
+        app.query_one("#stuck").call_later(end.wait)
+        send(app, "a", "tab", "b", "tab", "c")
         other = app.query_one("#other", Input)
         while other.value != "b":
             await asyncio.sleep(0.001)
-        app.end.set()
+        end.set()
 
 
 async def test_what_was_typed_before_the_terminal_was_ours_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +248,9 @@ async def test_keys_after_ctrl_o_wait_for_the_sessions_to_be_found() -> None:
     async with running() as run:
         await ask_hero(run)  # and so there is a session
         send(run.app, "ctrl+o", "down", "enter", "enter")
+        await all_passed(run.app)
+        assert isinstance(run.app.screen, LensDetail)  # the second enter is the lens's, on the main screen
+        send(run.app, "escape")
         await all_passed(run.app)
         assert run.app.screen is run.main
         assert "opened" not in run.notified
