@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -13,16 +13,21 @@ import pexpect
 import pyte
 
 ROOT = Path(__file__).parent.parent
-WORKBENCH = [sys.executable, "-m", "workbench.cli"]
+WORKBENCH = (sys.executable, "-m", "workbench")
 
 
 class Terminal:
     """Runs a command in a pty of ``columns`` × ``rows`` and keeps the screen that it draws."""
 
     def __init__(
-        self, *arguments: str, columns: int = 80, rows: int = 24, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        columns: int = 80,
+        rows: int = 24,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = WORKBENCH,
     ) -> None:
-        command = [*WORKBENCH, *arguments]
+        command = [*program, *arguments]
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.started = time.perf_counter()

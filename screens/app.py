@@ -24,7 +24,7 @@ from screens.messages import Ask, CancelAsked, Cursor, EngineSaid, ToldToLeave
 from screens.models import ModelsScreen
 from screens.panes.prompt import PromptPane
 from screens.sessions import SessionList, SessionsScreen
-from workbench import last, leaving, paths
+from workbench import early_terminal, last, leaving, paths
 from workbench.case import Case
 from workbench.edits import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
@@ -89,14 +89,18 @@ class WorkbenchApp(BaseApp):
         sys.setswitchinterval(SWITCH_INTERVAL)
         leaving.on_signals(self._told_to_leave)
         try:
-            self.run()
+            self.run_to_the_end()
         finally:
             self._left.set()
             with leaving.undisturbed():
                 stopped = self._save_and_stop(leaving.WITHIN)
-                self._say_how_to_go_on()
-        if self._told is not None or not stopped:
-            leaving.end(self.return_code or 0 if self._told is None else 128 + self._told)
+                if not self.return_code:
+                    self._say_how_to_go_on()
+        try:
+            self.exit_if_crashed(self._kept())
+        finally:
+            if self._told is not None or not stopped:
+                leaving.end(self.return_code or 0 if self._told is None else 128 + self._told)
 
     def _told_to_leave(self, signal: int) -> None:
         """A signal came, in the middle of anything."""
@@ -110,6 +114,7 @@ class WorkbenchApp(BaseApp):
         if not self._left.wait(ANSWERS_WITHIN):
             self._save_and_stop(leaving.WITHIN / 2)
             give_back(self._driver)
+            early_terminal.give_back()
             leaving.end(128 + signal)
 
     def _save_and_stop(self, within: float) -> bool:
@@ -144,6 +149,14 @@ class WorkbenchApp(BaseApp):
             last.remember(place)
         except OSError as error:
             logger.warning("the place could not be remembered: %s", error)
+
+    def _kept(self) -> str:
+        """What a crash has not taken, and how to go on."""
+        path, steps = self._recording.path, len(self._recording.session.steps)
+        if not steps:
+            return "nothing had been computed yet"
+        go_on = shlex.join(["workbench", "open", "--session", str(path)])
+        return f"everything up to step {steps} is in {path}; go on with: {go_on}"
 
     def on_mount(self) -> None:
         """Paint first; then show what a continued session holds, and start the engine."""

@@ -1,21 +1,33 @@
-"""What the app and the replay have in common: theme, colours over SSH, help, quitting."""
+"""What the app and the replay have in common: theme, colours over SSH, keys in order, help, quitting, crashing."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from rich.console import RenderableType
+from textual import events
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
+from textual.theme import ThemeProvider
 
+from screens.dialog import Palette
 from screens.door import VisibleText
+from screens.typeahead import TypeAhead, Typed
+from workbench import early_terminal
 
 QUIT_WITHIN = 3.0
 """Seconds in which a second ctrl+c quits."""
+
+CRASHED = 1
+"""The exit code after a bug has ended the app."""
 
 
 class BaseApp(App[None]):
@@ -33,7 +45,8 @@ class BaseApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._interrupted = 0.0
+        self._interrupted = -QUIT_WITHIN
+        self._type_ahead = TypeAhead(self, _keys(early_terminal.typed()))
         self._door = VisibleText()
         if "SSH_CONNECTION" in os.environ:  # a scroll that slides costs fifteen times the bytes of one that jumps
             self.animation_level = "none"
@@ -54,6 +67,46 @@ class BaseApp(App[None]):
         """Say something for a while. The sentence may hold a path or a file's words: it is never read as markup."""
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
+    def run_to_the_end(self) -> None:
+        """Run until the user leaves, and give the terminal back. Exits with `CRASHED` where a bug was what ended it.
+
+        The traceback is on stderr by then.
+        """
+        try:
+            self.run()
+        finally:
+            early_terminal.give_back()
+
+    def exit_if_crashed(self, kept: str) -> None:
+        """After a bug has ended the app: say what is kept, and exit with `CRASHED`."""
+        if self.return_code:
+            print(f"workbench: a bug ended the app; {kept}", file=sys.stderr)  # noqa: T201 - the app has ended
+            raise SystemExit(CRASHED)
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """End after an error, the driver's too."""
+        self._return_code = CRASHED
+        super().panic(*renderables)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys, pastes and clicks one after the other; everything else at once."""
+        if isinstance(event, Typed) and not event.is_forwarded and not self._type_ahead.passes(event):
+            return
+        await super().on_event(event)
+
+    def on_mount(self) -> None:
+        """What was typed before the app was there comes first."""
+        self.call_later(self._type_ahead.begin)
+
+    def action_command_palette(self) -> None:
+        """Textual's, in a dialog of ours."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Textual's, in a dialog of ours."""
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+
     def action_toggle_help(self) -> None:
         """Show or hide the panel with the keys of the focused widget."""
         if self.screen.query("HelpPanel"):
@@ -69,3 +122,11 @@ class BaseApp(App[None]):
         else:
             self._interrupted = now
             self.notify("Press ctrl+c again to quit; everything is saved.", timeout=QUIT_WITHIN)
+
+
+def _keys(text: str) -> Iterator[events.Key | events.Paste]:
+    """What a terminal sent, as events."""
+    parser = XTermParser()
+    for event in (*parser.feed(text), *parser.tick()):
+        if isinstance(event, events.Key | events.Paste):
+            yield event

@@ -9,15 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from screens.cot_ledger import Run
 from screens.cot_views import DIM, FULL, OTHER, Row, answer_bars
+from screens.dialog import Dialog
 from workbench.models.tokentext import display
 
 
-class CotDetail(ModalScreen[None]):
+class CotDetail(Dialog[None]):
     """Shows a row of the list and asks its owner, by ``step(rows)``, for the neighbouring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.

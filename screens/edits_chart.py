@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from screens.dialog import Dialog
 from workbench.methods.edit_facts import TURNED, SequencePoint, turning_point
 
 NONE = "No suite was run yet. Make an edit, or press r on one: every suite with its canary is a point here."
@@ -19,7 +19,7 @@ SCORE, PERPLEXITY = "●", "x"
 """The signs of the two curves, which differ without colour."""
 
 
-class EditChart(ModalScreen[None]):
+class EditChart(Dialog[None]):
     """Draws points; says in words what they are, and warns where the curve turns."""
 
     DEFAULT_CSS = """

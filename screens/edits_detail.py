@@ -11,12 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from screens.dialog import Dialog
 from screens.edits_ledger import Made, Measured
 from screens.edits_views import FactRow, fact_content, fact_rows, summary
+from screens.widgets.options import Options
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Detail:
     said: str = ""
 
 
-class EditDetail(ModalScreen[None]):
+class EditDetail(Dialog[None]):
     """Shows a `Detail`; ``bisect`` is called with the fact for which the edit that broke it is wanted.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
@@ -69,7 +70,7 @@ class EditDetail(ModalScreen[None]):
         with Vertical():
             yield Static(id="summary")
             yield Static(id="said")
-            yield OptionList()
+            yield Options()
 
     def on_mount(self) -> None:
         """Show what it was opened with."""

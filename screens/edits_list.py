@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from screens.widgets.options import Options
 
-class EditList(OptionList):
+
+class EditList(Options):
     """Shows texts and keeps the highlight; what the keys do to an edit is the pane's."""
 
     DEFAULT_CSS = """

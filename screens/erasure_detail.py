@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from screens.dialog import Dialog
 from screens.erasure_ledger import Found
 from screens.erasure_views import DIM, METHODS, both, head, layers_in_words, row_text
 from screens.widgets import numbers
@@ -21,7 +21,7 @@ from workbench.methods.erasure_effects import CaseEffect, Effects
 from workbench.models.tokentext import display
 
 
-class ErasureDetail(ModalScreen[None]):
+class ErasureDetail(Dialog[None]):
     """Shows what `sections` says, to be scrolled."""
 
     DEFAULT_CSS = """

@@ -11,9 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from screens.dialog import Dialog
 from screens.lens_words import contenders, layer_label, overtake_sentence, overtakes
 from screens.messages import Cursor
 from screens.widgets import numbers
@@ -36,7 +36,7 @@ class Detail:
     note: str = ""
 
 
-class LensDetail(ModalScreen[None]):
+class LensDetail(Dialog[None]):
     """Shows a `Detail` and asks its owner, by ``step(layers, tokens)``, for the neighbouring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.

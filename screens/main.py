@@ -343,7 +343,7 @@ class MainScreen(Screen[None]):
         self.app.push_screen(JumpScreen(targets), self._jump)
 
     def _jump(self, widget: Widget | None) -> None:
-        if widget is not None:
+        if widget is not None and widget in self.focus_chain:  # it may have gone while the letters were shown
             self.set_focus(widget)
 
     def action_cancel(self) -> None:

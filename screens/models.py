@@ -9,14 +9,15 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from screens.dialog import Dialog
+from screens.widgets.options import Options
 from workbench.models.catalog import list_models
 
 
-class ModelsScreen(ModalScreen[str | None]):
+class ModelsScreen(Dialog[str | None]):
     """Dismissed with what ``--model`` would take, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,7 +41,7 @@ class ModelsScreen(ModalScreen[str | None]):
         with Vertical() as box:
             box.border_title = "Load a model"
             yield Label("Enter loads, escape goes back.")
-            yield OptionList(*self._options())
+            yield Options(*self._options())
             yield Input(placeholder="or a directory, a GGUF file, a Hugging Face id (owner/name)")
 
     def on_mount(self) -> None:

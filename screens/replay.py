@@ -114,7 +114,8 @@ class ReplayApp(BaseApp):
 
     def start(self) -> None:
         """Run until the user leaves."""
-        self.run()
+        self.run_to_the_end()
+        self.exit_if_crashed(f"{self._screen.status.session} is as it was")
 
     def on_mount(self) -> None:
         """Show the session."""

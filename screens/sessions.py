@@ -14,10 +14,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from screens.dialog import Dialog
+from screens.widgets.options import Options
 from workbench.errors import SessionError
 from workbench.reading import MB
 from workbench.session import load_session
@@ -54,7 +55,7 @@ def _summary(path: Path) -> str:
     return f"{first} · {len(session.steps)} step{'s' * (len(session.steps) != 1)} · {model}"
 
 
-class SessionList(OptionList):
+class SessionList(Options):
     """The recent sessions of some folders. Reads them in a thread, as sessions can be large."""
 
     BORDER_TITLE = "Recent sessions"
@@ -98,7 +99,7 @@ class SessionList(OptionList):
         self.post_message(self.Chosen(self._paths[message.option_index]))
 
 
-class SessionsScreen(ModalScreen[Path | None]):
+class SessionsScreen(Dialog[Path | None]):
     """Pick one of the recent sessions, or type the path of another. Dismissed with its path, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

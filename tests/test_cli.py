@@ -533,3 +533,18 @@ def test_ctrl_c_stops_loading(tiny: Path) -> None:
         assert "Traceback" not in terminal.text
         assert "layer" not in terminal.text
         assert not terminal.screen.cursor.hidden
+
+
+def test_every_command_but_those_that_open_the_app_leaves_the_terminal_as_it_is() -> None:
+    from typer.main import get_command
+
+    from workbench.cli import app
+    from workbench.early_terminal import opens_app
+
+    command = get_command(app)
+    names = {name for name in command.commands if not opens_app([name])}  # type: ignore[attr-defined]
+    assert names == set(command.commands) - {"open", "replay"}  # type: ignore[attr-defined]
+    options = [option for parameter in command.params for option in parameter.opts]
+    assert not any(opens_app([option]) for option in (*options, "--help"))
+    assert opens_app([])
+    assert opens_app(["The capital of Australia is"])

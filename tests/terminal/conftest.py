@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,8 @@ WAIT = 180.0
 class Recorded(Terminal):
     """A terminal that remembers what was written to it, as pyte's screen knows no alternate one."""
 
-    def __init__(self, *arguments: str, columns: int = 80, rows: int = 24) -> None:
-        super().__init__(*arguments, columns=columns, rows=rows)
+    def __init__(self, *arguments: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         self.written = io.BytesIO()
         self.child.logfile_read = self.written
 
@@ -66,8 +67,8 @@ def start(own_home: Path) -> Iterator[Start]:
     models.symlink_to(REAL_MODELS)
     with ExitStack() as running:
 
-        def start(*arguments: str | Path, columns: int = 80, rows: int = 24) -> Recorded:
-            terminal = Recorded(*map(str, arguments), columns=columns, rows=rows)
+        def start(*arguments: str | Path, **settings: Any) -> Recorded:
+            terminal = Recorded(*map(str, arguments), **settings)
             running.enter_context(terminal)
             return terminal
 

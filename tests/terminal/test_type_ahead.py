@@ -1,0 +1,125 @@
+"""The README's first step typed with no pause, at any moment from the start of the program until it is ready."""
+
+from __future__ import annotations
+
+import json
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from screens.panes.cot import CotPane
+from screens.panes.edits import EditsPane
+from screens.panes.erasure import ErasurePane
+from tests.terminal.conftest import Recorded, Start
+from workbench.case import Case
+from workbench.methods.logit_lens import LensRequest
+from workbench.session import load_session
+
+pytestmark = pytest.mark.terminal
+
+HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
+FIRST_STEP = "The capital of Australia is\tAustralia\tCanberra\tSydney\r"
+READY = "Type a prompt that the model gets wrong"
+
+
+def after(seconds: float) -> Callable[[Recorded], None]:
+    """Some time after the program was started."""
+    return lambda _: time.sleep(seconds)
+
+
+def raw(terminal: Recorded) -> None:
+    """As soon as the terminal no longer echoes."""
+    while termios.tcgetattr(terminal.child.child_fd)[3] & termios.ECHO:
+        time.sleep(0.001)
+
+
+def shows(what: str) -> Callable[[Recorded], None]:
+    """As soon as the screen shows something."""
+    return lambda terminal: terminal.until(what)
+
+
+def writes(number: int) -> Callable[[Recorded], None]:
+    """As soon as the program has written something for the third time, say."""
+
+    def waits(terminal: Recorded) -> None:
+        seen = 0
+        while seen < number:
+            seen += bool(terminal.read(0.05))
+
+    return waits
+
+
+DELAYS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3)
+MOMENTS = {
+    **{f"after {seconds} s": after(seconds) for seconds in DELAYS},
+    "in raw mode": raw,
+    **{f"at output {number}": writes(number) for number in (1, 2, 3, 5)},
+    "at the prompt": shows(READY),
+    "while loading": shows("no model yet"),
+    "at the last key of the footer": shows("palette"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_first_step_typed_without_a_pause_is_one_case(moment: str, start: Start, own_home: Path) -> None:
+    terminal = start("--model", own_home / "none", columns=100, rows=30)
+    MOMENTS[moment](terminal)
+    terminal.press(FIRST_STEP)
+    terminal.until(lambda _: bool(list(own_home.rglob("history.jsonl"))))
+    (history,) = own_home.rglob("history.jsonl")
+    terminal.until(lambda _: history.read_text().endswith("\n"))
+    assert [Case.model_validate(json.loads(line)) for line in history.read_text().splitlines()] == [HERO]
+
+
+def test_the_first_step_typed_at_once_is_the_first_step_of_the_session(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "s.json"
+    terminal = start("--session", file, columns=100, rows=30)
+    terminal.press(FIRST_STEP)
+    terminal.until("Canberra against Sydney")
+    terminal.until(lambda _: file.exists() and bool(load_session(file).steps))
+    terminal.press("q")
+    terminal.assert_ended_cleanly()
+    (step, *_) = load_session(file).steps
+    assert isinstance(step.request, LensRequest)
+    assert step.request.case == HERO
+
+
+def test_text_after_a_key_that_opens_a_form_is_typed_into_it(start: Start, own_home: Path) -> None:
+    terminal = start(HERO.prompt, "--model", own_home / "none", columns=120, rows=40)
+    terminal.until("load one first")
+    for number, pane in enumerate((EditsPane, CotPane, ErasurePane)):
+        terminal.press(f"{pane.ASK_KEY}first{number}\tsecond{number}\tthird{number}")
+        for word in ("first", "second", "third"):
+            terminal.until(f"{word}{number}")
+        terminal.press("\x1b")
+    terminal.press("\x03\x03")
+    terminal.assert_ended_cleanly()
+
+
+CRASHING = """
+import screens.main
+def crash(self): raise RuntimeError("a bug")
+screens.main.MainScreen.action_jump = crash
+from workbench.__main__ import main
+main()
+"""
+
+
+def test_after_a_crash_the_exit_code_is_not_0_the_terminal_is_whole_and_the_session_is_named(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "a session.json"
+    terminal = start(HERO.prompt, "--session", file, rows=40, columns=150, program=(sys.executable, "-c", CRASHING))
+    terminal.until(lambda _: file.exists() and bool(load_session(file).steps))
+    terminal.press("\x07")  # ctrl+g
+    assert terminal.wait_for_end() == 1
+    raw = terminal.written.getvalue()
+    assert raw.rindex(b"\x1b[?1049l") > raw.rindex(b"\x1b[?1049h")
+    words = " ".join(raw.decode().split())
+    assert "RuntimeError: a bug" in words
+    assert f"everything up to step 1 is in {file}; go on with: workbench open --session '{file}'" in words
+    assert termios.tcgetattr(terminal.child.child_fd)[3] & (termios.ECHO | termios.ICANON)

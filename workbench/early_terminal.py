@@ -1,0 +1,75 @@
+"""The terminal in raw mode before anything large is imported, so that keys typed meanwhile arrive as they were typed.
+
+Until the app's driver starts, about a second, the terminal would echo them, and turn enter into a line break. What was
+typed even before `take` is read there and kept for the app. Imports nothing that takes time; not every system has
+terminals like these, and where there is none nothing happens.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
+NOT_THE_APP = frozenset(
+    {
+        *("attribute", "check", "continue", "cot", "doctor", "edit", "erase", "lens", "models", "trace"),
+        *("--help", "--version", "--install-completion", "--show-completion"),
+    }
+)
+"""The first arguments with which no app is opened."""
+
+_before: list[Any] | None = None
+_typed = ""
+
+
+def opens_app(arguments: Sequence[str]) -> bool:
+    """Whether the command line opens the app: on a prompt, a session, or a recorded session."""
+    return not arguments or arguments[0] not in NOT_THE_APP
+
+
+def take() -> None:
+    """Put the terminal on standard input into raw mode, but that ctrl+c still ends the program."""
+    global _before, _typed
+    if termios is None or _before is not None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    terminal = sys.stdin.fileno()
+    if os.tcgetpgrp(terminal) != os.getpgrp():
+        return  # in the background, where this would stop the program
+    _before = termios.tcgetattr(terminal)
+    atexit.register(give_back)
+    raw = termios.tcgetattr(terminal)
+    raw[0] &= ~(termios.IXON | termios.IXOFF | termios.ICRNL | termios.INLCR | termios.IGNCR)
+    raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+    raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(terminal, termios.TCSANOW, raw)
+    early = b""
+    while select.select([terminal], [], [], 0)[0] and (some := os.read(terminal, 4096)):
+        early += some
+    # What came before was translated: a line break among it was an enter.
+    _typed = early.decode(errors="replace").replace("\n", "\r")
+
+
+def typed() -> str:
+    """What was typed before `take`; once."""
+    global _typed
+    found, _typed = _typed, ""
+    return found
+
+
+def give_back() -> None:
+    """Put the terminal into the mode that it was in. Does nothing a second time."""
+    global _before
+    if _before is not None:
+        before, _before = _before, None
+        with contextlib.suppress(termios.error, ValueError):  # the terminal has gone
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, before)
