@@ -9,6 +9,8 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from screens.keys import Key
+
 QUIT_WITHIN = 3.0
 """Seconds in which a second ctrl+c quits."""
 
@@ -21,8 +23,8 @@ class BaseApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; everything is saved"),
-        Binding("f1,question_mark", "toggle_help", "Help", key_display="f1", id="app.help", tooltip="All keys"),
+        Binding(Key.QUIT, "quit", "Quit", id="app.quit", tooltip="Leave; everything is saved"),
+        Binding(Key.HELP, "toggle_help", "Help", key_display="f1", id="app.help", tooltip="All keys"),
         Binding("ctrl+c", "interrupt", show=False, system=True, id="app.interrupt"),
     ]
 

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Checkbox, Input, Label, Static
 
+from screens.keys import Key
 from workbench.errors import InputError
 from workbench.methods.cot import CotRequest
 from workbench.methods.cot_interventions import Cue, Early, Intervention, Mistake, Paraphrase
@@ -29,6 +30,7 @@ HINT = (
     "enter reasons (greedily at temperature 0) · escape closes · The prompt is the question; it goes through the chat "
     "template, whatever the prompt's own switch says."
 )
+CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
 HINTS: dict[Purpose, str] = {
     "mistake": "A mistake in {}, reasoning on from there; empty or unchanged: its last number is made one more",
     "paraphrase": "{} in other words, reasoning on from there; empty or unchanged: the model rewords it",
@@ -51,7 +53,7 @@ class CotField(Input):
     """One line. Enter is its owner's; escape leaves it, and what was typed stays."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", tooltip="Leave it; what is typed stays", id="cot.close"),
+        Binding(Key.CANCEL, "close", "Close", tooltip="Leave it; what is typed stays", id="cot.close"),
     ]
 
     @dataclass
@@ -119,7 +121,7 @@ class CotForm(Vertical):
             if last is not None and asked:
                 self._fill(last)
         self._question = question
-        self._say("")
+        self.say("")
         self.add_class("-open")
         self._field("choices").focus()
 
@@ -135,7 +137,7 @@ class CotForm(Vertical):
         try:
             self.post_message(self.Submitted(self._request()))
         except InputError as error:
-            self._say(str(error))
+            self.say(str(error))
 
     def _request(self) -> CotRequest:
         choices = (
@@ -193,7 +195,8 @@ class CotForm(Vertical):
     def _value(self, name: str) -> str:
         return self._field(name).value.strip()
 
-    def _say(self, problem: str) -> None:
+    def say(self, problem: str) -> None:
+        """What is wrong, or by nothing what to do."""
         hint = self.query_one("#cot-hint", Static)
         hint.update(f"✗ {problem}" if problem else HINT)
         hint.set_class(bool(problem), "-problem")
