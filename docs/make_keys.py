@@ -16,6 +16,7 @@ from textual.dom import DOMNode
 from textual.keys import key_to_character
 
 import screens
+from screens.keys import Key
 from screens.panes.pane import Pane
 
 PLACES = {
@@ -58,12 +59,31 @@ while the prompt's text or one of its fields has the keyboard: leave it with `es
 quits from anywhere.
 """
 
-NAMES = {"pageup": "page up", "pagedown": "page down", "up": "↑", "down": "↓", "left": "←", "right": "→"}
+NAMES = {
+    "plus": "+",
+    "minus": "-",
+    "pageup": "page up",
+    "pagedown": "page down",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+}
 
 
 def page() -> str:
     """The page as Markdown."""
-    return "\n".join([INTRODUCTION, *(line for owner in owners() for line in section(owner))])
+    return "\n".join([INTRODUCTION, *table(), *(line for owner in owners() for line in section(owner))])
+
+
+def table() -> Iterator[str]:
+    """The one table that everything below it takes its keys from."""
+    yield "## One key, one meaning\n"
+    yield "| key | meaning |"
+    yield "|---|---|"
+    for key in Key:
+        yield f"| {_names(key)} | {key.meaning} |"
+    yield ""
 
 
 def owners() -> list[type[DOMNode]]:
@@ -87,7 +107,7 @@ def section(owner: type[DOMNode]) -> Iterator[str]:
     yield "| key | what it does |"
     yield "|---|---|"
     for binding in shown(owner):
-        keys = " or ".join(f"`{_name(key)}`" for key in binding.key.split(","))
+        keys = _names(binding.key)
         tooltip = f": {binding.tooltip[0].lower()}{binding.tooltip[1:]}" if binding.tooltip else ""
         yield f"| {keys} | {binding.description}{tooltip} |"
     yield ""
@@ -99,6 +119,10 @@ def _place(owner: type[DOMNode]) -> str:
     if issubclass(owner, Pane):
         return f"In the pane {owner.TITLE}"
     return f"In the {re.sub('(?<!^)(?=[A-Z])', ' ', owner.__name__).lower()}"
+
+
+def _names(keys: str) -> str:
+    return " or ".join(f"`{_name(key)}`" for key in keys.split(","))
 
 
 def _name(key: str) -> str:

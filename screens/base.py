@@ -20,6 +20,7 @@ from textual.theme import ThemeProvider
 
 from screens.dialog import Palette
 from screens.door import VisibleText
+from screens.keys import Key
 from screens.typeahead import TypeAhead, Typed
 from workbench import early_terminal
 
@@ -38,8 +39,8 @@ class BaseApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; everything is saved"),
-        Binding("f1,question_mark", "toggle_help", "Help", key_display="f1", id="app.help", tooltip="All keys"),
+        Binding(Key.QUIT, "quit", "Quit", id="app.quit", tooltip="Leave; everything is saved"),
+        Binding(Key.HELP, "toggle_help", "Help", key_display="f1", id="app.help", tooltip="All keys"),
         Binding("ctrl+c", "interrupt", show=False, system=True, id="app.interrupt"),
     ]
 

@@ -29,6 +29,7 @@ HINT = (
     "enter reasons (greedily at temperature 0) · escape closes · The prompt is the question; it goes through the chat "
     "template, whatever the prompt's own switch says."
 )
+CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
 HINTS: dict[Purpose, str] = {
     "mistake": "A mistake in {}, reasoning on from there; empty or unchanged: its last number is made one more",
     "paraphrase": "{} in other words, reasoning on from there; empty or unchanged: the model rewords it",
@@ -105,7 +106,7 @@ class CotForm(Vertical):
             if last is not None and asked:
                 self._fill(last)
         self._question = question
-        self._say("")
+        self.say("")
         self.add_class("-open")
         self._field("choices").focus()
 
@@ -121,7 +122,7 @@ class CotForm(Vertical):
         try:
             self.post_message(self.Submitted(self._request()))
         except InputError as error:
-            self._say(str(error))
+            self.say(str(error))
 
     def _request(self) -> CotRequest:
         choices = (
@@ -179,7 +180,8 @@ class CotForm(Vertical):
     def _value(self, name: str) -> str:
         return self._field(name).value.strip()
 
-    def _say(self, problem: str) -> None:
+    def say(self, problem: str) -> None:
+        """What is wrong, or by nothing what to do."""
         hint = self.query_one("#cot-hint", Static)
         hint.update(f"✗ {problem}" if problem else HINT)
         hint.set_class(bool(problem), "-problem")

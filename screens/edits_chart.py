@@ -14,7 +14,7 @@ from textual.widgets import Static
 from screens.dialog import Dialog
 from workbench.methods.edit_facts import TURNED, SequencePoint, turning_point
 
-NONE = "No suite was run yet. Make an edit, or press r on one: every suite with its canary is a point here."
+NONE = "No suite was run yet. Make an edit, or press c on one: every suite with its canary is a point here."
 SCORE, PERPLEXITY = "●", "x"
 """The signs of the two curves, which differ without colour."""
 
@@ -33,7 +33,7 @@ class EditChart(Dialog[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,c,q", "close", "Close", tooltip="Back to the edits", id="edit_chart.close"),
+        Binding("escape,enter,v,q", "close", "Close", tooltip="Back to the edits", id="edit_chart.close"),
     ]
 
     def __init__(self, points: Sequence[SequencePoint]) -> None:

@@ -56,7 +56,7 @@ class EditDetail(Dialog[None]):
         Binding("escape,enter,q", "close", "Close", priority=True, tooltip="Back", id="edit_detail.close"),
         Binding("j", "move(1)", "Down", show=False, tooltip="The next fact", id="edit_detail.down"),
         Binding("k", "move(-1)", "Up", show=False, tooltip="The fact before", id="edit_detail.up"),
-        Binding("b", "bisect", "Bisect", tooltip="Find the edit that broke this fact", id="edit_detail.bisect"),
+        Binding("f", "bisect", "Find", tooltip="Find the edit that broke this fact", id="edit_detail.bisect"),
     ]
 
     def __init__(self, detail: Detail, bisect: Callable[[FactRow], None]) -> None:
@@ -74,7 +74,7 @@ class EditDetail(Dialog[None]):
 
     def on_mount(self) -> None:
         """Show what it was opened with."""
-        self.query_one(Vertical).border_subtitle = "j k facts · b finds the edit that broke one · escape closes"
+        self.query_one(Vertical).border_subtitle = "j k facts · f finds the edit that broke one · escape closes"
         self.show(self._detail)
         self.query_one(OptionList).focus()
 
@@ -119,7 +119,7 @@ class EditDetail(Dialog[None]):
         self.query_one(Vertical).border_title = Content(detail.title)
         lines = summary(detail.made, detail.measured, width)
         if detail.measured is None:
-            lines.append(Content("No suite was run with it yet; r runs one."))
+            lines.append(Content("No suite was run with it yet; c runs one."))
         self.query_one("#summary", Static).update(Content("\n").join(lines))
         self.query_one("#said", Static).update(Content(detail.said))
         self.query_one("#said").display = bool(detail.said)

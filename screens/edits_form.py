@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
@@ -26,41 +25,8 @@ FIELDS = (
     ("layer", "the default"),
     ("suite", "a file; else the shipped facts"),
 )
-Purpose = Literal["save", "apply"]
-PLACEHOLDERS: dict[Purpose, str] = {
-    "save": "save to: name.safetensors for a patch, else a folder for the whole model",
-    "apply": "apply: the path of a patch, name.safetensors",
-}
 HINT = "enter edits · escape closes · a layer of nothing: the one that is known for the model"
-
-
-class PathLine(ClosingInput):
-    """A path to save to or to apply a patch from; each keeps what was typed for it."""
-
-    DEFAULT_CSS = """
-    PathLine { height: 1; border: none; padding: 0 1; background: $surface-lighten-2; display: none; }
-    PathLine:focus { border: none; }
-    PathLine.-open { display: block; }
-    """
-
-    def __init__(self) -> None:
-        super().__init__(compact=True)
-        self.purpose: Purpose = "save"
-        self._typed: dict[Purpose, str] = {}
-
-    def open(self, purpose: Purpose) -> None:
-        """Show it and put the keyboard into it."""
-        self.close()
-        self.purpose, self.value = purpose, self._typed.get(purpose, "")
-        self.placeholder = PLACEHOLDERS[purpose]
-        self.add_class("-open")
-        self.focus()
-
-    def close(self) -> None:
-        """Hide it."""
-        if self.has_class("-open"):
-            self._typed[self.purpose] = self.value
-            self.remove_class("-open")
+CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
 
 
 class EditForm(Vertical):
@@ -83,9 +49,10 @@ class EditForm(Vertical):
 
     @dataclass
     class Submitted(Message):
-        """The form is complete: this is what it asks."""
+        """The form is complete: this is what it asks. It was filled from the case that it is ``about``."""
 
         request: RomeRequest
+        about: Case
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,16 +69,21 @@ class EditForm(Vertical):
         yield Static(HINT, id="hint", markup=False)
 
     def open(self, case: Case, suggested: int | None) -> None:
-        """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet."""
+        """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
+
+        What was emptied is filled again, as it stands in the prompt.
+        """
         before = self._case
         if before is None or _of_edit(before) != _of_edit(case):
             self._field("subject").value = case.subject or ""
             self._field("target").value = case.target or ""
             self._suggested, self._field("layer").value = None, ""
+        for name in ("subject", "target"):
+            self._field(name).value = self._field(name).value or getattr(case, name) or ""
         if suggested is not None and suggested != self._suggested:
             self._suggested, self._field("layer").value = suggested, str(suggested)
         self._case = case
-        self._say("")
+        self.say("")
         self.add_class("-open")
         empty = [name for name, _ in FIELDS[:2] if not self._field(name).value]
         self._field(empty[0] if empty else "target").focus()
@@ -125,27 +97,31 @@ class EditForm(Vertical):
         """Ask for the edit, or say what is wrong."""
         message.stop()
         try:
-            self.post_message(self.Submitted(self._request()))
+            request, about = self._request()
         except InputError as error:
-            self._say(str(error))
+            self.say(str(error))
+        else:
+            self.post_message(self.Submitted(request, about))
 
-    def _request(self) -> RomeRequest:
+    def _request(self) -> tuple[RomeRequest, Case]:
         assert self._case is not None, "it is open"
         subject, target, layer, suite = (self._field(name).value for name, _ in FIELDS)
         case = self._case.model_copy(update={"subject": subject, "target": target})
         check_case(case)
         if layer.strip() and not layer.strip().isdecimal():
             raise InputError(f"“{layer}” is no layer: type a whole number from 0 on, or nothing for the default.")
-        return RomeRequest(
+        request = RomeRequest(
             case=case,
             layer=int(layer) if layer.strip() else None,
             suite=read_suite(Path(suite.strip()).expanduser()) if suite.strip() else None,
         )
+        return request, self._case
 
     def _field(self, name: str) -> ClosingInput:
         return self.query_one(f"#{name}", ClosingInput)
 
-    def _say(self, problem: str) -> None:
+    def say(self, problem: str) -> None:
+        """What is wrong, or by nothing what to do."""
         hint = self.query_one("#hint", Static)
         hint.update(f"✗ {problem}" if problem else HINT)
         hint.set_class(bool(problem), "-problem")

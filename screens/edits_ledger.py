@@ -206,7 +206,7 @@ def _row(job: Job, number: int) -> Row:
 
 def _untested(made: Made) -> str:
     if not made.request.test:
-        return "no suite was run; r runs one"
+        return "no suite was run; c runs one"
     return "no suite: the shipped facts have none for it; the form takes a file"
 
 

@@ -17,7 +17,8 @@ from textual.widgets import Label, Tab, Tabs
 
 from screens.answers import Answers, active_edits
 from screens.jump import JumpScreen
-from screens.messages import Ask, CancelAsked, CaseChosen, Cursor, CursorMoved, EditLayerChosen
+from screens.keys import Key
+from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved
 from screens.panes import PANES
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
@@ -50,28 +51,22 @@ class MainScreen(Screen[None]):
             for number, title in enumerate((PromptPane.TITLE, *(pane.TITLE for pane in PANES)), 1)
         ),
         *(
-            Binding(
-                f"{pane.ASK_KEY},{pane.ASK_KEY.upper()}",  # the capital where a pane has another use for the small one
-                f"ask({number})",
-                pane.TITLE,
-                id=f"ask.{number}",
-                tooltip="Run it for this prompt",
-            )
+            Binding(pane.ASK_KEY, f"ask({number})", pane.TITLE, id=f"ask.{number}", tooltip="Run it for this prompt")
             for number, pane in enumerate(PANES, 2)
             if pane.ASK_KEY
         ),
-        Binding("p", "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
-        Binding("g", "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
-        Binding("G", "keep", "Keep continuation", id="continue.keep", show=False),
-        # The capital works too where a pane has another use for the small letter.
-        Binding("b,B", "compare", "Before/after", id="compare", tooltip="All edits off, or on again", show=False),
-        Binding("ctrl+g", "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
-        Binding("escape", "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
+        Binding(Key.PROMPT, "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
+        Binding(Key.CONTINUE, "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
+        Binding(Key.KEEP, "keep", "Keep continuation", id="continue.keep", show=False),
+        Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again", show=False),
+        Binding(Key.JUMP, "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
+        Binding(Key.CANCEL, "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
 
     # Not reactive: a changed one would paint the whole screen again, 24 kB a key, when panes draw it themselves.
     cursor: var[Cursor | None] = var[Cursor | None](None)
     case: var[Case | None] = var[Case | None](None)
+    on_screen: var[Case | None] = var[Case | None](None)
     model: var[ModelInfo | None] = var[ModelInfo | None](None)
     active: var[int] = var(2)
     queue: var[QueueState] = var(QueueState)
@@ -94,7 +89,7 @@ class MainScreen(Screen[None]):
         self._shows_steps = False  # some of which have no case
         self.answers = Answers()
         for each in self.panes:
-            each.answers = self.answers
+            each.answers, each.case_on_screen = self.answers, self.case_on_screen
 
     @property
     def panes(self) -> list[Pane]:
@@ -120,6 +115,7 @@ class MainScreen(Screen[None]):
         for number, pane in enumerate(self.panes, 1):
             pane.number, pane.live = number, self.live
         self.watch_active()
+        self._read_prompt()
         self.begin()
 
     def begin(self) -> None:
@@ -157,6 +153,11 @@ class MainScreen(Screen[None]):
             self.remove_class("-start")
         for pane in self.panes:
             pane.case = self.case
+
+    def watch_on_screen(self) -> None:
+        """One prompt on the screen for all panes, asked about or not."""
+        for pane in self.panes:
+            pane.on_screen = self.on_screen
 
     def watch_queue(self) -> None:
         """One queue of edits for all panes."""
@@ -214,7 +215,7 @@ class MainScreen(Screen[None]):
     def _catch_up(self) -> None:
         """The edits have changed: show what was found with these before; else ask again what is cheap to ask."""
         for pane in self.others:
-            if not isinstance(pane, PicturePane) or not pane.out_of_date:
+            if not isinstance(pane, PicturePane) or not pane.out_of_date or pane.of_another_case:
                 continue
             requests = pane.pictured()
             known = [self.answers.find(pane.question(request), self.edits) for request in requests]
@@ -237,12 +238,37 @@ class MainScreen(Screen[None]):
             case = step.case or case
         self._catch_up()
         if case is not None:
-            self.prompt.put(case)
+            self._put(case)
+
+    def case_on_screen(self) -> Case | None:
+        """The case in the prompt's fields, None while they hold no prompt; what panes ask must be about it.
+
+        One that was not asked about yet is asked first, as by enter in the prompt.
+        """
+        if not self.live:
+            return self.case
+        case = self._read_prompt()
+        if case is not None and case != self.case:
+            self.prompt.keep()
+            self.app.post_message(PromptPane.Submitted(case))  # not to this screen, which has dealt with it
+            self.ask_about(case)
+        return case
 
     def ask_about(self, case: Case) -> None:
         """Make a case everybody's and look through the lens at it, the cursor's token first."""
         self._change_case(case)
         self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
+
+    def _put(self, case: Case) -> None:
+        """Put a case into the prompt's fields."""
+        self.prompt.put(case)
+        self._read_prompt()
+
+    def _read_prompt(self) -> Case | None:
+        """Tell everybody what stands in the prompt's fields now."""
+        case = self.prompt.edited()
+        self.on_screen = case if case.prompt.strip() else None
+        return self.on_screen
 
     def _change_case(self, case: Case) -> None:
         """The cursor stays where the tokens stay the same, and begins at the end where they do not."""
@@ -262,6 +288,12 @@ class MainScreen(Screen[None]):
         self.ask_about(message.case)
         self.action_pane(2)
 
+    @on(CaseChanged)
+    def follow_prompt(self, message: CaseChanged) -> None:
+        """Something was typed: what is drawn of another prompt is stale from now on."""
+        message.stop()
+        self._read_prompt()
+
     @on(CursorMoved)
     def move_cursor(self, message: CursorMoved) -> None:
         """Move the cursor in all panes."""
@@ -273,17 +305,9 @@ class MainScreen(Screen[None]):
         """Put a pane's case into the prompt, whose own goes into the history, and look through the lens at it."""
         message.stop()
         self.prompt.keep()
-        self.prompt.put(message.case)
+        self._put(message.case)
         self.ask_about(message.case)
         self.action_pane(2)
-
-    @on(EditLayerChosen)
-    def go_on_editing(self, message: EditLayerChosen) -> None:
-        """Go on in the pane that edits at the layer that was proposed."""
-        message.stop()
-        for number, pane in enumerate(self.panes, 1):
-            if pane.wants_edit_at(message.layer):
-                self.action_ask(number)
 
     @on(Tabs.TabActivated)
     def tab_activated(self, message: Tabs.TabActivated) -> None:
@@ -302,11 +326,9 @@ class MainScreen(Screen[None]):
         self.panes[number - 1].focus_content()
 
     def action_ask(self, number: int) -> None:
-        """Show a pane and let it ask about the case."""
-        case, pane = self.case or self.prompt.edited(), self.panes[number - 1]
-        if case.prompt.strip():
-            self.case = case
-        elif pane.ABOUT_PROMPT:
+        """Show a pane and let it ask about the case on screen."""
+        pane = self.panes[number - 1]
+        if self.case_on_screen() is None and pane.ABOUT_PROMPT:
             self.notify("Type a prompt first.")
             return
         self.remove_class("-start")  # recent sessions make room for the pane
@@ -315,8 +337,8 @@ class MainScreen(Screen[None]):
 
     def action_continue(self) -> None:
         """Let the model go on for a few tokens."""
-        case = self.case or self.prompt.edited()
-        if not case.prompt.strip():
+        case = self.case_on_screen()
+        if case is None:
             self.notify("Type a prompt first; then g lets the model go on.")
             return
         self.post_message(Ask(ContinueRequest(case=case)))
@@ -332,9 +354,10 @@ class MainScreen(Screen[None]):
         """Append the last continuation to the prompt, so that its tokens can be looked at like any other."""
         case = self.prompt.continued()
         if case is None or case.chat:
-            self.notify("There is no continuation to append; g makes one (not with the chat template).")
+            self.notify("This prompt has no continuation to append; g makes one (not with the chat template).")
             return
-        self.prompt.put(case)
+        self.prompt.keep()
+        self._put(case)
         self.ask_about(case)
 
     def action_jump(self) -> None:

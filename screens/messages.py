@@ -30,11 +30,12 @@ class CursorMoved(Message):
     cursor: Cursor
 
 
-@dataclass
 class CaseChanged(Message):
     """The prompt pane holds another case, not asked about yet."""
 
-    case: Case
+    def can_replace(self, message: Message) -> bool:
+        """The prompt is read when this arrives, so the last one will do."""
+        return isinstance(message, CaseChanged)
 
 
 @dataclass
@@ -73,10 +74,3 @@ class ToldToLeave(Message):
 
 class CancelAsked(Message):
     """The running job is to be stopped."""
-
-
-@dataclass
-class EditLayerChosen(Message):
-    """A pane proposes the layer for the next edit."""
-
-    layer: int

@@ -13,6 +13,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from screens.base import BaseApp
+from screens.keys import Key
 from screens.main import MainScreen
 from screens.messages import Ask
 from workbench.session import Session, Step
@@ -44,10 +45,10 @@ class ReplayScreen(MainScreen):
     """The main screen as it was after one of the recorded steps."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "step(-1)", "Earlier", key_display="[", id="replay.earlier"),
-        Binding("right_square_bracket", "step(1)", "Later", key_display="]", id="replay.later"),
-        Binding("left_curly_bracket", "first", "First", key_display="{", id="replay.first", show=False),
-        Binding("right_curly_bracket", "last", "Last", key_display="}", id="replay.last", show=False),
+        Binding(Key.BEFORE, "step(-1)", "Earlier", key_display="[", id="replay.earlier"),
+        Binding(Key.AFTER, "step(1)", "Later", key_display="]", id="replay.later"),
+        Binding(Key.FIRST, "first", "First", key_display="{", id="replay.first", show=False),
+        Binding(Key.LAST, "last", "Last", key_display="}", id="replay.last", show=False),
     ]
 
     def __init__(self, session: Session, file: Path) -> None:

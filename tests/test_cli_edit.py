@@ -102,6 +102,30 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_computed(workbench:
     assert taken.read_bytes() == b"weights"
 
 
+def test_a_patch_that_is_there_is_replaced_only_with_yes(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    asked = (*EDIT, *FAST, "--no-test", "--save", tmp_path / "patch", "--model", tiny)
+    assert workbench(*asked).code == 0
+    patch = tmp_path / "patch.safetensors"
+    written = patch.stat().st_mtime_ns
+    refused = workbench(*EDIT, "--save", tmp_path / "patch", "--model", tmp_path / "no-model")
+    assert refused.code == 2
+    assert "patch.safetensors exists and would be replaced" in " ".join(refused.err.split())
+    assert "--yes" in refused.err
+    assert patch.stat().st_mtime_ns == written
+    assert workbench(*asked, "--yes").code == 0
+    assert patch.stat().st_mtime_ns > written
+
+
+def test_a_whole_model_is_saved_by_an_option_of_its_own(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    outcome = workbench(*EDIT, *FAST, "--no-test", "--save-model", tmp_path / "whole", "--model", tiny)
+    assert outcome.code == 0, outcome.err
+    assert f"the whole model with 1 edit was saved into {tmp_path / 'whole'}" in outcome.err
+    assert (tmp_path / "whole" / "config.json").exists()
+    again = workbench(*EDIT, "--save-model", tmp_path / "whole", "--model", tmp_path / "no-model")
+    assert again.code == 2
+    assert "is not empty" in " ".join(again.err.split())
+
+
 def test_records_are_edited_one_by_one_and_scored(workbench: Run, tiny: Path, tmp_path: Path) -> None:
     outcome = workbench("edit", "--facts", record_file(tmp_path, 3), "--limit", "2", *FAST, "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err

@@ -65,10 +65,10 @@ def test_a_patch_takes_the_place_of_a_patch_and_of_nothing_else(tmp_path):
     assert [edit.info.id for edit in load_patch(patch, loaded)] == [B]
     save_file({"weight": torch.zeros(2)}, other)
     for taken in (other, tmp_path):
-        with pytest.raises(InputError, match=r"is no patch|is not empty"):
+        with pytest.raises(InputError, match=r"is no patch|is a folder"):
             save_patch(taken, loaded.info.fingerprint, [weight_edit(loaded, A)])
     assert load_file(other)["weight"].tolist() == [0, 0]
-    with pytest.raises(InputError, match="is no patch of this program"):
+    with pytest.raises(InputError, match="is a file"):
         save_model(other, loaded)
 
 

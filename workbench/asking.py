@@ -121,8 +121,10 @@ def _run(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> Non
 def _done(step: Step, unsaved: str | None) -> Step:
     """The step, if it was done. Raises what came in between."""
     if wrong := [text for text in (step.error and step.error.message, unsaved) if text]:
-        confirm = " Add --yes to start it all the same." if step.error and step.error.kind == "NotConfirmed" else ""
-        raise WorkbenchError("; and ".join(wrong) + confirm)
+        said = "; and ".join(wrong)
+        if step.error and step.error.kind == "NotConfirmed":
+            said = f"{said.removesuffix('.')}. Add --yes to do it all the same."
+        raise WorkbenchError(said)
     if step.status != "done":
         raise Cancelled
     return step

@@ -52,6 +52,9 @@ from workbench.session import SessionFile, load_session
 
 BAD_INPUT, CANCELLED = 2, 130
 
+SAVE_PATCH = "Save the edits as a patch: a file, which ends in .safetensors."
+REPLACE = "Replace a patch that is there."
+
 
 class OpenByDefault(TyperGroup):
     """``workbench "The capital of"`` means ``workbench open "The capital of"``."""
@@ -303,9 +306,9 @@ def edit(
     ] = None,
     suite: Annotated[Path | None, typer.Option(help="A regression suite, instead of one of the shipped facts.")] = None,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the suite.")] = True,
-    save: Annotated[
-        Path | None, typer.Option(help="Save a patch (FILE.safetensors), or the whole edited model (a folder).")
-    ] = None,
+    save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
+    save_model: Annotated[Path | None, typer.Option(help="Save the whole edited model into this folder.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
     apply: Annotated[Path | None, typer.Option(help="Apply the edits of this patch first.")] = None,
     facts: Annotated[
         Path | None, typer.Option(help="Edit each record of this file by itself, and print the scores.")
@@ -323,9 +326,10 @@ def edit(
     layers = editing.layers(sweep) if sweep else ()
     settings = {"variant": variant, "prefixes": prefixes, "seed": seed, "corpus": str(corpus) if corpus else None}
     if facts is not None:
-        if case.prompt or case.subject or case.target or layers or suite or save or apply:
+        if case.prompt or case.subject or case.target or layers or suite or save or save_model or apply:
             raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
         return editing.facts_plan(facts, limit, require_score, sequence=sequence, layer=layer, **settings)
+    after = editing.saving(save, save_model, yes)
     request = None
     if case.target or not apply:
         check_case(case)
@@ -333,7 +337,7 @@ def edit(
             layer = editing.traced_layer(session, case)
         attached = editing.attached_suite(suite)
         request = RomeRequest(case=case, layer=layer, sweep=layers, suite=attached, test=test, **settings)
-    return editing.edit_plan(case, request, apply, save, require_score)
+    return editing.edit_plan(case, request, apply, after, require_score)
 
 
 @app.command()
@@ -400,7 +404,8 @@ def erase(
     above: Annotated[bool, typer.Option("--above/--no-above", help="Probe the layers above as well.")] = True,
     seed: Annotated[int, typer.Option(help="Of splits and probes.")] = 0,
     watch: Annotated[str | None, typer.Option("--prompt", help="A prompt to watch, with --target and --foil.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Save a patch (FILE.safetensors).")] = None,
+    save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
+    yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
 ) -> Plan:
     """Erase a concept from the states, or steer along it, and say what can still be read."""
     from workbench import editing
@@ -422,7 +427,7 @@ def erase(
         case=case.model_copy(update={"prompt": watch}) if watch else None,
     )
     request = request.model_copy(update={"digest": concept_of(request).digest})
-    return Plan(request, after=editing.saving(save))
+    return Plan(request, after=editing.saving(save, yes=yes))
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:

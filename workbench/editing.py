@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.asking import Plan
 from workbench.case import Case
-from workbench.errors import InputError
+from workbench.errors import InputError, NotConfirmed
 from workbench.methods.base import Request
 from workbench.methods.causal_trace import TraceRequest, TraceResult
 from workbench.methods.edit_facts import FactsEditRequest, FactsEditResult
@@ -15,19 +15,26 @@ from workbench.methods.edit_queue import QueueRequest
 from workbench.methods.logit_lens import LensRequest
 from workbench.methods.regression import SuiteResult
 from workbench.methods.rome import RomeRequest
-from workbench.patches import check_place
+from workbench.patches import check_folder, check_free, check_place
+from workbench.paths import patch_path, written_path
 from workbench.session import load_session
 from workbench.suites import Suite, read_records, read_suite
 
 
 def edit_plan(
-    case: Case, request: RomeRequest | None, apply: Path | None, save: Path | None, require_score: float | None
+    case: Case,
+    request: RomeRequest | None,
+    apply: Path | None,
+    after: tuple[Request, ...],
+    require_score: float | None,
 ) -> Plan:
-    """Apply a patch, make the edit, save. Without an edit the lens shows what the patch does, or the patch is all."""
+    """Apply a patch, make the edit, do what comes ``after`` it.
+
+    Without an edit the lens shows what the patch does, or the patch is all.
+    """
     before: tuple[Request, ...] = ()
     if apply is not None:
         before = (QueueRequest(action="apply", path=str(apply)),)
-    after = saving(save)
     if request is not None:
         return Plan(
             request, before, after, lambda result: _reaches(result.suite, require_score), _missed(require_score)
@@ -36,12 +43,26 @@ def edit_plan(
     return Plan(shown or QueueRequest(), before, after)
 
 
-def saving(place: Path | None) -> tuple[Request, ...]:
-    """What saves there in the end. Raises `InputError` now where it could not."""
-    if place is None:
-        return ()
-    check_place(place.expanduser())
-    return (QueueRequest(action="save", path=str(place)),)
+def saving(patch: Path | None, folder: Path | None = None, yes: bool = False) -> tuple[Request, ...]:
+    """What saves a patch and the whole model in the end. Raises `InputError` now where it could not."""
+    after: list[Request] = []
+    if patch is not None:
+        place = patch_path(str(patch))
+        check_place(place)
+        if not yes:
+            _check_free(place)
+        after.append(QueueRequest(action="save", path=str(patch), confirmed=yes))
+    if folder is not None:
+        check_folder(written_path(str(folder)))
+        after.append(QueueRequest(action="save-model", path=str(folder)))
+    return tuple(after)
+
+
+def _check_free(place: Path) -> None:
+    try:
+        check_free(place)
+    except NotConfirmed as error:
+        raise InputError(f"{error} by --yes") from None
 
 
 def facts_plan(

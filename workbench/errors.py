@@ -15,9 +15,9 @@ class InputError(WorkbenchError):
 
 
 class NotConfirmed(InputError):
-    """What was asked would take hours and begins only when that is confirmed.
+    """What was asked would take hours, or would replace a file, and is done only when that is confirmed.
 
-    The sentence says how long; each surface adds how to confirm there (a key, an option).
+    The sentence says what would happen; each surface adds how to confirm there (a key, an option).
     """
 
 

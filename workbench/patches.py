@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from workbench.case import Frozen
 from workbench.edits import Change, Edit, EditInfo, StateChange, WeightChange
-from workbench.errors import InputError
+from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
 from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, shortened, tensors_of
@@ -29,11 +29,25 @@ MOST_EDITS, MOST_CHANGES = 10_000, 1_000
 
 
 def check_place(path: Path) -> None:
-    """Raise `InputError` where something else would be lost by saving there: only a patch takes a patch's place."""
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"{path} is not empty; name a folder that is, or does not exist yet")
-    if path.is_file() and not _is_patch(path):
+    """Raise `InputError` where something else would be lost by saving a patch there: only a patch takes its place."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
+    if path.exists() and not _is_patch(path):
         raise InputError(f"{path} exists and is no patch of this program; name another place")
+
+
+def check_free(path: Path) -> None:
+    """Raise `NotConfirmed` where the patch that is there would be replaced."""
+    if path.exists():
+        raise NotConfirmed(f"{path} exists and would be replaced; name another file, or say yes")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `InputError` where a whole model cannot be saved without anything being lost."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; name a folder that is, or does not exist yet")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder that does not exist yet")
 
 
 def _is_patch(path: Path) -> bool:
@@ -199,7 +213,7 @@ def save_model(folder: Path, model: LoadedModel) -> None:
     Changes to states are no part of any weight, so a model with one of them on cannot be saved as weights alone.
     """
     active = list(map(model.edits.get, model.edits.active))
-    check_place(folder)
+    check_folder(folder)
     if any(isinstance(change, StateChange) for edit in active for change in edit.changes):
         raise InputError(
             "an erasure or steering is on, which no weights can hold; save a patch (.safetensors) instead, or switch "

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from workbench.errors import InputError
+
 HOME_VARIABLE = "LM_WORKBENCH_HOME"
 _APP = "lm-workbench"
 
@@ -26,3 +28,34 @@ def sessions_folder() -> Path:
     """The user's own sessions."""
     home = os.environ.get(HOME_VARIABLE)
     return (Path(home) if home else Path(platformdirs.user_data_dir(_APP))) / "sessions"
+
+
+PATCH = ".safetensors"
+"""What the name of a patch ends in."""
+
+
+def written_path(text: str) -> Path:
+    """A path that somebody typed, whole: ``~`` is the home folder, and what is relative begins where we are.
+
+    Raises `InputError` for one that no file can have or nobody may look at.
+    """
+    return _usable(Path(os.path.abspath(os.path.expanduser(text.strip()))))  # noqa: PTH100, PTH111 - these raise nothing
+
+
+def patch_path(text: str) -> Path:
+    """The file of a patch of that name: the ending that was left out is put on. A folder stays one."""
+    path = written_path(text)
+    if path.suffix.lower() == PATCH or path.is_dir():
+        return path
+    return _usable(path.with_name(path.name + PATCH))
+
+
+def _usable(path: Path) -> Path:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        because = (error.strerror if isinstance(error, OSError) else str(error)) or "it cannot be used"
+        raise InputError(f"no file can be at {str(path)[:200]}: {because}; name another place") from None
+    return path

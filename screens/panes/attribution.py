@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from screens import attribution_views as views
 from screens.attribution_views import BASELINES, METHODS, Variant, variant_of
+from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
 from screens.widgets.score_strip import ScoreStrip
@@ -33,15 +34,15 @@ class AttributionPane(PicturePane):
     """
 
     TITLE = "Attribution"
-    ASK_KEY = "a"
+    ASK_KEY = Key.ATTRIBUTION
     SIDE = "left"
     accepts: ClassVar[tuple[type[Request], ...]] = (AttributionRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "method", "Method", tooltip="The next method", id="attribution.method"),
-        Binding("r", "rows", "Rows", tooltip="All methods as rows", id="attribution.rows"),
-        Binding("b", "baseline", "Baseline", tooltip="Mean, end token or zero", id="attribution.baseline"),
-        Binding("w", "unit", "Words", tooltip="Take words or tokens away", id="attribution.unit"),
+        Binding(Key.NEXT, "next", "Method", tooltip="The next method", id="attribution.method"),
+        Binding(Key.VIEW, "view", "One/all", tooltip="One method, or all as rows", id="attribution.rows"),
+        Binding(Key.BASELINE, "baseline", "Baseline", tooltip="Mean, end token or zero", id="attribution.baseline"),
+        Binding(Key.UNITS, "unit", "Words", tooltip="Take words or tokens away", id="attribution.unit"),
     ]
 
     variant: reactive[Variant] = reactive(Variant(), init=False)
@@ -68,28 +69,31 @@ class AttributionPane(PicturePane):
 
     def ask(self) -> None:
         """Explain what follows the cursor's token, by the method that is looked at."""
-        self._position = self.cursor.token if self.cursor else None
-        self._ask(self.variant)
+        self.case_on_screen()  # first, as another prompt has another cursor
+        self._ask(self.variant, self.cursor.token if self.cursor else None)
 
-    def _ask(self, variant: Variant) -> None:
-        if self.case is None:
+    def _ask(self, variant: Variant, position: int | None) -> None:
+        """Explain what follows a token of the case on screen, or its end."""
+        case = self.case_on_screen()
+        if case is None:
             return
         method, baseline, unit = variant.asked()
-        request = AttributionRequest(
-            case=self.case, method=method, position=self._position, baseline=baseline, unit=unit
-        )
+        request = AttributionRequest(case=case, method=method, position=position, baseline=baseline, unit=unit)
+        self._position = position
         if request not in self._asked:
             if self.live:
                 self._asked.append(request)
             self.post_message(Ask(request))
 
     def on_score_strip_chosen(self, event: ScoreStrip.Chosen) -> None:
-        """Ask again, about another token."""
+        """Ask again, about another token; of another prompt the token says nothing about this one."""
         event.stop()
-        self._position = event.token
-        self._ask(self.variant)
+        if self.of_another_case:
+            self.ask()
+        else:
+            self._ask(self.variant, event.token)
 
-    def action_method(self) -> None:
+    def action_next(self) -> None:
         """Go to the next method, which is asked for where it is not there."""
         self._turn([self.variant._replace(method=method) for method in _after(METHODS, self.variant.method)])
 
@@ -101,7 +105,7 @@ class AttributionPane(PicturePane):
         """Take words away in place of tokens, or tokens again."""
         self._turn([self.variant._replace(unit="token" if self.variant.unit == "word" else "word")])
 
-    def action_rows(self) -> None:
+    def action_view(self) -> None:
         """Numbers of all methods under the tokens, or of one."""
         self.rows = not self.rows
 
@@ -109,7 +113,7 @@ class AttributionPane(PicturePane):
         """Gradients have no words; where there is no picture there are no rows."""
         if action == "unit":
             return self.variant.has_units
-        return not self.empty if action == "rows" else True
+        return not self.empty if action == "view" else True
 
     def _turn(self, variants: list[Variant]) -> None:
         """To the first of them; in a replay, where nothing can be asked for, to the first that was recorded."""
@@ -118,8 +122,12 @@ class AttributionPane(PicturePane):
         there = variant.asked() in self._found
         if self.live or there:
             self.variant = variant
-        if not there and not self.empty:
-            self._ask(variant)
+        if there or self.empty:
+            return
+        if self.of_another_case:
+            self.ask()
+        else:
+            self._ask(variant, self._position)
 
     def watch_variant(self) -> None:
         """Draw it, as soon as it is there."""

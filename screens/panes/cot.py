@@ -17,11 +17,13 @@ from screens.cot_detail import CotDetail
 from screens.cot_ledger import Ledger, Run, base_of, parts, slot_of
 from screens.cot_reasoned import Reasoned
 from screens.cot_views import Row
-from screens.cot_widgets import CotForm, CotLine, Purpose
+from screens.cot_widgets import CHANGED, CotForm, CotLine, Purpose
+from screens.keys import Key
 from screens.messages import Ask, CaseChosen
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
+from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.methods.base import Check, Request, Result
 from workbench.methods.cot import CotRequest
@@ -34,8 +36,8 @@ Press r to let the model reason about the prompt and then answer.
 The prompt is the question, asked through the chat template.
 Then j and k go through the sentences: what would the answer be, had the model stopped there?"""
 
-NEEDS_MODEL = ("new", "drop", "line", "filler", "lens")
-NEEDS_RUN = ("drop", "line", "filler", "lens")
+NEEDS_RUN = ("remove", "line", "filler", "inside")
+NEEDS_MODEL = ("new", *NEEDS_RUN)
 
 
 def is_writing(progress: Progressed) -> bool:
@@ -47,7 +49,7 @@ class CotPane(PicturePane):
     """Shows one reasoning, and every intervention in it side by side. What is asked later is about the same text."""
 
     TITLE = "Reasoning"
-    ASK_KEY = "r"
+    ASK_KEY = Key.REASONING
     SIDE = "right"
     accepts: ClassVar[tuple[type[Request], ...]] = (CotRequest,)
 
@@ -55,13 +57,13 @@ class CotPane(PicturePane):
     CotPane > #instead { height: auto; padding: 0 1; color: $foreground 55%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "drop", "Drop", tooltip="Leave out each sentence up to here, in its turn", id="cot.drop"),
-        Binding("m", "line('mistake')", "Mistake", tooltip="Put a mistake into this sentence", id="cot.mistake"),
-        Binding("l", "lens", "Lens", tooltip="Look through the lens where the answer is read", id="cot.lens"),
-        Binding("w", "line('paraphrase')", "Reword", tooltip="This sentence in other words", id="cot.reword"),
-        Binding("f", "filler", "Filler", tooltip="Dots in place of the reasoning", id="cot.filler"),
-        Binding("c", "line('cue')", "Cue", tooltip="Ask again with a suggested answer", id="cot.cue"),
-        Binding("n", "new", "New", tooltip="Choices, sampling; reason anew", show=False, id="cot.new"),
+        Binding(Key.REMOVE, "remove", "Leave out", tooltip="Each sentence up to here, in its turn", id="cot.drop"),
+        Binding(Key.MISTAKE, "line('mistake')", "Mistake", tooltip="Put one into this sentence", id="cot.mistake"),
+        Binding(Key.INSIDE, "inside", "Inside", tooltip="The lens where the answer is read", id="cot.lens"),
+        Binding(Key.REWORD, "line('paraphrase')", "Reword", tooltip="This sentence in other words", id="cot.reword"),
+        Binding(Key.FILLER, "filler", "Filler", tooltip="Dots in place of the reasoning", id="cot.filler"),
+        Binding(Key.HINT, "line('cue')", "Hint", tooltip="Ask again with a suggested answer", id="cot.cue"),
+        Binding(Key.NEW, "new", "New", tooltip="Choices, sampling; reason anew", show=False, id="cot.new"),
     ]
 
     def __init__(self) -> None:
@@ -86,14 +88,13 @@ class CotPane(PicturePane):
 
     # Asking
 
-    @property
-    def _question(self) -> str:
+    def _question(self, case: Case | None) -> str:
         """The prompt; of one on which a lens was opened here, the question that it came from."""
-        return self._ledger.question_in(self.case.prompt) if self.case is not None else ""
+        return self._ledger.question_in(case.prompt) if case is not None else ""
 
     def ask(self) -> None:
         """Ask again as it was asked before, where that is not answered with these edits; else open the form."""
-        last = self._ledger.last_about(self._question)
+        last = self._ledger.last_about(self._question(self.case_on_screen()))
         if last is None or self._ledger.known(last.request, self.edits):
             self.action_new()
             return
@@ -103,19 +104,27 @@ class CotPane(PicturePane):
         self._post(request)
 
     def action_new(self) -> None:
-        """Open the form."""
-        if not self._question.strip():
+        """Open the form for the question on screen."""
+        question = self._question(self.case_on_screen())
+        if not question:
             self.notify("Type a question into the prompt first.")
             return
         self.query_one(CotLine).close()
-        last = self._ledger.last_about(self._question)
-        self.query_one(CotForm).open(self._question, last.request if last else None)
+        last = self._ledger.last_about(question)
+        self.query_one(CotForm).open(question, last.request if last else None)
         self.draw()
 
     @on(CotForm.Submitted)
     def reason(self, message: CotForm.Submitted) -> None:
-        """Let the model reason, or show what it reasoned when the same was asked before."""
+        """Let the model reason, or show what it reasoned when the same was asked before.
+
+        If the question that the form was opened for is still the one on the screen.
+        """
         message.stop()
+        if message.request.question != self._question(self.case_on_screen()):
+            self.action_new()
+            self.query_one(CotForm).say(CHANGED)
+            return
         self._close_lines()
         known = self._ledger.known(message.request, self.edits)
         if known is None:
@@ -124,7 +133,7 @@ class CotPane(PicturePane):
             self._ledger.at, self.drawn_edits = known, known.edits
             self.redraw()
 
-    def action_drop(self) -> None:
+    def action_remove(self) -> None:
         """Leave out each of the sentences up to the highlighted one."""
         if (place := self._place()) is not None and self._run is not None:
             self._do(LeaveOneOut(within=None if place == len(self._run.result.sentences) else place))
@@ -160,7 +169,7 @@ class CotPane(PicturePane):
         self.draw()
         self.focus_content()
 
-    def action_lens(self) -> None:
+    def action_inside(self) -> None:
         """Look through the lens at the text that the answer here was read behind, at this answer and the full one."""
         row = self._row
         if row is None or row.result is None or row.outcome is None:
@@ -185,6 +194,8 @@ class CotPane(PicturePane):
         run = self._run
         if run is None or run.result.full is None:
             self.notify("The answer is not known yet: wait for it, or press r to ask again.")
+        elif self._of_another_question:
+            self.notify("The prompt has changed since: press r to let the model reason about it.")
         elif self.drawn_edits != self.edits:
             self.notify("The edits have changed since: press r to let the model reason with these.")
         else:
@@ -270,7 +281,7 @@ class CotPane(PicturePane):
         if isinstance(step.result, CotResult) and run is not None and step.request != run.request:
             self._said = " · ".join(views.came_of(done) for done in parts(step.request, step.result))
         if step.result is None and run is not None and base_of(step.request) == base_of(run.request):
-            self._status = step.status
+            self._status, self._kept = step.status, False
         self.draw()
         self.draw_frame()
 
@@ -343,13 +354,15 @@ class CotPane(PicturePane):
         first = self._run.checks if self._run is not None else {}
         return tuple((first | {check.name: check for check in own}).values())
 
-    def _staleness(self) -> str:
-        """Another question than the one drawn, or other edits. A lens that was opened here asks nothing else."""
-        if self._run is None or self._under_way:
-            return ""
-        if self.case is not None and self._question != self._run.request.question:
-            return self._and_how_to_ask_again("stale: the prompt has changed")
-        return self._and_how_to_ask_again("stale: the edits have changed") if self.out_of_date else ""
+    @property
+    def of_another_case(self) -> bool:
+        """Whether the prompt asks another question. A lens that was opened here asks the same."""
+        return self._of_another_question if self._run is not None else super().of_another_case
+
+    @property
+    def _of_another_question(self) -> bool:
+        asked = self._run.request.question if self._run is not None else None
+        return asked is not None and self.on_screen is not None and self._question(self.on_screen) != asked
 
     # The row that is highlighted, and its details
 

@@ -9,19 +9,22 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from screens import edits_views as views
 from screens.edits_chart import EditChart
 from screens.edits_detail import Detail, EditDetail
-from screens.edits_form import EditForm, PathLine, Purpose, traced_layer
+from screens.edits_form import CHANGED, EditForm, traced_layer
 from screens.edits_ledger import Ledger, Measured, Row
 from screens.edits_list import EditList
+from screens.edits_path import PathLine, Purpose, default_name
 from screens.edits_views import FactRow
+from screens.keys import Key
 from screens.messages import Ask
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
+from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.methods.base import Check, Request
 from workbench.methods.bisect import BisectRequest
@@ -35,15 +38,15 @@ Press e to make the model say the target.
 It needs a subject (words of the prompt that the fact is about) and a target (what is to be said instead).
 A causal trace (t) shows where the fact sits; o applies a patch that was saved."""
 
-NEEDS_ROW = ("switch", "remove", "move", "save")
-NEEDS_MODEL = (*NEEDS_ROW, "new", "undo", "redo", "suite", "apply")
+NEEDS_ROW = ("switch", "remove", "move", "save", "save_model")
+NEEDS_MODEL = (*NEEDS_ROW, "new", "undo", "redo", "check", "apply")
 
 
 class EditsPane(PicturePane):
     """Shows the queue that the main screen tells of, with what the steps of edits and suites said about it."""
 
     TITLE = "Edits"
-    ASK_KEY = "e"
+    ASK_KEY = Key.EDITS
     SIDE = "left"
     accepts: ClassVar[tuple[type[Request], ...]] = (RomeRequest, QueueRequest, SuiteRequest, BisectRequest)
 
@@ -53,24 +56,34 @@ class EditsPane(PicturePane):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "switch", "On/off", tooltip="Switch the edit on or off", id="edits.switch"),
-        Binding("x,delete", "remove", "Remove", tooltip="Out of the queue; u brings it back", id="edits.remove"),
-        Binding("u", "undo", "Undo", tooltip="Take back what was done to the queue", id="edits.undo"),
-        Binding("r", "suite", "Suite", tooltip="Run the regression suite of the edit again", id="edits.suite"),
-        Binding("c", "chart", "Chart", tooltip="Scores over the number of edits", id="edits.chart"),
-        Binding("n", "new", "New edit", tooltip="Open the form", show=False, id="edits.new"),
-        Binding("U", "redo", "Redo", tooltip="Do again what was undone", show=False, id="edits.redo"),
-        Binding("J", "move(1)", "Move down", tooltip="Later in the queue", show=False, id="edits.down"),
-        Binding("K", "move(-1)", "Move up", tooltip="Earlier in the queue", show=False, id="edits.up"),
-        Binding("s", "save", "Save", tooltip="Save a patch or the model", show=False, id="edits.save"),
-        Binding("o", "apply", "Apply patch", tooltip="Add the edits of a patch", show=False, id="edits.apply"),
+        Binding(Key.SWITCH, "switch", "On/off", tooltip="Switch the edit on or off", id="edits.switch"),
+        Binding(
+            Key.CONFIRM, "confirm", "Replace", tooltip="Put the patch in place of the one there", id="edits.confirm"
+        ),
+        Binding(Key.REMOVE, "remove", "Remove", tooltip="Out of the queue; u brings it back", id="edits.remove"),
+        Binding(Key.UNDO, "undo", "Undo", tooltip="Take back what was done to the queue", id="edits.undo"),
+        Binding(Key.CHECK, "check", "Check", tooltip="Run the regression suite of the edit again", id="edits.suite"),
+        Binding(Key.VIEW, "view", "Chart", tooltip="Scores over the number of edits", id="edits.chart"),
+        Binding(Key.NEW, "new", "New edit", tooltip="Open the form", show=False, id="edits.new"),
+        Binding(Key.REDO, "redo", "Redo", tooltip="Do again what was undone", show=False, id="edits.redo"),
+        Binding(Key.LATER, "move(1)", "Move down", tooltip="Later in the queue", show=False, id="edits.down"),
+        Binding(Key.EARLIER, "move(-1)", "Move up", tooltip="Earlier in the queue", show=False, id="edits.up"),
+        Binding(Key.SAVE, "save", "Save", tooltip="Save a patch", show=False, id="edits.save"),
+        Binding(
+            Key.SAVE_MODEL,
+            "save_model",
+            "Save model",
+            tooltip="Save the whole model",
+            show=False,
+            id="edits.save_model",
+        ),
+        Binding(Key.APPLY, "apply", "Apply patch", tooltip="Add the edits of a patch", show=False, id="edits.apply"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._ledger = Ledger()
         self._said = ""  # by what was done to the queue last
-        self._proposed: int | None = None  # a layer for the next edit
         self._detail: EditDetail | None = None
         self._number = 0  # of the row that is highlighted
         self._chosen: str | None = None  # the edit that is highlighted
@@ -94,26 +107,24 @@ class EditsPane(PicturePane):
         """Open the form."""
         self.action_new()
 
-    def wants_edit_at(self, layer: int) -> bool:
-        """The layer is put into the form."""
-        self._proposed = layer
-        return True
-
     def action_new(self) -> None:
-        """Open the form, filled from the case and from a trace of it."""
-        if self.case is None or not self.case.prompt.strip():
+        """Open the form, filled from the case on screen and from a trace of it."""
+        case = self.case_on_screen()
+        if case is None:
             self.notify("Type a prompt first.")
             return
         self.query_one(PathLine).close()
-        layer = self._proposed if self._proposed is not None else traced_layer(self.answers, self.case)
-        self._proposed = None
-        self.query_one(EditForm).open(self.case, layer)
+        self.query_one(EditForm).open(case, traced_layer(self.answers, case))
         self.draw()
 
     @on(EditForm.Submitted)
     def make(self, message: EditForm.Submitted) -> None:
-        """Ask for the edit."""
+        """Ask for the edit, if the prompt that the form was filled from is still the one on the screen."""
         message.stop()
+        if message.about != self.case_on_screen():
+            self.action_new()
+            self.query_one(EditForm).say(CHANGED)
+            return
         self._close_lines()
         self.post_message(Ask(message.request))
 
@@ -145,17 +156,21 @@ class EditsPane(PicturePane):
         """Make an undone change again."""
         self._ask(QueueRequest(action="redo"))
 
-    def action_suite(self) -> None:
-        """Run the suite of the edit, or of the case, with the edits that are on now."""
-        suite = self._ledger.suite_of(self._chosen, self.case)
+    def action_check(self) -> None:
+        """Run the suite of the edit, or of the case on screen, with the edits that are on now."""
+        suite = self._ledger.suite_of(self._chosen, self.on_screen)
         if suite is None:
             self._say("No suite: the shipped facts have none for this; name a file in the form of the edit.")
         else:
             self._ask(SuiteRequest(suite=suite))
 
     def action_save(self) -> None:
-        """Ask where to save what is on."""
+        """Ask where to save what is on, as a patch."""
         self._open_path("save")
+
+    def action_save_model(self) -> None:
+        """Ask where to save the whole model."""
+        self._open_path("save-model")
 
     def action_apply(self) -> None:
         """Ask for a patch."""
@@ -163,25 +178,32 @@ class EditsPane(PicturePane):
 
     def _open_path(self, purpose: Purpose) -> None:
         self.query_one(EditForm).close()
-        self.query_one(PathLine).open(purpose)
+        self.query_one(PathLine).open(purpose, default_name(purpose, self._saved_case()), self.model)
         self.draw()
 
-    @on(Input.Submitted, "PathLine")
-    def use_path(self, message: Input.Submitted) -> None:
+    def _saved_case(self) -> Case | None:
+        """What the last edit that is on was made for."""
+        made = [self._ledger.made[id_] for id_ in self.edits if id_ in self._ledger.made]
+        return made[-1].request.case if made else None
+
+    @on(PathLine.Submitted)
+    def use_path(self, message: PathLine.Submitted) -> None:
         """Save there, or apply that."""
         message.stop()
         self._close_lines()
-        self._ask(QueueRequest(action=self.query_one(PathLine).purpose, path=message.value))
+        self._ask(QueueRequest(action=message.purpose, path=message.path))
 
-    def action_chart(self) -> None:
+    def action_view(self) -> None:
         """Show what became of score and perplexity with every edit."""
-        start = self.case.start if self.case is not None else "as-is"
+        start = self.on_screen.start if self.on_screen is not None else "as-is"
         self.app.push_screen(EditChart(self._ledger.points(start)))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Where nobody answers or no edit is highlighted, nothing is done to it."""
         if action in NEEDS_MODEL and not self.live:
             return False
+        if action == "confirm":
+            return self.can_confirm
         return self._row is not None if action in NEEDS_ROW else True
 
     def _do(self, action: Action, row: Row | None, by: int = 0) -> None:
@@ -233,7 +255,8 @@ class EditsPane(PicturePane):
         self._under_way = False
         self._status = "" if step.status == "done" else step.status
         in_row = isinstance(step.request, RomeRequest)
-        self._failure = step.error.message if step.error and not in_row else ""
+        self._hear_refusal(step)
+        self._failure = self.failure(step.error) if step.error and not in_row else ""
         self._said = ""
         if isinstance(step.result, QueueResult):
             self._said = step.result.done

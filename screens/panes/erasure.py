@@ -18,6 +18,7 @@ from screens.erasure_detail import ErasureDetail, sections
 from screens.erasure_form import ErasureForm
 from screens.erasure_ledger import EditState, Erasures, Found, key_of
 from screens.erasure_widgets import LayerList, ProbeChart
+from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
@@ -52,7 +53,7 @@ class ErasurePane(PicturePane):
     """
 
     TITLE = "Erasure"
-    ASK_KEY = "z"
+    ASK_KEY = Key.ERASURE
     SIDE = "left"
     ABOUT_PROMPT = False
     accepts: ClassVar[tuple[type[Request], ...]] = (ErasureRequest, QueueRequest)
@@ -66,12 +67,13 @@ class ErasurePane(PicturePane):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "switch", "On/off", tooltip="Switch its edit on or off", id="erasure.switch"),
-        Binding("v", "view", "Chart/table", tooltip="The numbers behind the chart", id="erasure.view"),
-        Binding("enter", "detail", "Detail", tooltip="A layer's numbers, texts, what it does", id="erasure.detail"),
-        Binding("plus,equals_sign", "strength(1)", "Stronger", tooltip="Steer by half more", id="erasure.more"),
-        Binding("minus", "strength(-1)", "Weaker", tooltip="Steer by half less", id="erasure.less"),
-        Binding("m", "next", "Next", tooltip="The next erasure of this session", id="erasure.next"),
+        Binding(Key.SWITCH, "switch", "On/off", tooltip="Switch its edit on or off", id="erasure.switch"),
+        Binding(Key.VIEW, "view", "Chart/table", tooltip="The numbers behind the chart", id="erasure.view"),
+        Binding(Key.CHOOSE, "detail", "Detail", tooltip="A layer's numbers, texts, what it does", id="erasure.detail"),
+        Binding(Key.STRONGER, "strength(1)", "Stronger", tooltip="Steer by half more", id="erasure.more"),
+        Binding(Key.WEAKER, "strength(-1)", "Weaker", tooltip="Steer by half less", id="erasure.less"),
+        Binding(Key.NEXT, "next", "Next", tooltip="The next erasure of this session", id="erasure.next"),
+        Binding(Key.NEW, "new", "New", tooltip="Open the form", show=False, id="erasure.new"),
         Binding("k,up,l,right", "layer(1)", "Layer above", tooltip="A layer up", show=False, id="erasure.up"),
         Binding("j,down,h,left", "layer(-1)", "Layer below", tooltip="A layer down", show=False, id="erasure.down"),
     ]
@@ -105,7 +107,11 @@ class ErasurePane(PicturePane):
 
     def ask(self) -> None:
         """Open the form."""
-        self.query_one(ErasureForm).open(self.case)
+        self.action_new()
+
+    def action_new(self) -> None:
+        """Open the form; the case on screen will be watched."""
+        self.query_one(ErasureForm).open(self.case_on_screen())
         self.redraw()
 
     @on(ErasureForm.Submitted)
@@ -143,7 +149,8 @@ class ErasurePane(PicturePane):
         self.focus_content()
 
     def _ask(self, request: ErasureRequest) -> None:
-        """Ask, in place of what was asked by the same request before."""
+        """Ask, in place of what was asked by the same request before, and watch the case on screen."""
+        request = request.model_copy(update={"case": self.case_on_screen()})
         before = self._erasures.same(request)
         if before is not None and before.is_in(self.queue):
             self.post_message(Ask(QueueRequest(action="remove", edit=before.id)))
@@ -181,6 +188,8 @@ class ErasurePane(PicturePane):
             return not self.empty
         if action == "next":
             return len(self._erasures) > 1
+        if action == "new":
+            return self.live
         if action == "switch":
             return self.live and not self.empty and self._shown.is_in(self.queue)
         if action == "strength":

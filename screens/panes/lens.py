@@ -13,6 +13,7 @@ from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widgets import Static
 
+from screens.keys import Key
 from screens.lens_detail import Detail, LensDetail
 from screens.lens_views import LensGrid, LensTable, Metric, metrics_for, ramp_legend
 from screens.lens_words import at_cell, lead_summary, title
@@ -41,8 +42,8 @@ class LensPane(PicturePane):
     accepts: ClassVar[tuple[type[Request], ...]] = (LensRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "view", "Table/grid", tooltip="Switch between one token and all", id="lens.view"),
-        Binding("m", "metric", "Colour by", tooltip="Colour the grid by the next metric", id="lens.metric"),
+        Binding(Key.VIEW, "view", "Table/grid", tooltip="Switch between one token and all", id="lens.view"),
+        Binding(Key.NEXT, "next", "Colour by", tooltip="Colour the grid by the next metric", id="lens.metric"),
     ]
 
     view: reactive[Literal["table", "grid"]] = reactive[Literal["table", "grid"]]("table", init=False)
@@ -224,14 +225,14 @@ class LensPane(PicturePane):
         """Switch between one token's table and the grid of all."""
         self.view = "grid" if self.view == "table" else "table"
 
-    def action_metric(self) -> None:
+    def action_next(self) -> None:
         """Colour the grid by the next metric that makes sense for the case."""
         if not self.empty:
             self.metric = (self.metric + 1) % len(metrics_for(self._shown.encoded))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Only the grid is coloured."""
-        return self.view == "grid" if action == "metric" else True
+        return self.view == "grid" if action == "next" else True
 
     # The detail of a cell
 
@@ -239,9 +240,9 @@ class LensPane(PicturePane):
         """Open the detail."""
         event.stop()
         if self._detail is None and not self.empty:
+            self._want_wider()
             self._detail = LensDetail(self._detail_now(), self._step_detail)
             self.app.push_screen(self._detail, lambda _: self._close_detail())
-            self._want_wider()
 
     def _close_detail(self) -> None:
         self._detail = None
@@ -269,7 +270,10 @@ class LensPane(PicturePane):
         if self._wider_timer is not None:
             self._wider_timer.stop()
         self._wider_note = ""
-        if self.live and self._at.token not in self._wider:
+        if self.of_another_case:
+            self._wider_note = "The prompt has changed since this result: ask again to see more tokens."
+            self._draw_detail()
+        elif self.live and self._at.token not in self._wider:
             self._wider_timer = self.set_timer(ASK_AFTER, self._ask_wider)
 
     def _ask_wider(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import ClassVar, Literal
 
 from textual.content import Content
@@ -27,9 +27,12 @@ class Pane(Widget):
     `screens.messages.Ask` and `CursorMoved`. It must look right before the first step, while one is running, and
     after a step that failed, was cancelled or is partial. ``number`` is the key that leads to it; ``live`` is False
     where nobody can answer, in a replayed session; ``queue`` is that of the model's edits, and ``answers`` are those
-    of all panes. A pane with an ``ASK_KEY`` is shown and asked by that key from
-    everywhere; ``SIDE`` is the column it stands in where there is room for two; what is not ``ABOUT_PROMPT`` can be
-    asked without one.
+    of all panes. A pane with an ``ASK_KEY`` is shown and asked by that key from everywhere; ``SIDE`` is the column it
+    stands in where there is room for two; what is not ``ABOUT_PROMPT`` can be asked without one.
+
+    What is on screen is what is asked: a request about a case is made of ``case_on_screen()``, which has a prompt that
+    was typed and not asked about yet asked first. ``case`` is the one that was asked about last, and ``on_screen`` what
+    stands in the prompt's fields now: what is drawn of another one is marked stale.
     """
 
     TITLE: ClassVar[str] = ""
@@ -45,10 +48,13 @@ class Pane(Widget):
     number: var[int | None] = var[int | None](None)
     live: var[bool] = var(True)
     queue: var[QueueState] = var(QueueState)
+    on_screen: var[Case | None] = var[Case | None](None)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as in Textual
         super().__init__(id=id)
-        self.answers = Answers()  # the main screen puts its own in place of it
+        # The main screen puts its own in place of these.
+        self.answers = Answers()
+        self.case_on_screen: Callable[[], Case | None] = lambda: self.case
 
     @property
     def edits(self) -> Edits:
@@ -76,7 +82,7 @@ class Pane(Widget):
         raise NotImplementedError
 
     def ask(self) -> None:
-        """Post `screens.messages.Ask` about the shared case and cursor: the pane's ``ASK_KEY`` was pressed."""
+        """Post `screens.messages.Ask` about the case on screen and the cursor: the pane's ``ASK_KEY`` was pressed."""
         raise NotImplementedError
 
     def clear(self) -> None:
@@ -89,10 +95,6 @@ class Pane(Widget):
     def question(self, request: Request) -> Hashable:  # noqa: ARG002 - most panes have no picture to compare
         """What two requests have in common whose answers are compared, where edits differ; None for no question."""
         return None
-
-    def wants_edit_at(self, layer: int) -> bool:  # noqa: ARG002 - true of one pane
-        """A layer is proposed for the next edit. Returns whether this is the pane to go on in."""
-        return False
 
     def waiting(self, request: Request) -> None:
         """A request that the pane accepts has been asked and waits for the engine (which may still be loading)."""

@@ -10,12 +10,14 @@ from textual.widgets import Static
 
 from screens.answers import edits_in_words
 from screens.echoes import Echoes
-from screens.messages import Cursor, CursorMoved
+from screens.keys import Key
+from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.pane import Pane
 from screens.widgets.status import time_left
 from screens.widgets.trust_strip import LINES, TrustStrip
 from workbench.case import Case
 from workbench.engine import Progressed
+from workbench.errors import NotConfirmed
 from workbench.methods.base import Check, Request, Result
 from workbench.session import Step, StepError
 
@@ -50,6 +52,8 @@ class PicturePane(Pane):
         self._failure = ""
         self._status = ""
         self._under_way = False
+        self._kept = False  # the picture, when the last step of its kind found nothing
+        self._refused: Request | None = None  # what waits for a yes
         self._title_shown: tuple[int | None, str] | None = None
         self._status_shown = ""
         self._legend_shown = Content("")
@@ -107,8 +111,10 @@ class PicturePane(Pane):
         return ""
 
     def failure(self, error: StepError) -> str:
-        """A failed step in one sentence."""
-        return error.message
+        """A failed step in one sentence. What has to be confirmed can be, from here."""
+        if not (needs_yes(error) and self.live):
+            return error.message
+        return f"{error.message.removesuffix('.')}. Press {Key.CONFIRM} to do it all the same."
 
     def how_far(self, progress: Progressed) -> str:
         """What is being done, and how much of it is done."""
@@ -119,6 +125,11 @@ class PicturePane(Pane):
     def out_of_date(self) -> bool:
         """Whether the picture was drawn with other edits, and no newer one is on its way."""
         return not (self.empty or self._under_way) and self.drawn_edits != self.edits
+
+    @property
+    def of_another_case(self) -> bool:
+        """Whether what is drawn, or said in its place, is of another case than the one on the screen."""
+        return self.drawn_case is not None and self.on_screen not in (None, self.drawn_case)
 
     def question(self, request: Request) -> Hashable:
         """The request itself."""
@@ -140,6 +151,7 @@ class PicturePane(Pane):
         """Begin empty again."""
         self.drawn_case, self.drawn_edits = None, ()
         self._failure, self._status, self._under_way = "", "", False
+        self._kept, self._refused = False, None
         self._begin_empty()
 
     def waiting(self, request: Request) -> None:
@@ -165,6 +177,7 @@ class PicturePane(Pane):
     def show_step(self, step: Step) -> None:
         """Draw a result; or keep the one before it, and say why there is no newer one."""
         self._under_way = False
+        self._hear_refusal(step)
         self._failure = self.failure(step.error) if step.error else ""
         self._status = {"failed": "failed", "cancelled": "cancelled"}.get(step.status, "")
         if step.result is not None:
@@ -173,9 +186,10 @@ class PicturePane(Pane):
         elif self.empty:
             cancelled = self._and_how_to_ask_again("Cancelled before anything was found")
             self.say_instead(cancelled if step.status == "cancelled" else self._failure)
+            self.drawn_case = step.case
             self.draw_frame()
         else:
-            self._status += " · stale: this is the result before"
+            self._kept = True
             self.draw_frame()
 
     def watch_cursor(self, cursor: Cursor | None) -> None:
@@ -184,9 +198,11 @@ class PicturePane(Pane):
             self.draw_cursor()
             self.draw_frame()
 
-    def watch_case(self) -> None:
+    def watch_on_screen(self) -> None:
         """Another prompt than the one drawn makes the picture stale."""
         self.draw_frame()
+        if self._refused is not None:
+            self.refresh_bindings()
 
     def watch_model(self) -> None:
         """The trust strip names it."""
@@ -229,7 +245,7 @@ class PicturePane(Pane):
         if (self.number, title) != self._title_shown:  # to draw it costs bytes, and a key may change nothing in it
             self._title_shown = self.number, title
             self.entitle(title)
-        status = self._status or self._staleness()
+        status = " · ".join(said for said in (self._status, self._staleness()) if said)
         if status != self._status_shown:
             self._status_shown = status
             self.border_subtitle = Content(status)
@@ -247,12 +263,15 @@ class PicturePane(Pane):
     def _begin(self, request: Request, status: str, instead: str) -> None:
         if not self.pictures(request):
             return
-        self._under_way, self._failure, self._status = True, "", status
+        self._under_way, self._failure, self._status, self._kept = True, "", status, False
+        self._forget_refusal()
         if self.empty:
+            self.drawn_case = getattr(request, "case", None)
             self.say_instead(instead)
         self.draw_frame()
 
     def _draw_new(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
+        self._kept = False
         self.take(request, result, edits)
         self.draw()
         self.draw_frame()
@@ -286,11 +305,47 @@ class PicturePane(Pane):
         return Content(" → ").join(said) if len(said) == 2 else Content("")
 
     def _staleness(self) -> str:
-        if self.empty or self._under_way:
-            return ""
-        if self.case not in (None, self.drawn_case):
-            return self._and_how_to_ask_again("stale: the prompt has changed")
-        return self._and_how_to_ask_again("stale: the edits have changed") if self.out_of_date else ""
+        """Why the picture is not what would be found now."""
+        if self.of_another_case:
+            return self._stale("the prompt has changed")
+        if self._kept:
+            return "stale: this is the result before"
+        return self._stale("the edits have changed") if self.out_of_date else ""
+
+    def _stale(self, because: str) -> str:
+        """Also how to ask again, where there is room beside what else is said."""
+        said = f"stale: {because}"
+        return said if self._status else self._and_how_to_ask_again(said)
 
     def _and_how_to_ask_again(self, said: str) -> str:
         return f"{said}; press {self.ASK_BY or self.ASK_KEY} to ask again" if self.live else said
+
+    # What is asked back about
+
+    def _hear_refusal(self, step: Step) -> None:
+        self._refused = step.request if step.error is not None and needs_yes(step.error) else None
+        self.refresh_bindings()
+
+    def _forget_refusal(self) -> None:
+        if self._refused is not None:
+            self._refused = None
+            self.refresh_bindings()
+
+    @property
+    def can_confirm(self) -> bool:
+        """Whether something waits for a yes, and is still about what is on the screen."""
+        return self.live and self._refused is not None and not self._asked_of_another(self._refused)
+
+    def _asked_of_another(self, request: Request) -> bool:
+        case = getattr(request, "case", None)
+        return case is not None and case != self.on_screen
+
+    def action_confirm(self) -> None:
+        """Do what was asked back about."""
+        if self.can_confirm and self._refused is not None:
+            self.post_message(Ask(self._refused.model_copy(update={"confirmed": True})))
+
+
+def needs_yes(error: StepError) -> bool:
+    """Whether a step was refused until it is confirmed."""
+    return error.kind == NotConfirmed.__name__

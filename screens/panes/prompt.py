@@ -15,6 +15,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Label, Static, TextArea
 
+from screens.keys import Key
+from screens.messages import CaseChanged
 from screens.panes.pane import Pane
 from screens.widgets.token_strip import StripToken, TokenStrip
 from workbench.case import Case, Start
@@ -37,7 +39,7 @@ class PromptArea(TextArea):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, as the editor would take the key for a line break.
-        Binding("enter", "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
+        Binding(Key.CHOOSE, "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
         Binding("ctrl+j", "new_line", "New line", id="prompt.new-line", tooltip="Break the line", show=False),
     ]
 
@@ -93,8 +95,8 @@ class PromptPane(Pane):
     accepts = (LensRequest, ContinueRequest)
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+t", "cycle_start", "In front", id="prompt.start", tooltip="What stands in front of the prompt"),
-        Binding("ctrl+r", "toggle_chat", "Chat", id="prompt.chat", tooltip="Use the model's chat template"),
+        Binding(Key.START, "cycle_start", "In front", id="prompt.start", tooltip="What stands in front of the prompt"),
+        Binding(Key.CHAT, "toggle_chat", "Chat", id="prompt.chat", tooltip="Use the model's chat template"),
     ]
 
     SCOPED_CSS = False  # as whether there is room for all notes is a matter of the screen
@@ -131,8 +133,8 @@ class PromptPane(Pane):
         self._draft: Case | None = None
         self._read_only = read_only
         self._encoded: EncodedCase | None = None
-        self._asked: Case | None = None
-        self._continued: ContinueResult | None = None
+        self._drawn: Case | None = None  # whose tokens are drawn
+        self._continued: ContinueResult | None = None  # of the same case
         self.set_reactive(PromptPane.start, self._initial.start)
         self.set_reactive(PromptPane.chat, self._initial.chat)
 
@@ -190,7 +192,7 @@ class PromptPane(Pane):
 
     def clear(self) -> None:
         """Forget the tokens and the continuation; what stands in the fields is the person's."""
-        self._encoded, self._continued = None, None
+        self._encoded, self._drawn, self._continued = None, None, None
         self.query_one(TokenStrip).show([])
         self.border_subtitle = ""
         self._say("notes", "")
@@ -200,28 +202,32 @@ class PromptPane(Pane):
         """Show tokens, notes and continuation, or why there are none."""
         self._say("error", step.error.message if step.error else "")
         if step.result is not None:
-            self._show_result(step.result)
+            self._show_result(step.request, step.result)
 
     def show_progress(self, progress: Progressed) -> None:
         """Draw the tokens as soon as they are known, and the continuation while it grows."""
         if progress.partial is not None:
-            self._show_result(progress.partial)
+            self._show_result(progress.request, progress.partial)
 
     def continued(self) -> Case | None:
-        """The case with the last continuation appended to its prompt."""
-        if self._continued is None or self._asked is None or not self._continued.text:
+        """The case on screen with its continuation appended to the prompt; None where it was not continued."""
+        case = self.edited()
+        if self._continued is None or self._drawn != case or not self._continued.text:
             return None
-        return self._asked.model_copy(update={"prompt": self._asked.prompt + self._continued.text})
+        return case.model_copy(update={"prompt": case.prompt + self._continued.text})
 
-    def _show_result(self, result: Result) -> None:
+    def _show_result(self, request: Request, result: Result) -> None:
+        case = getattr(request, "case", None)
         if isinstance(result, ContinueResult):
             self._continued = result
-            self._encoded = result.encoded
         elif isinstance(result, LensResult):
             if self._encoded is not None and self._encoded.ids != result.encoded.ids:
                 self._continued = None
-            self._encoded = result.encoded
+        else:
+            return
+        self._encoded, self._drawn = result.encoded, case
         self._show_tokens()
+        self._mark_stale()
 
     def _show_tokens(self) -> None:
         encoded = self._encoded
@@ -236,9 +242,8 @@ class PromptPane(Pane):
         self.border_subtitle = f"{len(encoded.ids)} tokens"
         self._say("notes", " ".join(encoded.notes))
 
-    def watch_case(self, case: Case | None) -> None:
-        """The case that is being asked about: tokens belong to it until the text is edited."""
-        self._asked = case
+    def watch_case(self) -> None:
+        """Tokens belong to the case that was asked about until the text is edited."""
         self._mark_stale()
 
     def watch_cursor(self) -> None:
@@ -249,10 +254,12 @@ class PromptPane(Pane):
     def watch_start(self) -> None:
         """Say what stands in front."""
         self._show_front()
+        self._changed()
 
     def watch_chat(self) -> None:
         """Say whether the chat template is used."""
         self._show_front()
+        self._changed()
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """A recorded case stays as it is."""
@@ -298,15 +305,17 @@ class PromptPane(Pane):
 
     @on(TextArea.Changed)
     @on(Input.Changed)
+    def _changed(self) -> None:
+        self._mark_stale()
+        self.post_message(CaseChanged())
+
     def _mark_stale(self) -> None:
         if self.is_mounted:
-            self.query_one(TokenStrip).stale = self._asked is not None and self.edited() != self._asked
+            self.query_one(TokenStrip).stale = self._drawn is not None and self.edited() != self._drawn
 
     def _ask_again(self) -> None:
-        if self._asked is not None and self.edited().prompt.strip():
+        if self.case is not None and self.edited().prompt.strip():
             self.ask()
-        else:
-            self._mark_stale()
 
     def _show_front(self) -> None:
         chat = "on" if self.chat else "off"

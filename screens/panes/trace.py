@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -14,17 +14,17 @@ from textual.reactive import reactive
 from textual.widgets import Input, Static
 
 from screens import trace_views as views
-from screens.messages import Ask, Cursor, EditLayerChosen
+from screens.keys import Key
+from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
 from screens.trace_views import KINDS, NAMES, Traced, TracePicture
 from screens.trace_widgets import SubjectInput, TraceGrid
 from screens.widgets.grid import CellGrid
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
-from workbench.errors import NotConfirmed
 from workbench.methods.base import Check, Request, Result
 from workbench.methods.causal_trace import Kind, TraceRequest, TraceResult
-from workbench.session import Step, StepError
+from workbench.session import Step
 
 EMPTY = "No causal trace yet.\nName a subject in the prompt, then press t."
 
@@ -33,7 +33,7 @@ class TracePane(PicturePane):
     """Draws the last trace of each kind that answers the same question."""
 
     TITLE = "Causal trace"
-    ASK_KEY = "t"
+    ASK_KEY = Key.TRACE
     SIDE = "right"
     accepts: ClassVar[tuple[type[Request], ...]] = (TraceRequest,)
 
@@ -46,11 +46,12 @@ class TracePane(PicturePane):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "confirm", "Start all the same", tooltip="Run the trace that takes long", id="trace.confirm"),
-        Binding("x", "kind", "Kind", tooltip="States, MLP, attention", id="trace.kind"),
-        Binding("full_stop", "peak", "Peak", key_display=".", tooltip="Go to the peak", id="trace.peak"),
-        Binding("e", "edit_layer", "Edit here", tooltip="Hand the peak's layer to the next edit", id="trace.edit"),
-        Binding("n", "replace", "Noise", tooltip="Noise or another subject", show=False, id="trace.replacement"),
+        Binding(
+            Key.CONFIRM, "confirm", "Start all the same", tooltip="Run the trace that takes long", id="trace.confirm"
+        ),
+        Binding(Key.NEXT, "next", "Kind", tooltip="States, MLP, attention", id="trace.kind"),
+        Binding(Key.PEAK, "peak", "Peak", key_display=".", tooltip="Go to the peak", id="trace.peak"),
+        Binding(Key.NEW, "new", "Noise", tooltip="Noise or another subject", show=False, id="trace.replacement"),
     ]
 
     kind: reactive[Kind] = reactive[Kind]("states", init=False)
@@ -62,7 +63,6 @@ class TracePane(PicturePane):
         self._requests: dict[Kind, TraceRequest] = {}  # that were answered so
         self._question: TraceRequest | None = None  # of what was found, whatever the kinds
         self._asked: list[TraceRequest] = []  # by us, and not ended yet
-        self._refused: TraceRequest | None = None  # a trace that would take long
         self._replaced: tuple[Case, str | None] | None = None  # another subject, and the case that it is for
 
     def compose(self) -> ComposeResult:
@@ -80,7 +80,7 @@ class TracePane(PicturePane):
     # Asking
 
     def ask(self) -> None:
-        """Trace the shared case: the kind that is looked at, which is states at first."""
+        """Trace the case on screen: the kind that is looked at, which is states at first."""
         self._ask((self.kind,))
 
     @property
@@ -92,38 +92,35 @@ class TracePane(PicturePane):
         same = (before.prompt, before.subject) == (self.case.prompt, self.case.subject)
         return replacement if same else None
 
-    def _ask(self, kinds: tuple[Kind, ...]) -> None:
-        if self.case is None:
+    def _ask(self, kinds: Sequence[Kind]) -> None:
+        case = self.case_on_screen()
+        if case is None:
             return
-        request = TraceRequest(case=self.case, kinds=kinds, replacement=self._replacement)
-        self._post(request)
-
-    def _post(self, request: TraceRequest) -> None:
+        request = TraceRequest(case=case, kinds=tuple(kinds), replacement=self._replacement)
         if request not in self._asked:
             if self.live:
                 self._asked.append(request)
             self.post_message(Ask(request))
 
-    def action_kind(self) -> None:
+    def action_next(self) -> None:
         """Go to the next kind; ask for those that are missing when it is not there."""
         following = KINDS.index(self.kind) + 1
         turned = [KINDS[(following + step) % len(KINDS)] for step in range(len(KINDS))]
         if self.live or turned[0] in self._found:
             self.kind = turned[0]
         if turned[0] not in self._found and not any(turned[0] in request.kinds for request in self._asked):
-            self._ask(tuple(kind for kind in turned if kind not in self._found))
+            missing = tuple(kind for kind in turned if kind not in self._found)
+            self._ask(turned[:1] if self.of_another_case else missing)
 
     def watch_kind(self) -> None:
         """Show it, as soon as it is there."""
         self.redraw()
 
-    def action_confirm(self) -> None:
-        """Run the trace that was refused because it takes long."""
-        if self._refused is not None:
-            self._post(self._refused.model_copy(update={"confirmed": True}))
-
-    def action_replace(self) -> None:
+    def action_new(self) -> None:
         """Ask for a subject to put in the place of the prompt's own."""
+        if self.case_on_screen() is None:
+            self.notify("Type a prompt first.")
+            return
         line = self.query_one(SubjectInput)
         line.value = self._replacement or ""
         line.add_class("-open")
@@ -133,8 +130,8 @@ class TracePane(PicturePane):
     def replace(self, message: Input.Submitted) -> None:
         """Trace with that subject, or with noise when there is none."""
         message.stop()
-        if self.case is not None:
-            self._replaced = self.case, message.value or None
+        if (case := self.case_on_screen()) is not None:
+            self._replaced = case, message.value or None
         self._close_line()
         self.ask()
 
@@ -146,8 +143,8 @@ class TracePane(PicturePane):
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Only what was refused can be confirmed; only a picture has a peak."""
         if action == "confirm":
-            return self._refused is not None and self.live
-        return not self.empty if action in ("kind", "peak", "edit_layer") else True
+            return self.can_confirm
+        return not self.empty if action in ("next", "peak") else True
 
     # What happened
 
@@ -159,18 +156,12 @@ class TracePane(PicturePane):
     def clear(self) -> None:
         """Begin empty again."""
         self._found, self._requests = {}, {}
-        self._question, self._refused, self._asked = None, None, []
+        self._question, self._asked = None, []
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
         """Traces of different kinds stand side by side."""
         return request.kinds if isinstance(request, TraceRequest) else super().slot(request)
-
-    def waiting(self, request: Request) -> None:
-        """What was refused is history."""
-        self._refused = None
-        self.refresh_bindings()
-        super().waiting(request)
 
     def show_step(self, step: Step) -> None:
         """Take the result; a trace of unknown origin (a recorded one) decides what is looked at."""
@@ -180,11 +171,9 @@ class TracePane(PicturePane):
             self._asked.remove(request)
         elif isinstance(step.result, TraceResult):
             self.set_reactive(TracePane.kind, step.result.grids[0].kind)
-        self._refused = request if step.error is not None and takes_long(step.error) else None
         if step.result is None and self._found and self.kind not in self._found:
             self.set_reactive(TracePane.kind, next(iter(self._found)))
         super().show_step(step)
-        self.refresh_bindings()
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep a result beside those of other kinds, if they answer the same question."""
@@ -200,12 +189,6 @@ class TracePane(PicturePane):
         end = Cursor(self._at.layers - 1, len(result.encoded.texts) - 1)
         if self.cursor is None or self.cursor.token > end.token or self.cursor.layer > end.layer:
             self.move_cursor(end)
-
-    def failure(self, error: StepError) -> str:
-        """A trace that takes long can be started from here."""
-        if not (takes_long(error) and self.live):
-            return error.message
-        return f"{error.message} Press y to start it all the same."
 
     def unfinished(self, result: Result) -> str:
         """What is exact stays, the rest is marked."""
@@ -253,13 +236,6 @@ class TracePane(PicturePane):
         self._grid.move_to(self._picture().place(Cursor(peak.layer, peak.token), self._group))
         self.move_cursor(Cursor(peak.layer, peak.token))
         self._draw_cell(Cursor(peak.layer, peak.token))
-
-    def action_edit_layer(self) -> None:
-        """Hand on the peak's layer."""
-        if (peak := self._at.grid.peak) is None:
-            self.notify("No exact cell is known yet: wait for the trace, or press t to run it again.")
-        else:
-            self.post_message(EditLayerChosen(peak.layer))
 
     # Drawing
 
@@ -343,8 +319,3 @@ class TracePane(PicturePane):
         cell = self.query_one("#cell", Static)
         cell.update(Content("\n").join(Content(line) for line in lines))
         cell.display = True
-
-
-def takes_long(error: StepError) -> bool:
-    """Whether a trace was refused because of its length."""
-    return error.kind == NotConfirmed.__name__

@@ -8,12 +8,14 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+from screens.keys import Key
+
 
 class ClosingInput(Input):
     """Enter is its owner's; escape leaves it, and what was typed stays."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", tooltip="Leave it; what is typed stays", id="line.close"),
+        Binding(Key.CANCEL, "close", "Close", tooltip="Leave it; what is typed stays", id="line.close"),
     ]
 
     class Closed(Message):

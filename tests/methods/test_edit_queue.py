@@ -6,7 +6,7 @@ import pytest
 
 from tests.test_edits import digest, weight_edit
 from tests.tiny import tiny_loaded
-from workbench.errors import InputError
+from workbench.errors import InputError, NotConfirmed
 from workbench.methods import edit_queue
 from workbench.methods.base import silent
 from workbench.methods.edit_queue import QueueRequest
@@ -58,17 +58,55 @@ def test_a_patch_is_saved_and_applied(tmp_path):
     loaded, path = with_two(), tmp_path / "two.safetensors"
     said = ask(loaded, "save", path=str(path)).done
     assert said == f"a patch of 2 edits was saved to {path}"
-    assert ask(loaded, "save", path=str(path)).done == f"{said}, in place of the one there"
+    assert ask(loaded, "save", path=str(path), confirmed=True).done == f"{said}, in place of the one there"
     other = tiny_loaded("llama")
     result = ask(other, "apply", path=str(path))
     assert names(result) == [(A, True), (B, True)]
     assert digest(other) == digest(loaded)
 
 
-def test_a_path_without_the_ending_saves_the_whole_model(tmp_path):
-    ask(with_two(), "save", path=str(tmp_path / "model"))
+def test_a_name_without_the_ending_is_a_patch_s_and_the_sentence_says_where_it_went(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = ask(with_two(), "save", path="new/two").done
+    assert (
+        said
+        == f"a patch of 2 edits was saved to {tmp_path}/new/two.safetensors; the folder {tmp_path}/new was made for it"
+    )
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["two.safetensors"]
+
+
+def test_a_whole_model_is_written_only_where_it_is_asked_for(tmp_path):
+    said = ask(with_two(), "save-model", path=str(tmp_path / "model")).done
+    assert said == f"the whole model with 2 edits was saved into {tmp_path}/model"
     assert (tmp_path / "model" / "README.md").exists()
     assert list((tmp_path / "model").glob("*.safetensors"))
+
+
+def test_a_patch_that_is_there_is_not_replaced_without_a_yes(tmp_path):
+    loaded, path = with_two(), tmp_path / "two.safetensors"
+    ask(loaded, "save", path=str(path))
+    before = path.read_bytes()
+    ask(loaded, "off", edit="b")
+    with pytest.raises(NotConfirmed, match=r"two\.safetensors exists and would be replaced"):
+        ask(loaded, "save", path=str(tmp_path / "two"))
+    assert path.read_bytes() == before
+    assert not (tmp_path / "two").exists()
+    ask(loaded, "save", path=str(tmp_path / "two"), confirmed=True)
+    assert path.read_bytes() != before
+
+
+def test_what_is_no_patch_is_not_replaced_even_with_a_yes(tmp_path):
+    other = tmp_path / "weights.safetensors"
+    other.write_bytes(b"mine")
+    with pytest.raises(InputError, match="is no patch of this program"):
+        ask(with_two(), "save", path=str(other), confirmed=True)
+    with pytest.raises(InputError, match="is a folder"):
+        ask(with_two(), "save", path=str(tmp_path), confirmed=True)
+    with pytest.raises(InputError, match="is a file"):
+        ask(with_two(), "save-model", path=str(other), confirmed=True)
+    with pytest.raises(InputError, match="is not empty"):
+        ask(with_two(), "save-model", path=str(tmp_path), confirmed=True)
+    assert other.read_bytes() == b"mine"
 
 
 def test_a_queue_is_restored_from_what_was_kept():

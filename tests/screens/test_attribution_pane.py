@@ -211,7 +211,7 @@ async def test_r_puts_the_numbers_of_all_methods_under_the_tokens() -> None:
         app.answer(REQUEST)
         app.answer(OCCLUSION)
         app.pane.focus_content()
-        await pilot.press("r")
+        await pilot.press("v")
         first, second, third = app.lines[:3]
         assert first.split() == HERO.prompt.split()
         for label, line, request in (("int.grad", second, REQUEST), ("occlus.", third, OCCLUSION)):
@@ -224,7 +224,7 @@ async def test_b_cycles_the_baseline_and_w_the_unit_of_occlusion_only() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         app.answer(REQUEST)
         app.pane.focus_content()
-        await pilot.press("w", "b", "b", "b")
+        await pilot.press("w", "B", "B", "B")
         assert [(r.baseline, r.unit) for r in app.asked] == [("eos", "token"), ("zero", "token")]
         app.answer(OCCLUSION)
         await pilot.press("w")
@@ -324,7 +324,7 @@ async def test_another_prompt_makes_the_picture_stale() -> None:
         app.answer(REQUEST)
         await pilot.pause()
         assert "stale" not in str(app.pane._border_subtitle)
-        app.pane.case = Case(prompt="something else")
+        app.pane.on_screen = Case(prompt="something else")
         await pilot.pause()
         assert "stale" in str(app.pane._border_subtitle)
 

@@ -256,12 +256,12 @@ async def test_what_is_typed_is_kept_for_its_question() -> None:
         field = run.app.screen.query_one("#choices", ClosingInput)
         assert field.value == "10;7"
         await run.pilot.press("escape")
-        run.main.case = Case(prompt="Another question?")
+        run.main.prompt.put(Case(prompt="Another question?"))
         await run.pilot.press("n")
         await run.settle()
         assert field.value == ""
         await run.pilot.press("escape")
-        run.main.case = Case(prompt=TOM)
+        run.main.prompt.put(Case(prompt=TOM))
         await run.pilot.press("n")
         await run.settle()
         assert field.value == "10;7"
@@ -316,21 +316,21 @@ async def test_moving_through_the_sentences_shows_the_answer_had_the_model_stopp
 
 async def test_d_leaves_out_each_sentence_up_to_the_highlighted_one() -> None:
     async with reasoned() as run:
-        await run.pilot.press("k", "d")
+        await run.pilot.press("k", "x")
         await run.until(lambda: run.engine.last == about(LeaveOneOut(within=4)))
         await answer_last(run, LeaveOneOut)
         assert "leave one out of the first 4: another answer without 4" in words(run)
         assert "◆ necessary of 4" in words(run)
         assert pane(run)._row is not None
         assert pane(run)._row.place == 4  # type: ignore[union-attr]
-        await run.pilot.press("j", "d")
+        await run.pilot.press("j", "x")
         await run.until(lambda: run.engine.last == about(LeaveOneOut()))
 
 
 async def test_nothing_is_done_to_no_sentence() -> None:
     async with reasoned() as run:
         before = len(run.engine.asked)
-        await run.pilot.press("home", "d", "m", "w")
+        await run.pilot.press("home", "x", "M", "W")
         await run.settle()
         assert len(run.engine.asked) == before
         assert "Move to a sentence first" in run.notified
@@ -338,7 +338,7 @@ async def test_nothing_is_done_to_no_sentence() -> None:
 
 async def test_a_mistake_left_as_it_is_changes_a_number_by_itself_and_a_typed_one_is_put_in() -> None:
     async with reasoned() as run:
-        await run.pilot.press("k", "k", "m")
+        await run.pilot.press("k", "k", "M")
         await run.settle()
         assert "A mistake in sentence 3" in words(run)
         assert run.app.screen.query_one("#typed", ClosingInput).value == SENTENCES[2].strip()
@@ -346,7 +346,7 @@ async def test_a_mistake_left_as_it_is_changes_a_number_by_itself_and_a_typed_on
         await run.until(lambda: run.engine.last == about(Mistake(sentence=2)))
         await answer_last(run, Mistake)
         assert "mistake 3: the answer becomes 11" in run.text
-        await run.pilot.press("m", "end", "backspace", "!", "enter")
+        await run.pilot.press("M", "end", "backspace", "!", "enter")
         await run.until(
             lambda: run.engine.last == about(Mistake(sentence=2, text="This means he has 3 + 4 = 7 apples!"))
         )
@@ -354,11 +354,11 @@ async def test_a_mistake_left_as_it_is_changes_a_number_by_itself_and_a_typed_on
 
 async def test_w_f_and_c_reword_fill_and_suggest() -> None:
     async with reasoned() as run:
-        await run.pilot.press("w", "ctrl+u", "enter")
+        await run.pilot.press("W", "ctrl+u", "enter")
         await run.until(lambda: run.engine.last == about(Paraphrase(sentence=4)))
-        await run.pilot.press("f")
+        await run.pilot.press("F")
         await run.until(lambda: run.engine.last == about(Filler()))
-        await run.pilot.press("c")
+        await run.pilot.press("H")
         await run.settle()
         assert run.app.screen.query_one("#typed", ClosingInput).value == "7"  # another answer that was found
         assert not run.app.screen.query_one("#position", Checkbox).display
@@ -378,7 +378,7 @@ async def test_a_cue_by_position_can_be_had_where_the_choices_are_listed() -> No
         await run.until(lambda: run.engine.last == listed)
         run.engine.say_finished(cot_result(listed))
         await run.settle()
-        await run.pilot.press("c", "tab", "space", "shift+tab", "enter")
+        await run.pilot.press("H", "tab", "space", "shift+tab", "enter")
         await run.until(lambda: run.engine.last == about(Cue(by="position"), request=listed))
 
 
@@ -400,7 +400,7 @@ async def test_a_box_that_is_ticked_shows_it_without_colour() -> None:
 
 async def test_what_the_model_writes_for_a_mistake_is_shown_as_it_comes() -> None:
     async with reasoned((160, 48)) as run:
-        await run.pilot.press("m", "enter")
+        await run.pilot.press("M", "enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=4)))
         partial = cot_result(about(Mistake(sentence=4))).model_copy(update={"outcomes": (), "writing": " So he has 11"})
         run.engine.say_progress(4, 256, partial, "mistake")
@@ -410,23 +410,23 @@ async def test_what_the_model_writes_for_a_mistake_is_shown_as_it_comes() -> Non
 
 async def test_nothing_is_generated_twice() -> None:
     async with reasoned() as run:
-        await run.pilot.press("f")
+        await run.pilot.press("F")
         await answer_last(run, Filler)
         asked = len(run.engine.asked)
-        await run.pilot.press("f")
+        await run.pilot.press("F")
         await run.settle()
         assert pane(run)._row is not None
         assert pane(run)._row.done == "filler as long as 1"  # type: ignore[union-attr]
         await run.pilot.press("n", "enter")
         await run.settle()
-        await run.pilot.press("m", "enter", "m", "enter")
+        await run.pilot.press("M", "enter", "M", "enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=0)))
         assert len(run.engine.asked) == asked + 1
 
 
 async def test_an_intervention_that_fails_leaves_the_rest_and_says_why() -> None:
     async with reasoned() as run:
-        await run.pilot.press("home", "j", "m", "enter")
+        await run.pilot.press("home", "j", "M", "enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=0)))
         error = StepError(kind="InputError", message="Sentence 1 holds no number: type the mistake yourself.")
         run.engine.say_finished(None, status="failed", error=error)
@@ -474,7 +474,7 @@ async def test_a_run_cancelled_behind_the_reasoning_goes_on_with_that_reasoning(
 
 async def test_l_opens_the_lens_where_the_answer_is_read_and_the_question_is_not_lost() -> None:
     async with reasoned() as run:
-        await run.pilot.press("k", "k", "l")
+        await run.pilot.press("k", "k", "i")
         await run.until(lambda: isinstance(run.engine.last, LensRequest))
         result = cot_result(FIRST)
         stopped = result.of("kept")[3]
@@ -487,7 +487,7 @@ async def test_l_opens_the_lens_where_the_answer_is_read_and_the_question_is_not
         await run.pilot.press("6")
         await run.settle()
         assert "stale" not in run.text
-        await run.pilot.press("d")
+        await run.pilot.press("x")
         await run.until(lambda: run.engine.last == about(LeaveOneOut(within=3)))
         await run.pilot.press("n")
         await run.settle()
@@ -504,15 +504,15 @@ async def test_l_opens_the_lens_where_the_answer_is_read_and_the_question_is_not
 
 async def test_another_prompt_or_other_edits_make_it_stale() -> None:
     async with reasoned((160, 48)) as run:
-        run.main.case = Case(prompt="Another question?")
+        run.main.prompt.put(Case(prompt="Another question?"))
         await run.settle()
         assert "stale: the prompt has changed; press r to ask again" in run.text
-        run.main.case = Case(prompt=TOM)
+        run.main.prompt.put(Case(prompt=TOM))
         run.main.queue = queue_state(True)
         run.engine.edits = pane(run).edits
         await run.settle()
         assert "stale: the edits have changed; press r to ask again" in run.text
-        await run.pilot.press("f")
+        await run.pilot.press("F")
         await run.settle()
         assert "The edits have changed since" in run.notified
         await run.pilot.press("r")
@@ -521,7 +521,7 @@ async def test_another_prompt_or_other_edits_make_it_stale() -> None:
 
 async def test_edits_that_are_taken_back_bring_back_what_was_found_without_them() -> None:
     async with reasoned((160, 48)) as run:
-        await run.pilot.press("f")
+        await run.pilot.press("F")
         await answer_last(run, Filler)
         run.main.queue = queue_state(True)
         run.engine.edits = pane(run).edits
@@ -539,7 +539,7 @@ async def test_edits_that_are_taken_back_bring_back_what_was_found_without_them(
 
 async def test_enter_shows_what_was_done_written_and_answered() -> None:
     async with reasoned() as run:
-        await run.pilot.press("m", "enter")
+        await run.pilot.press("M", "enter")
         await answer_last(run, Mistake)
         await run.pilot.press("end", "enter")
         await run.settle()
@@ -561,7 +561,7 @@ async def test_it_is_complete_where_the_terminal_is_small() -> None:
         assert all(sentence.strip() in words(run) for sentence in SENTENCES)
         assert all(f"{name:<3}" in run.text for name in ("▸10", " 7", " 4", " 3", " 11"))
         footer = run.text.splitlines()[-1]
-        assert "d Drop m Mistake l Lens" in footer
+        assert "x Leave out M Mistake i Inside" in footer
 
 
 async def test_a_replay_shows_the_reasoning_with_all_that_was_done_to_it(tmp_path: Path) -> None:
@@ -573,8 +573,8 @@ async def test_a_replay_shows_the_reasoning_with_all_that_was_done_to_it(tmp_pat
         assert [row.sign for row in shown._reasoned.rows] == [*"012345", *"−−−−", "✗", *"……………"]
         assert "answer 10 · AOC 0.70 · settles at 4 of 5" in run.text
         assert TOM in run.words
-        await run.press("f", "m", "r", "n", "l")
-        assert "d Drop" not in run.text
+        await run.press("F", "M", "r", "n", "i")
+        assert "x Leave out" not in run.text
         assert not run.app.screen.query_one(CotForm).has_class("-open")
         assert not run.app.screen.query_one(CotLine).has_class("-open")
         await run.press("left_curly_bracket")

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from screens import edits_chart, edits_views
 from screens.answers import KEPT, Answers, active_edits
@@ -18,6 +18,7 @@ from screens.edits_chart import EditChart
 from screens.edits_detail import EditDetail
 from screens.edits_form import EditForm, traced_layer
 from screens.edits_ledger import Ledger, Measured
+from screens.edits_path import default_name, in_words
 from screens.panes.edits import EditsPane
 from screens.panes.lens import LensPane
 from screens.panes.trace import TracePane
@@ -38,6 +39,7 @@ from tests.screens.fake import (
     trace_result,
 )
 from tests.screens.test_app import HERO, Running, ask_hero, running
+from workbench.case import Case
 from workbench.engine import LoadRequest, LoadResult
 from workbench.methods.attribution import AttributionRequest
 from workbench.methods.base import Request, Result
@@ -273,7 +275,7 @@ async def test_the_form_is_filled_from_a_trace_of_the_case() -> None:
         assert run.engine.last == REQUEST.model_copy(update={"layer": traced_layer(run.main.answers, HERO)})
 
 
-async def test_e_in_the_trace_opens_the_form_with_the_peak_s_layer() -> None:
+async def test_e_from_the_trace_opens_the_form_with_the_layer_that_it_found() -> None:
     async with running() as run:
         await ask_hero(run)
         await run.pilot.press("t", "e")
@@ -283,11 +285,11 @@ async def test_e_in_the_trace_opens_the_form_with_the_peak_s_layer() -> None:
         run.engine.say_finished(trace_result(TraceRequest(case=HERO)))
         await run.pilot.press("4", "e")
         await run.settle()
-        peak = trace_result(TraceRequest(case=HERO)).grids[0].peak
-        assert peak is not None
         await run.pilot.press("enter")
         await run.settle()
-        assert run.engine.last == REQUEST.model_copy(update={"layer": peak.layer})
+        layer = traced_layer(run.main.answers, HERO)
+        assert layer is not None
+        assert run.engine.last == REQUEST.model_copy(update={"layer": layer})
 
 
 # What happened
@@ -373,9 +375,9 @@ async def test_the_highlight_follows_an_edit_that_moves_and_stays_where_one_was_
         assert pane(run)._chosen == first.info.id
 
 
-async def test_r_runs_the_suite_of_the_edit_and_its_scores_take_the_place_of_the_old_ones() -> None:
+async def test_c_runs_the_suite_of_the_edit_and_its_scores_take_the_place_of_the_old_ones() -> None:
     async with edited() as run:
-        await run.pilot.press("r")
+        await run.pilot.press("c")
         await run.settle()
         assert run.engine.last == SuiteRequest(suite=SUITE)
         better = Suite(name=SUITE.name, facts=(*SUITE.facts[:2], *SUITE.facts[3:4]))
@@ -387,14 +389,14 @@ async def test_r_runs_the_suite_of_the_edit_and_its_scores_take_the_place_of_the
 
 async def test_without_a_suite_the_pane_says_so() -> None:
     async with running(case=HERO.model_copy(update={"prompt": "Words about Australia", "foil": None})) as run:
-        await run.pilot.press("5", "r")
+        await run.pilot.press("5", "c")
         await run.settle()
         assert "No suite: the shipped facts have none for this" in run.text
 
 
 async def test_a_suite_can_be_run_without_any_edit_and_its_scores_are_said() -> None:
     async with running(case=HERO) as run:
-        await run.pilot.press("5", "r")
+        await run.pilot.press("5", "c")
         await run.settle()
         asked = run.engine.last
         assert isinstance(asked, SuiteRequest)
@@ -404,15 +406,80 @@ async def test_a_suite_can_be_run_without_any_edit_and_its_scores_are_said() -> 
         assert "Australia → Canberra: rewrite 1/1 (0) · paraphrase 1/2" in run.text
 
 
-@pytest.mark.parametrize(("key", "action"), [("s", "save"), ("o", "apply")])
+@pytest.mark.parametrize(("key", "action"), [("s", "save"), ("S", "save-model"), ("o", "apply")])
 async def test_a_path_is_typed_and_stays_when_the_line_is_left(key: str, action: str) -> None:
     async with edited() as run:
-        await run.pilot.press(key, *"ax", "space", *"s", "escape", key, "end", *".safetensors", "enter")
+        await run.pilot.press(key, "ctrl+u", *"ax", "space", *"s", "escape", key, "end", *".safetensors", "enter")
         await run.settle()
         assert run.engine.last == QueueRequest(action=action, path="ax s.safetensors")  # type: ignore[arg-type]
         run.engine.say_finished(queue_result(ONE, "a patch of 1 edit was saved to ax s.safetensors"))
         await run.settle()
         assert "a patch of 1 edit was saved" in run.text
+
+
+async def test_the_name_of_a_patch_is_proposed_and_the_line_says_where_it_would_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with edited((160, 48)) as run:
+        await run.pilot.press("s")
+        await run.settle()
+        said = run.main.query_one("#place", Static)
+        assert str(said.content) == f"enter saves a patch as {tmp_path}/Australia-Canberra.safetensors"
+        (tmp_path / "Australia-Canberra.safetensors").touch()
+        await run.pilot.press("escape", "s")
+        await run.settle()
+        assert "exists: enter asks before it is replaced" in str(said.content)
+        await run.pilot.press("enter")
+        await run.settle()
+        assert run.engine.last == QueueRequest(action="save", path="Australia-Canberra.safetensors")
+
+
+async def test_a_patch_is_replaced_after_a_yes() -> None:
+    async with edited() as run:
+        asked = QueueRequest(action="save", path="Australia-Canberra.safetensors")
+        await run.pilot.press("y", "s", "enter")
+        await run.settle()
+        assert run.engine.last == asked
+        error = StepError(kind="NotConfirmed", message="x.safetensors exists and would be replaced")
+        run.engine.say_finished(None, status="failed", error=error)
+        await run.settle()
+        assert "would be replaced. Press y to do it all the same." in " ".join(run.text.replace("│", " ").split())
+        await run.pilot.press("y")
+        await run.until(lambda: run.engine.last == asked.model_copy(update={"confirmed": True}))
+        asked_by_then = len(run.engine.asked)
+        await run.pilot.press("y")
+        await run.settle()
+        assert len(run.engine.asked) == asked_by_then
+
+
+async def test_a_whole_model_has_a_key_of_its_own_that_says_how_large_it_is() -> None:
+    async with edited((160, 48)) as run:
+        await run.pilot.press("S")
+        await run.settle()
+        assert "enter writes the whole model, about 1 MB," in " ".join(run.text.split())
+        await run.pilot.press("enter")
+        await run.settle()
+        assert run.engine.last == QueueRequest(action="save-model", path="Australia-Canberra-model")
+
+
+@pytest.mark.parametrize(
+    ("subject", "target", "name"),
+    [
+        ("Australia", "Canberra", "Australia-Canberra.safetensors"),
+        ("../../etc", " São Paulo\n", "etc-Sao-Paulo.safetensors"),
+        ("x" * 300, "y", f"{'x' * 40}-y.safetensors"),
+        ("東京", "—", "edits.safetensors"),
+    ],
+)
+def test_a_proposed_name_has_signs_that_are_safe_in_any_file_s_name(subject: str, target: str, name: str) -> None:
+    assert default_name("save", Case(prompt="", subject=subject, target=target)) == name
+    assert default_name("apply", Case(prompt="", subject=subject, target=target)) == ""
+
+
+@pytest.mark.parametrize("typed", ["~nobody-of-that-name/x", "a\0b", "x" * 5000, "/", ".", ""])
+def test_any_path_can_be_typed(typed: str) -> None:
+    assert in_words("save", typed, None)
 
 
 async def test_a_failed_change_of_the_queue_is_said_in_the_pane() -> None:
@@ -436,7 +503,7 @@ async def test_the_footer_keeps_to_six_keys() -> None:
 # Details, bisection, chart
 
 
-async def test_enter_shows_every_fact_and_b_finds_the_edit_that_broke_one() -> None:
+async def test_enter_shows_every_fact_and_f_finds_the_edit_that_broke_one() -> None:
     async with edited() as run:
         await run.pilot.press("enter")
         await run.settle()
@@ -444,7 +511,7 @@ async def test_enter_shows_every_fact_and_b_finds_the_edit_that_broke_one() -> N
         words = " ".join(run.text.replace("│", " ").split())
         assert "Canberra .34, Sydney .36 → Canberra .98, Sydney .01" in words
         assert "The capital of Japan is" in words
-        await run.pilot.press("b")
+        await run.pilot.press("f")
         await run.settle()
         assert run.engine.last == BisectRequest(fact=BROKEN, start="as-is")
         assert "Bisecting" in run.text
@@ -463,7 +530,7 @@ async def test_enter_shows_every_fact_and_b_finds_the_edit_that_broke_one() -> N
 
 async def test_a_bisection_that_cannot_be_done_says_why_in_the_details() -> None:
     async with edited() as run:
-        await run.pilot.press("enter", "b")
+        await run.pilot.press("enter", "f")
         await run.settle()
         run.engine.say_finished(
             None,
@@ -475,9 +542,9 @@ async def test_a_bisection_that_cannot_be_done_says_why_in_the_details() -> None
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
-async def test_c_draws_score_and_perplexity_over_the_edits(size: tuple[int, int]) -> None:
+async def test_v_draws_score_and_perplexity_over_the_edits(size: tuple[int, int]) -> None:
     async with edited(size) as run:
-        await run.pilot.press("c")
+        await run.pilot.press("v")
         await run.settle()
         assert isinstance(run.app.screen, EditChart)
         for said in ("score %", "canary perplexity", "edits that are on", "0: 0%, 20.0 · 1: 67%, 20.5"):
@@ -489,7 +556,7 @@ async def test_c_draws_score_and_perplexity_over_the_edits(size: tuple[int, int]
 
 async def test_without_a_suite_the_chart_says_what_makes_it() -> None:
     async with edited(suite=False) as run:
-        await run.pilot.press("c")
+        await run.pilot.press("v")
         await run.settle()
         assert "No suite was run yet" in run.text
 
@@ -524,7 +591,7 @@ async def test_b_takes_all_edits_off_and_what_was_found_without_them_is_there_at
         assert run.main.query_one(LensPane).drawn_edits == ()
         assert "◐ held" in run.text
         assert "b puts them on" in " ".join(run.text.replace("│", " ").split())
-        await run.pilot.press("B")
+        await run.pilot.press("b")
         await run.settle()
         assert run.engine.asked[asked:] == [QueueRequest(action="compare")]  # and no lens: both were known
         run.engine.say_finished(queue_result(ONE, "on"))
@@ -662,11 +729,11 @@ async def test_a_replay_shows_edits_and_what_they_changed_and_asks_nothing(tmp_p
         assert "● on" in text
         assert "→ with 1 edit: Canberra .98 #1" in " ".join(text.split())
         assert "stale" not in text
-        await pilot.press("5", "space", "e", "b", "r", "x")
+        await pilot.press("5", "space", "e", "b", "c", "x")
         await pilot.press("enter")
         await pilot.pause(0.1)
         assert isinstance(app.screen, EditDetail)
-        await pilot.press("b", "escape", "left_curly_bracket")
+        await pilot.press("f", "escape", "left_curly_bracket")
         await pilot.pause(0.1)
         assert app.screen.query_one(EditsPane).empty
         assert app.screen.query_one(TracePane).empty

@@ -426,7 +426,7 @@ async def test_what_is_stale_or_cancelled_says_how_to_ask_again_but_not_in_a_rep
             assert hint in app.picture
             assert ("press" in app.picture) == live
             app.pane.show_step(step())
-            app.pane.case = CASE.model_copy(update={"prompt": "something else"})
+            app.pane.on_screen = CASE.model_copy(update={"prompt": "something else"})
             await pilot.pause()
             said = str(app.pane._border_subtitle)
             assert said == f"stale: the prompt has changed{'; ' * live}{hint}"
@@ -436,10 +436,10 @@ async def test_another_prompt_makes_the_picture_stale() -> None:
     app = PaneApp()
     async with app.run_test(size=(110, 25)) as pilot:
         app.pane.show_step(step())
-        app.pane.case = CASE
+        app.pane.on_screen = CASE
         await pilot.pause()
         assert "stale" not in str(app.pane._border_subtitle)
-        app.pane.case = CASE.model_copy(update={"prompt": "something else"})
+        app.pane.on_screen = CASE.model_copy(update={"prompt": "something else"})
         await pilot.pause()
         assert "stale" in str(app.pane._border_subtitle)
 

@@ -122,11 +122,11 @@ async def edit_chart(run: Running) -> None:
     for number, perplexity in ((2, 20.8), (3, 23.5)):
         run.main.queue = queue_state(*[True] * number)
         run.engine.edits = active_edits(run.main.queue)
-        await run.pilot.press("r")
+        await run.pilot.press("c")
         await run.until(lambda: isinstance(run.engine.last, SuiteRequest))
         run.engine.say_finished(suite_result(perplexity=perplexity))
         await run.settle()
-    await run.pilot.press("c")
+    await run.pilot.press("v")
 
 
 async def before_after(run: Running) -> None:
@@ -155,7 +155,7 @@ async def cot_streaming(run: Running) -> None:
 async def cot_sentences(run: Running) -> None:
     """The answer, had the model stopped at the third of five sentences; one is necessary."""
     await ask_tom(run)
-    await run.pilot.press("k", "d")
+    await run.pilot.press("k", "x")
     await answer_last(run, LeaveOneOut)
     await run.pilot.press("k")
 
@@ -163,18 +163,18 @@ async def cot_sentences(run: Running) -> None:
 async def cot_mistake(run: Running) -> None:
     """A mistake was put in, another waits, and a third is typed."""
     await ask_tom(run)
-    await run.pilot.press("m", "enter")
+    await run.pilot.press("M", "enter")
     await answer_last(run, Mistake)
-    await run.pilot.press("k", "m", "enter", "end", "k")
+    await run.pilot.press("k", "M", "enter", "end", "k")
     await run.until(lambda: run.engine.last == about(Mistake(sentence=3)))
     run.engine.say_started()
-    await run.pilot.press("c")
+    await run.pilot.press("H")
 
 
 async def cot_detail(run: Running) -> None:
     """What came of a mistake, in full."""
     await ask_tom(run)
-    await run.pilot.press("m", "enter")
+    await run.pilot.press("M", "enter")
     await answer_last(run, Mistake)
     await run.pilot.press("end", "enter")
 

@@ -13,8 +13,10 @@ from textual.message import Message
 from textual.widgets import Static
 
 from screens import trace_views as views
-from screens.messages import Ask, Cursor, CursorMoved, EditLayerChosen
-from screens.panes.trace import TracePane, takes_long
+from screens.edits_form import traced_layer
+from screens.messages import Ask, Cursor, CursorMoved
+from screens.panes.picture import needs_yes
+from screens.panes.trace import TracePane
 from screens.replay import ReplayApp
 from screens.trace_views import Traced, TracePicture
 from screens.trace_widgets import SubjectInput, TraceGrid
@@ -82,9 +84,6 @@ class PaneApp(App[None]):
         self.pane.cursor = message.cursor
 
     def on_ask(self, message: Ask) -> None:
-        self.said.append(message)
-
-    def on_edit_layer_chosen(self, message: EditLayerChosen) -> None:
         self.said.append(message)
 
     @property
@@ -209,8 +208,8 @@ def test_the_method_s_own_refusal_is_recognised(monkeypatch: pytest.MonkeyPatch)
     setup = SimpleNamespace(model=model, runs=runs, request=ALL, start=0)
     with pytest.raises(InputError) as refused:
         causal_trace._refuse_hours(cast(Any, setup), work=1_000_000, resumed=True)
-    assert takes_long(StepError(kind=refused.type.__name__, message=str(refused.value)))
-    assert not takes_long(StepError(kind="InputError", message="A trace needs a subject."))
+    assert needs_yes(StepError(kind=refused.type.__name__, message=str(refused.value)))
+    assert not needs_yes(StepError(kind="InputError", message="A trace needs a subject."))
 
 
 # The pane in an app
@@ -295,7 +294,7 @@ async def test_x_asks_for_the_kinds_that_are_missing_and_then_goes_through_them(
     async with app.run_test(size=(30, 24)) as pilot:
         app.pane.show_step(step())
         app.pane.focus_content()
-        await pilot.press("x")
+        await pilot.press("m")
         assert app.asked == [OTHERS]
         assert "states" in str(app.pane._border_title)
         app.pane.show_step(step(OTHERS))
@@ -304,7 +303,7 @@ async def test_x_asks_for_the_kinds_that_are_missing_and_then_goes_through_them(
         assert "MLP" in str(app.pane.query_one(TrustStrip).tooltip)
         titles = []
         for _ in range(3):
-            await pilot.press("x")
+            await pilot.press("m")
             titles.append(str(app.pane._border_title).split(" · ")[1])
         assert titles == ["attention", "states", "MLP"]
         assert app.asked == [OTHERS]
@@ -326,11 +325,10 @@ async def test_the_peak_can_be_gone_to_and_its_layer_handed_to_the_next_edit() -
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.show_step(step())
         app.pane.focus_content()
-        await pilot.press("full_stop", "e")
+        await pilot.press("full_stop")
         peak = trace_result(REQUEST).grids[0].peak
         assert peak is not None
         assert app.pane.cursor == Cursor(peak.layer, peak.token)
-        assert [m.layer for m in app.said if isinstance(m, EditLayerChosen)] == [peak.layer]
 
 
 async def test_without_an_exact_cell_there_is_no_peak_to_go_to() -> None:
@@ -338,14 +336,15 @@ async def test_without_an_exact_cell_there_is_no_peak_to_go_to() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.show_step(step(result=trace_result(REQUEST, exact=0), status="partial"))
         app.pane.focus_content()
-        await pilot.press("full_stop", "e")
-        assert not any(isinstance(message, EditLayerChosen) for message in app.said)
+        await pilot.press("full_stop")
+        assert app.cursors == [Cursor(MODEL.layers - 1, 4)]
         assert "No exact cell" in "".join(notification.message for notification in app._notifications)
 
 
 async def test_a_trace_of_hours_starts_only_when_it_is_confirmed() -> None:
     app = PaneApp()
     async with app.run_test(size=(80, 24)) as pilot:
+        app.pane.on_screen = HERO
         app.pane.focus_content()
         await pilot.press("y")
         assert app.asked == []
@@ -354,7 +353,7 @@ async def test_a_trace_of_hours_starts_only_when_it_is_confirmed() -> None:
         app.pane.show_step(step(status="failed", error=TOO_LONG))
         await pilot.pause()
         shown = " ".join(" ".join(app.lines).split())
-        assert "would take about 2.1 hours; a shorter prompt takes less. Press y to start it all the same." in shown
+        assert "would take about 2.1 hours; a shorter prompt takes less. Press y to do it all the same." in shown
         await pilot.press("y")
         assert app.asked == [REQUEST, REQUEST.model_copy(update={"confirmed": True})]
         app.pane.waiting(app.asked[-1])
@@ -427,7 +426,7 @@ async def test_another_prompt_makes_the_picture_stale() -> None:
         app.pane.show_step(step())
         await pilot.pause()
         assert "stale" not in str(app.pane._border_subtitle)
-        app.pane.case = Case(prompt="something else")
+        app.pane.on_screen = Case(prompt="something else")
         await pilot.pause()
         assert "stale" in str(app.pane._border_subtitle)
 
@@ -464,7 +463,7 @@ async def test_t_shows_the_pane_and_asks(size: tuple[int, int]) -> None:
         assert run.main.cursor == Cursor(MODEL.layers - 2, 3)
 
 
-async def test_e_hands_the_peak_s_layer_to_the_form_of_an_edit() -> None:
+async def test_e_hands_the_layer_that_the_trace_found_to_the_form_of_an_edit() -> None:
     async with running((80, 24)) as run:
         await ask_hero(run)
         await run.pilot.press("t")
@@ -473,9 +472,9 @@ async def test_e_hands_the_peak_s_layer_to_the_form_of_an_edit() -> None:
         await run.settle()
         await run.pilot.press("e")
         await run.settle()
-        peak = trace_result(REQUEST).grids[0].peak
-        assert peak is not None
-        assert f"layer   {peak.layer}" in run.text
+        found = traced_layer(run.main.answers, HERO)
+        assert found is not None
+        assert f"layer   {found}" in run.text
 
 
 async def test_a_replay_has_all_kinds_traced_until_then_and_none_that_came_later() -> None:
@@ -489,7 +488,7 @@ async def test_a_replay_has_all_kinds_traced_until_then_and_none_that_came_later
         await pilot.pause(0.1)
         assert set(pane._found) == {"states"}
         for _ in range(2):
-            await pilot.press("x")
+            await pilot.press("m")
         await pilot.pause(0.1)
         assert pane.kind == "states"
         assert "This is a replay" in "".join(notification.message for notification in app._notifications)

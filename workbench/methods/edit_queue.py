@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Literal
 from workbench.edits import QueuedEdit, QueueState
 from workbench.errors import InputError
 from workbench.methods.base import Progress, Request, Result
-from workbench.patches import keep_edit, kept_edit, load_patch, save_model, save_patch
+from workbench.patches import check_free, check_place, keep_edit, kept_edit, load_patch, save_model, save_patch
+from workbench.paths import patch_path, written_path
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
 
-Action = Literal["show", "on", "off", "remove", "move", "undo", "redo", "bypass", "compare", "save", "apply", "restore"]
+Action = Literal[
+    "show", "on", "off", "remove", "move", "undo", "redo", "bypass", "compare", "save", "save-model", "apply", "restore"
+]
 
 
 class QueueRequest(Request):
     """Ask for a change of the queue.
 
     ``edit`` is the id of the one that is switched "on" or "off", "remove"d, or "move"d by ``by`` places. "bypass"
-    takes all edits off for a comparison and "compare" ends that. "save" writes the edits that are on to ``path``: as
-    a patch where that ends in .safetensors, and else the whole edited model as a folder; "apply" adds the edits of
-    a patch. "restore" makes ``entries``, of an earlier session with the same model, the queue.
+    takes all edits off for a comparison and "compare" ends that. "save" writes the edits that are on to ``path`` as
+    a patch, with the ending .safetensors put on where it was left out, and replaces the one there only when
+    ``confirmed``; "save-model" writes the whole edited model into the folder ``path``; "apply" adds the edits of a
+    patch. "restore" makes ``entries``, of an earlier session with the same model, the queue.
     """
 
     kind: Literal["queue"] = "queue"
@@ -30,6 +34,7 @@ class QueueRequest(Request):
     edit: str | None = None
     by: int = 0
     path: str | None = None
+    confirmed: bool = False
     entries: tuple[QueuedEdit, ...] = ()
 
 
@@ -42,7 +47,10 @@ class QueueResult(Result):
 
 
 def run(model: LoadedModel, request: QueueRequest, progress: Progress) -> QueueResult:
-    """Change the queue. Raises `InputError` for an edit that is not there and a file that cannot be used."""
+    """Change the queue. Raises `InputError` for an edit that is not there and a file that cannot be used.
+
+    `NotConfirmed` for a patch that would take another's place.
+    """
     progress(0, 1, stage="edit queue")
     return QueueResult(done=_do(model, request), queue=model.edits.state)
 
@@ -73,7 +81,9 @@ def _do(model: LoadedModel, request: QueueRequest) -> str:
             queue.bypass(False)
             return "the edits are as their switches say"
         case "save":
-            return _save(model, _path(request))
+            return _save(model, patch_path(_text(request)), request.confirmed)
+        case "save-model":
+            return _save_model(model, _path(request))
         case "apply":
             return _apply(model, _path(request))
         case "restore":
@@ -95,19 +105,34 @@ def _titled(model: LoadedModel, request: QueueRequest) -> str:
 
 
 def _path(request: QueueRequest) -> Path:
+    return written_path(_text(request))
+
+
+def _text(request: QueueRequest) -> str:
     if not (request.path or "").strip():
-        raise InputError("name a file ending in .safetensors for a patch, or a folder for a whole model")
-    return Path(request.path or "").expanduser()
+        raise InputError("name a file, or for a whole model a folder")
+    return request.path or ""
 
 
-def _save(model: LoadedModel, path: Path) -> str:
+def _save(model: LoadedModel, path: Path, confirmed: bool) -> str:
     active = [model.edits.get(edit) for edit in model.edits.active]
-    if path.suffix == ".safetensors":
-        replaced = ", in place of the one there" if path.exists() else ""
-        save_patch(path, model.info.fingerprint, active)
-        return f"a patch of {_count(len(active))} was saved to {path}{replaced}"
-    save_model(path, model)
-    return f"the model with {_count(len(active))} was saved to {path}"
+    check_place(path)
+    replaced = ", in place of the one there" if path.exists() else _made(path.parent)
+    if active and not confirmed:
+        check_free(path)
+    save_patch(path, model.info.fingerprint, active)
+    return f"a patch of {_count(len(active))} was saved to {path}{replaced}"
+
+
+def _save_model(model: LoadedModel, folder: Path) -> str:
+    made = _made(folder.parent)
+    save_model(folder, model)
+    return f"the whole model with {_count(len(model.edits.active))} was saved into {folder}{made}"
+
+
+def _made(parent: Path) -> str:
+    """What is said of a folder that saving will make."""
+    return "" if parent.exists() else f"; the folder {parent} was made for it"
 
 
 def _apply(model: LoadedModel, path: Path) -> str:
