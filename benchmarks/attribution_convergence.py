@@ -13,10 +13,10 @@ import torch
 from captum.attr import IntegratedGradients
 
 from workbench.case import Case, Start
-from workbench.methods.attributed import Question, ask
-from workbench.methods.attribution import AttributionRequest, AttributionResult, run
-from workbench.methods.base import silent
+from workbench.methods.attribution.attributed import Question, ask
+from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult, run
 from workbench.models.loading import LoadedModel, load
+from workbench.protocol import silent
 
 CASES = {
     "Eiffel": Case(prompt="The Eiffel Tower is located in the city of", target="Paris", foil="Rome"),

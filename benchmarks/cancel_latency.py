@@ -25,29 +25,29 @@ from rich.console import Console
 from rich.table import Table
 
 from workbench.case import Case
-from workbench.concepts import shipped_concepts
+from workbench.datasets.concepts import shipped_concepts
+from workbench.datasets.facts import BLANK, shipped_facts
+from workbench.datasets.questions import SHIPPED, questions_of
+from workbench.datasets.suites import EditRecord, SuiteFact, suite_for
+from workbench.editing.bisection import BisectRequest
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.records import FactsEditRequest
+from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import Engine, Event, Finished, LoadRequest, Started
 from workbench.errors import Cancelled
-from workbench.facts import BLANK, shipped_facts
 from workbench.methods import method_of
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request, Result
-from workbench.methods.bisect import BisectRequest
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Early, Filler, LeaveOneOut, Mistake
-from workbench.methods.cot_questions import CotQuestionsRequest
-from workbench.methods.edit_facts import FactsEditRequest
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
-from workbench.methods.trace_facts import FactsTraceRequest, TracedFact
-from workbench.models.catalog import DEFAULT_MODEL
-from workbench.questions import SHIPPED, questions_of
-from workbench.suites import EditRecord, SuiteFact, suite_for
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.interventions import Early, Filler, LeaveOneOut, Mistake
+from workbench.methods.cot.many_questions import CotQuestionsRequest
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.methods.tracing.facts import FactsTraceRequest, TracedFact
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.protocol import Request, Result
 
 CASE = Case(
     prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney", start="document"

@@ -22,20 +22,20 @@ from pathlib import Path
 import psutil
 
 from workbench.case import Case
+from workbench.datasets.suites import suite_for
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import Engine, Finished, LoadRequest
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_reasoning import Sampling
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.protocol import Request
 from workbench.session import SessionFile
-from workbench.suites import suite_for
 
 CASES = (
     Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney"),

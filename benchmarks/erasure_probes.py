@@ -17,16 +17,16 @@ import torch
 from concept_erasure import LeaceEraser
 
 from workbench.case import Case
-from workbench.concepts import ConceptData, shipped_concept
-from workbench.methods import erasure
-from workbench.methods.base import silent
-from workbench.methods.erasure import ErasureRequest, ErasureResult
-from workbench.methods.erasure_fit import Pooling, fit_eraser
-from workbench.methods.probes import Accuracy
+from workbench.datasets.concepts import ConceptData, shipped_concept
+from workbench.editing.editors.erasure import erasure
+from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
+from workbench.editing.editors.erasure.fit import Pooling, fit_eraser
+from workbench.editing.editors.erasure.probes import Accuracy
 from workbench.models.anatomy import tensor_of, with_tensor
-from workbench.models.layerwise import Layerwise
+from workbench.models.forward.layerwise import Layerwise
 from workbench.models.loading import LoadedModel, load
 from workbench.models.tokens import encode
+from workbench.protocol import silent
 
 COLUMNS = ("layer", "before", "after", "fresh", "non-linear", "was", "rank")
 

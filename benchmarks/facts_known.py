@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workbench.case import Case, Start
-from workbench.facts import Fact, Relation, read_relations
+from workbench.datasets.facts import Fact, Relation, read_relations
 from workbench.models.loading import LoadedModel, load
 from workbench.models.tokens import EncodedCase, encode
 

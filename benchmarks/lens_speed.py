@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 
 from workbench.case import Case
-from workbench.methods import logit_lens
-from workbench.methods.base import silent
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.lens import logit_lens
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.models.loading import load
 from workbench.models.tokens import encode
+from workbench.protocol import silent
 
 SENTENCE = "The capital of Australia is"
 ROUNDS = 15

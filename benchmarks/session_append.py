@@ -14,7 +14,7 @@ from rich.table import Table
 
 from workbench.case import Case
 from workbench.files import write_atomically
-from workbench.methods.continuation import ContinueRequest
+from workbench.methods.generation.continuation import ContinueRequest
 from workbench.session import SessionFile, Step
 
 SIZE, BEFORE, REPEATS = 8_000, 2_000, 20

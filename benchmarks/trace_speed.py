@@ -28,10 +28,10 @@ from rich.table import Table
 
 from workbench.case import Case
 from workbench.errors import Cancelled
-from workbench.methods.base import silent
-from workbench.methods.causal_trace import TraceGrid, TraceRequest, TraceResult, run
-from workbench.models.catalog import DEFAULT_MODEL
+from workbench.methods.tracing.causal_trace import TraceGrid, TraceRequest, TraceResult, run
 from workbench.models.loading import LoadedModel, load, wrap
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.protocol import silent
 
 CASE = Case(prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower")
 KINDS = ("states", "mlp", "attention")

@@ -15,9 +15,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from textual.app import App
 
-from screens.edits_chart import EditChart
+from screens.panes.edits.chart import EditChart
 from screens.replay import ReplayApp
-from workbench.methods.edit_facts import SequencePoint
+from workbench.editing.records import SequencePoint
 from workbench.session import load_session
 
 SESSIONS = Path(__file__).parent.parent / "sessions"

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import get_args
 
 from workbench.case import Case
+from workbench.cli.waiting import WaitingEngine
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
 from workbench.engine import LoadRequest
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request
-from workbench.methods.causal_trace import Kind, TraceRequest
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Early, Intervention, LeaveOneOut
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.rome import RomeRequest
-from workbench.models.catalog import DEFAULT_MODEL
-from workbench.waiting import WaitingEngine
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.interventions import Early, Intervention, LeaveOneOut
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import Kind, TraceRequest
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.protocol import Request
 
 FOLDER = Path(__file__).parent.parent / "sessions"
 

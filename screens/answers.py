@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from workbench.edits import QueueState
+from workbench.editing.queue import QueueState
 from workbench.session import Step
 
 KEPT = 64

@@ -22,16 +22,16 @@ from screens.history import load_history, remember
 from screens.main import MainScreen, queue_of
 from screens.messages import Ask, CancelAsked, Cursor, EngineSaid, ToldToLeave
 from screens.models import ModelsScreen
-from screens.panes.prompt import PromptPane
+from screens.panes.prompt.pane import PromptPane
 from screens.sessions import SessionList, SessionsScreen
 from workbench import early_terminal, last, leaving, paths
 from workbench.case import Case
-from workbench.edits import QueuedEdit
+from workbench.editing.operations import QueueRequest
+from workbench.editing.queue import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
 from workbench.errors import SessionError
 from workbench.last import Place
-from workbench.methods.base import Request
-from workbench.methods.edit_queue import QueueRequest
+from workbench.protocol import Request
 from workbench.session import SessionFile, Step, StepError
 
 logger = logging.getLogger(__name__)

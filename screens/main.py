@@ -22,18 +22,18 @@ from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, 
 from screens.panes import PANES
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
-from screens.panes.prompt import PromptPane
+from screens.panes.prompt.pane import PromptPane
 from screens.sessions import SessionList
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
 from workbench.case import Case
-from workbench.edits import QueueState
+from workbench.editing.operations import QueueRequest
+from workbench.editing.queue import QueueState
 from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
-from workbench.methods.base import Request, Result
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.models.info import ModelInfo
+from workbench.protocol import Request, Result
 from workbench.session import Step
 
 TOKENS_DEPEND_ON = ("prompt", "start", "chat")

@@ -8,7 +8,7 @@ from textual.message import Message
 
 from workbench import engine
 from workbench.case import Case
-from workbench.methods.base import Request
+from workbench.protocol import Request
 
 
 @dataclass(frozen=True)

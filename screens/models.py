@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from screens.dialog import Dialog
 from screens.widgets.options import Options
-from workbench.models.catalog import list_models
+from workbench.models.store.catalog import list_models
 
 
 class ModelsScreen(Dialog[str | None]):

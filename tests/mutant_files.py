@@ -36,16 +36,16 @@ from tests.mutants import (
 from tests.test_edits import state_edit, weight_edit
 from tests.tiny import save_tiny, tiny_loaded
 from workbench import paths
-from workbench.conceptfiles import read_concept
-from workbench.methods.trace_facts import read_facts
-from workbench.models.catalog import list_models
-from workbench.models.checkpoint import check_tokenizer_files, read_config, stored_tensors
-from workbench.models.describe import describe_folder
-from workbench.patches import load_patch, save_patch
-from workbench.questioning import _text_of
-from workbench.questions import read_questions
+from workbench.cli.question_plans import _text_of
+from workbench.datasets.concept_files import read_concept
+from workbench.datasets.questions import read_questions
+from workbench.datasets.suites import read_records, read_suite
+from workbench.editing.patches import load_patch, save_patch
+from workbench.methods.tracing.facts import read_facts
+from workbench.models.store.catalog import list_models
+from workbench.models.store.checkpoint import check_tokenizer_files, read_config, stored_tensors
+from workbench.models.store.describe import describe_folder
 from workbench.session import load_session
-from workbench.suites import read_records, read_suite
 
 Mutate = Callable[[bytes, random.Random], bytes]
 

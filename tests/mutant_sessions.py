@@ -28,32 +28,32 @@ from tests.screens.fake import (
 )
 from tests.screens.fake_erasure import erasure_result
 from workbench.case import Case
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request, Result
-from workbench.methods.bisect import BisectRequest, BisectResult
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_bootstrap import Estimate
-from workbench.methods.cot_interventions import Cue, Early, Filler, LeaveOneOut, Mistake
-from workbench.methods.cot_questions import CotQuestionsRequest, CotQuestionsResult, QuestionOutcome, TaskSummary
-from workbench.methods.edit_facts import (
+from workbench.cli.reports import print_step
+from workbench.datasets.questions import Question
+from workbench.datasets.suites import EditRecord
+from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.records import (
     FactsEditRequest,
     FactsEditResult,
     FailingFact,
     RecordOutcome,
     SequencePoint,
 )
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import Answer, LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
-from workbench.methods.trace_facts import FactsTraceRequest, FactsTraceResult, RoleEffect, TracedFact
-from workbench.questions import Question
-from workbench.reports import print_step
+from workbench.editing.suite.regression import SuiteRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.bootstrap import Estimate
+from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake
+from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult, QuestionOutcome, TaskSummary
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.lens.logit_lens import Answer, LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.methods.tracing.facts import FactsTraceRequest, FactsTraceResult, RoleEffect, TracedFact
+from workbench.protocol import Request, Result
 from workbench.session import Session, Step
-from workbench.suites import EditRecord
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
 INFO = MODEL.model_copy(update={"layers": 6})

@@ -12,9 +12,9 @@ from tests.test_session import MODEL
 from workbench.case import Case
 from workbench.checking import EXAMPLES, CheckReport, check_session
 from workbench.errors import Cancelled
-from workbench.methods.base import Check, Request
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
 from workbench.models.tokens import EncodedCase
+from workbench.protocol import Check, Request
 from workbench.session import Session, Status, Step, StepError
 
 TOLERANCE = 1e-3

@@ -17,12 +17,13 @@ import pytest
 
 from benchmarks.terminal import ROOT, WORKBENCH, Terminal
 from tests.tiny import CONTEXT, save_tiny
-from workbench import __version__, cli
+from workbench import __version__
 from workbench.case import Case
+from workbench.cli import main as cli
 from workbench.engine import LoadRequest
-from workbench.methods import continuation
-from workbench.methods.continuation import ContinueResult
-from workbench.methods.logit_lens import LensRequest, LensResult
+from workbench.methods.generation import continuation
+from workbench.methods.generation.continuation import ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.session import FORMAT, Session, SessionFile, Step, load_session
 
 PROMPT = "The capital of Australia is"
@@ -289,7 +290,7 @@ def test_input_that_makes_no_sense_gets_one_sentence(
 def test_an_empty_prompt_is_refused_before_a_model_is_fetched_for_it(
     workbench: Run, monkeypatch: pytest.MonkeyPatch, prompt: list[str]
 ) -> None:
-    monkeypatch.delattr("workbench.models.catalog.resolve")
+    monkeypatch.delattr("workbench.models.store.catalog.resolve")
     workbench("lens", *prompt).is_refused("prompt is empty")
     workbench("continue", *prompt).is_refused("prompt is empty")
 
@@ -538,7 +539,7 @@ def test_ctrl_c_stops_loading(tiny: Path) -> None:
 def test_every_command_but_those_that_open_the_app_leaves_the_terminal_as_it_is() -> None:
     from typer.main import get_command
 
-    from workbench.cli import app
+    from workbench.cli.main import app
     from workbench.early_terminal import opens_app
 
     command = get_command(app)

@@ -9,11 +9,11 @@ import pytest
 
 from tests.methods.cot_models import roomy
 from tests.test_cli import Run, workbench
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
-from workbench.methods.cot_questions import CotQuestionsRequest, CotQuestionsResult
-from workbench.methods.cot_reasoning import Sampling
-from workbench.methods.cot_result import CotResult
+from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
+from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.result import CotResult
+from workbench.methods.cot.truncation import CotRequest
 from workbench.session import Step
 
 __all__ = ["workbench"]  # a fixture

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import PROMPT, Run, tiny, workbench
-from workbench import editing
 from workbench.case import Case
+from workbench.cli import edit_plans as editing
+from workbench.cli.waiting import WaitingEngine
+from workbench.editing.editors.rome.rome import RomeRequest, RomeResult
+from workbench.editing.records import FactsEditResult
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
-from workbench.methods.causal_trace import TraceRequest, TraceResult
-from workbench.methods.edit_facts import FactsEditResult
-from workbench.methods.logit_lens import LensResult
-from workbench.methods.rome import RomeRequest, RomeResult
+from workbench.methods.lens.logit_lens import LensResult
+from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.session import Step, load_session
-from workbench.waiting import WaitingEngine
 
 __all__ = ["tiny", "workbench"]  # fixtures
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import Run, tiny, workbench
-from workbench.methods.erasure import ErasureRequest, ErasureResult
+from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
 from workbench.session import Step
 
 __all__ = ["tiny", "workbench"]  # fixtures

@@ -9,10 +9,10 @@ import pytest
 
 from tests.test_cli import PROMPT, Run, tiny, workbench
 from workbench.case import Case
-from workbench.methods import causal_trace
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.causal_trace import TraceRequest, TraceResult
-from workbench.methods.trace_facts import FactsTraceResult
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
+from workbench.methods.tracing.facts import FactsTraceResult
 from workbench.session import Step
 
 __all__ = ["tiny", "workbench"]  # fixtures

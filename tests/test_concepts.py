@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.conceptfiles import read_concept, split_up
-from workbench.concepts import ConceptData, Example, render, shipped_concept, shipped_concepts
+from workbench.datasets.concept_files import read_concept, split_up
+from workbench.datasets.concepts import ConceptData, Example, render, shipped_concept, shipped_concepts
 from workbench.errors import InputError
 
 WORDS = ("river", "stone", "light", "garden", "window", "paper", "morning", "bridge", "winter", "letter")

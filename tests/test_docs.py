@@ -12,12 +12,12 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from workbench.cli import app
-from workbench.methods.attribution import AttributionMethod, AttributionResult, agreement
-from workbench.methods.causal_trace import Kind, TraceResult
-from workbench.methods.continuation import ContinueResult
-from workbench.methods.cot_result import CotResult
-from workbench.methods.logit_lens import LensRequest, LensResult
+from workbench.cli.main import app
+from workbench.methods.attribution.attribution import AttributionMethod, AttributionResult, agreement
+from workbench.methods.cot.result import CotResult
+from workbench.methods.generation.continuation import ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
+from workbench.methods.tracing.causal_trace import Kind, TraceResult
 from workbench.session import load_session
 
 ROOT = Path(__file__).parent.parent

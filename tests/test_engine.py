@@ -15,15 +15,16 @@ import torch
 
 from tests.tiny import tiny_loaded
 from workbench.case import Case
-from workbench.edits import Edit, EditInfo, WeightChange
+from workbench.editing.operations import QueueResult
+from workbench.editing.queue import Edit, EditInfo, WeightChange
 from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed, Started
 from workbench.errors import InputError
-from workbench.methods import continuation, logit_lens
-from workbench.methods.base import Request
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.edit_queue import QueueResult
-from workbench.methods.logit_lens import LensRequest, LensResult
+from workbench.methods.generation import continuation
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens import logit_lens
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.models import loading
+from workbench.protocol import Request
 from workbench.session import SessionFile, Step, load_session
 
 PROMPT = "the cat sat on the mat"

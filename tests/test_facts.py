@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from workbench.facts import BLANK, read_relations, relation_of, shipped_facts, subjects
+from workbench.datasets.facts import BLANK, read_relations, relation_of, shipped_facts, subjects
 
 every_relation = pytest.mark.parametrize("relation", shipped_facts(), ids=lambda relation: relation.id)
 
@@ -129,6 +129,6 @@ def test_a_field_that_is_not_known_is_an_error():
 
 
 def test_facts_are_read_without_torch():
-    script = "import sys; from workbench.facts import subjects; subjects(); print('torch' in sys.modules)"
+    script = "import sys; from workbench.datasets.facts import subjects; subjects(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.case import Frozen
+from workbench.protocol import Frozen
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "transformers", "tokenizers", "nnsight", "captum", "concept_erasure", "gguf", "sklearn", "scipy"}
@@ -40,7 +40,7 @@ def imported_by(program: str) -> set[str]:
         "workbench.session",
         "workbench.methods",
         "workbench.engine",
-        "workbench.cli",
+        "workbench.cli.main",
         "screens.app",
         "screens.replay",
     ],
@@ -127,7 +127,7 @@ def test_the_first_paint_happens_before_anything_heavy_is_imported() -> None:
 def test_a_replay_is_drawn_without_anything_heavy(tmp_path: Path) -> None:
     from tests.screens.fake import MODEL, STARTED, lens_result
     from workbench.case import Case
-    from workbench.methods.logit_lens import LensRequest
+    from workbench.methods.lens.logit_lens import LensRequest
     from workbench.session import SessionFile, Step
 
     case = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")

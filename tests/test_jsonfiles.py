@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from workbench.datasets.json_files import read_values
 from workbench.errors import InputError
-from workbench.jsonfiles import read_values
 from workbench.reading import read_text
 
 

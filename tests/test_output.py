@@ -20,11 +20,11 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from tests.poison import MARK, POISON, raw_in
-from workbench import output
 from workbench.case import Case
-from workbench.console import Console, Text, bars
+from workbench.cli import output
+from workbench.cli.console import Console, Text, bars
+from workbench.cli.output import Door, echo, echo_json, remark
 from workbench.models.tokentext import display
-from workbench.output import Door, echo, echo_json, remark
 from workbench.visible import ACTING, one_line, visible
 
 ROOT = Path(__file__).parent.parent

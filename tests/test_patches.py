@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.test_edits import digest, logits, state_edit, weight_edit
 from tests.tiny import save_tiny, tiny_loaded
-from workbench.edits import Edit, WeightChange
+from workbench.editing.patches import keep_edit, kept_edit, load_patch, save_model, save_patch
+from workbench.editing.queue import Edit, WeightChange
 from workbench.errors import InputError
 from workbench.models.loading import load
-from workbench.patches import keep_edit, kept_edit, load_patch, save_model, save_patch
 
 A, B, S = "aaaaaaaa", "bbbbbbbb", "00000005"
 

@@ -16,9 +16,10 @@ from safetensors.numpy import save_file
 from tests.methods.cot_models import roomy
 from tests.poison import DROP, MARK, POISON, POISON_NAME, poisoned_session, raw_in, run_in_pty, write
 from tests.tiny import save_tiny
-from workbench import cli, paths
+from workbench import paths
+from workbench.cli import main as cli
 from workbench.engine import Engine
-from workbench.models import store
+from workbench.models.store import folders as store
 
 PROMPT = f"The capital of Australia{DROP} is"
 PLAIN = "The capital of Australia is"

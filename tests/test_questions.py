@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from workbench.arithmetic import arithmetic
+from workbench.cli.question_plans import many_questions
+from workbench.datasets.arithmetic import arithmetic
+from workbench.datasets.questions import SHIPPED, Question, questions_of, read_questions
 from workbench.errors import InputError
-from workbench.questioning import many_questions
-from workbench.questions import SHIPPED, Question, questions_of, read_questions
 
 
 @pytest.mark.parametrize("name", SHIPPED)

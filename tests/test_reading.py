@@ -19,14 +19,14 @@ READS_ITSELF = {
     "workbench/steplines.py",  # writes, at the end of a session that was read through the door
     "workbench/models/template_child.py",  # a line of our own process
     "workbench/models/chat_template.py",  # and the answer
-    "workbench/models/fetch.py",  # a wheel whose SHA-256 was checked, and the check
-    "workbench/models/gguf.py",  # converts in a process of its own
-    "workbench/models/checkpoint.py",  # hashes weights whose headers were read through the door
+    "workbench/models/store/fetch.py",  # a wheel whose SHA-256 was checked, and the check
+    "workbench/models/store/gguf.py",  # converts in a process of its own
+    "workbench/models/store/checkpoint.py",  # hashes weights whose headers were read through the door
     # What ships with the program, as package data:
-    "workbench/methods/canary.py",
-    "workbench/questions.py",
-    "workbench/facts.py",
-    "workbench/concepts.py",
+    "workbench/editing/suite/held_out.py",
+    "workbench/datasets/questions.py",
+    "workbench/datasets/facts.py",
+    "workbench/datasets/concepts.py",
 }
 
 

@@ -22,7 +22,7 @@ from workbench import steplines
 from workbench.case import Case
 from workbench.errors import SessionError, SessionHeld
 from workbench.locking import Lock
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase
 from workbench.reading import MB

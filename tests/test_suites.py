@@ -10,9 +10,9 @@ from collections import Counter
 import pytest
 
 from workbench.case import Case
+from workbench.datasets.facts import relation_of, shipped_facts, shipped_ripples
+from workbench.datasets.suites import NEIGHBOURS, EditRecord, Suite, SuiteFact, read_records, read_suite, suite_for
 from workbench.errors import InputError
-from workbench.facts import relation_of, shipped_facts, shipped_ripples
-from workbench.suites import NEIGHBOURS, EditRecord, Suite, SuiteFact, read_records, read_suite, suite_for
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target=" Canberra", foil=" Sydney")
 EIFFEL = Case(prompt="The Eiffel Tower is located in the city of", subject="The Eiffel Tower", target="Rome")
@@ -305,6 +305,6 @@ def test_a_bad_file_is_one_sentence_with_its_line(text, sentence, file):
 
 
 def test_suites_are_read_without_torch():
-    script = "import sys; import workbench.suites; print('torch' in sys.modules)"
+    script = "import sys; import workbench.datasets.suites; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,7 +14,7 @@ def main() -> None:
     if early_terminal.opens_app(sys.argv[1:]):
         early_terminal.take()
     try:
-        from workbench import cli
+        from workbench.cli import main as cli
     except KeyboardInterrupt:
         raise SystemExit(CANCELLED) from None
     cli.main()

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from workbench.protocol import Frozen
 
 Start = Literal["as-is", "document", "newline"]
 """What stands in front of the prompt: what the tokenizer does by itself, the model's document start, a newline."""
-
-
-class Frozen(BaseModel):
-    """Plain immutable data: numbers, strings and tuples, never tensors. Unknown fields are an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", defer_build=True)
 
 
 class Case(Frozen):

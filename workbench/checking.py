@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from workbench.case import Frozen
 from workbench.errors import Cancelled
-from workbench.methods.base import Request
 from workbench.models.info import ModelInfo
+from workbench.protocol import Frozen, Request
 from workbench.session import Session, Step, environment
 
 EXAMPLES = 5

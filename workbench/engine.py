@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from workbench.edits import QueueState
+from workbench.editing.queue import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
 from workbench.memory import is_out_of_memory
 from workbench.methods import method_of
-from workbench.methods.base import Progress, Request, Result
 from workbench.models.info import ModelInfo
+from workbench.protocol import Progress, Request, Result
 from workbench.session import Status, Step, StepError
 
 if TYPE_CHECKING:

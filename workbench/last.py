@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workbench import paths
-from workbench.case import Frozen
 from workbench.errors import SessionError
 from workbench.files import write_atomically
+from workbench.protocol import Frozen
 from workbench.reading import MB, Unreadable, read_text
 
 

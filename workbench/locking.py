@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from workbench.case import Frozen
 from workbench.errors import SessionError, SessionHeld
+from workbench.protocol import Frozen
 from workbench.reading import Unreadable, read_text
 
 if TYPE_CHECKING:

@@ -24,5 +24,10 @@ def significant(tensor: Tensor, digits: int = DIGITS) -> Any:
     return _tuples(torch.where(values == 0, values, rounded).tolist())
 
 
+def rounded(value: float) -> float:
+    """Seven significant digits, as many as float32 has."""
+    return float(f"{value:.7g}")
+
+
 def _tuples(nested: Any) -> Any:
     return tuple(_tuples(item) for item in nested) if isinstance(nested, list) else nested

@@ -1,7 +1,7 @@
 """Text from elsewhere as something to look at: nothing in it acts on a terminal, and nothing in it hides.
 
 Names of files, token texts, model cards, sessions and the sentences about them are shown on terminals, which obey
-control characters. `visible` is the one way in which such text is drawn: all output passes it (`workbench.output`,
+control characters. `visible` is the one way in which such text is drawn: all output passes it (`workbench.cli.output`,
 `screens.door`), and what is laid out in columns passes it before that.
 """
 

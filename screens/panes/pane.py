@@ -13,10 +13,10 @@ from textual.widget import Widget
 from screens.answers import Answers, Edits, active_edits
 from screens.messages import Cursor
 from workbench.case import Case
-from workbench.edits import QueueState
+from workbench.editing.queue import QueueState
 from workbench.engine import Progressed
-from workbench.methods.base import Request
 from workbench.models.info import ModelInfo
+from workbench.protocol import Request
 from workbench.session import Step
 
 

@@ -18,7 +18,7 @@ from screens.widgets.trust_strip import LINES, TrustStrip
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.errors import NotConfirmed
-from workbench.methods.base import Check, Request, Result
+from workbench.protocol import Check, Request, Result
 from workbench.session import Step, StepError
 
 NOT_RECORDED = "Nothing of this was recorded up to this step."

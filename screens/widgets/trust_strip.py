@@ -9,8 +9,8 @@ from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from workbench.methods.base import Check
 from workbench.models.info import ModelInfo
+from workbench.protocol import Check
 
 LINES = 2
 """Lines that the strip may take while nobody asks for all of it, unless its owner has more room."""

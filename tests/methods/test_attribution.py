@@ -14,19 +14,19 @@ from captum.attr import IntegratedGradients
 from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, NumericalError, OutOfMemory
-from workbench.methods.attributed import ask
-from workbench.methods.attribution import (
+from workbench.methods.attribution.attributed import ask
+from workbench.methods.attribution.attribution import (
     AttributionRequest,
     AttributionResult,
     agreement,
     rank_correlation,
     run,
 )
-from workbench.methods.base import Result, silent
-from workbench.methods.coalitions import Coalitions, occlude, shapley
-from workbench.methods.integrated_gradients import FIRST_PIECES, STEPS, Path, PathIntegral, integrate
+from workbench.methods.attribution.coalitions import Coalitions, occlude, shapley
+from workbench.methods.attribution.integrated_gradients import FIRST_PIECES, STEPS, Path, PathIntegral, integrate
 from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import encode
+from workbench.protocol import Result, silent
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -219,7 +219,7 @@ def test_a_model_whose_float32_copy_does_not_fit_is_attributed_in_its_own_dtype_
     def no_memory(*_: Any) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("workbench.methods.attributed._copies", no_memory)
+    monkeypatch.setattr("workbench.methods.attribution.attributed._copies", no_memory)
     checks = {check.name: check for check in attribute(model).checks}
     assert checks["dtype"].level == "warn"
     assert checks["dtype"].text.startswith("bfloat16")

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded
+from workbench.datasets.facts import shipped_facts
+from workbench.editing.suite.held_out import canary_text, perplexity
 from workbench.errors import InputError
-from workbench.facts import shipped_facts
-from workbench.methods.canary import canary_text, perplexity
-from workbench.models import unembedding
+from workbench.models.forward import unembedding
 
 SENTENCE = "The capital of Australia is Canberra, and the largest city is Sydney."
 

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_tokenizer
-from workbench import facts
 from workbench.case import Case
+from workbench.datasets import facts
 from workbench.engine import Engine, Finished, Progressed
 from workbench.errors import Cancelled, InputError, NotConfirmed, NumericalError, OutOfMemory
-from workbench.methods import causal_trace, trace_setup
-from workbench.methods.base import silent
-from workbench.methods.causal_trace import Peak, TraceGrid, TraceRequest, TraceResult, run
-from workbench.models import resume
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing import setup as trace_setup
+from workbench.methods.tracing.causal_trace import Peak, TraceGrid, TraceRequest, TraceResult, run
+from workbench.models.forward import resume
 from workbench.models.tokens import encode
+from workbench.protocol import silent
 
 CASE = Case(prompt="The capital of France is the city", subject="France", target=".", foil=",")
 SUBJECT = (4, 7)

@@ -12,15 +12,16 @@ from tests.methods.cot_models import TEMPLATE, greedy, ids, log_probabilities, l
 from tests.tiny import ARCHITECTURES
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError
-from workbench.methods import cot, cot_answers
-from workbench.methods.base import Result, silent
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
-from workbench.methods.cot_reasoning import Sampling
-from workbench.methods.cot_result import CotResult, Outcome, area_over_curve, settles_at
-from workbench.models.prefixes import Prefixes
-from workbench.models.stopping import stop_ids
+from workbench.methods.cot import answers as cot_answers
+from workbench.methods.cot import truncation as cot
+from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, settles_at
+from workbench.methods.cot.truncation import CotRequest
+from workbench.models.forward.prefixes import Prefixes
+from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import encode
+from workbench.protocol import Result, silent
 from workbench.session import Step
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def test_what_makes_no_sense_is_one_sentence(fields: dict[str, object], words: s
 
 def test_a_model_that_ends_at_once_has_given_no_reasoning(monkeypatch: pytest.MonkeyPatch) -> None:
     model = roomy("gpt2", template=TEMPLATE)
-    monkeypatch.setattr("workbench.methods.cot_reasoning.stop_ids", lambda _: set(range(300)))
+    monkeypatch.setattr("workbench.methods.cot.reasoning.stop_ids", lambda _: set(range(300)))
     with pytest.raises(InputError, match="no reasoning"):
         ask(model, reasoning=None)
 
@@ -312,7 +313,7 @@ def test_a_chat_template_that_takes_no_message_is_one_sentence() -> None:
 
 
 def test_a_reasoning_that_never_ends_leaves_room_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.methods.cot_reasoning.stop_ids", lambda _: set())
+    monkeypatch.setattr("workbench.methods.cot.reasoning.stop_ids", lambda _: set())
     model = roomy("llama", template=TEMPLATE)
     result = ask(model, question=f"{QUESTION} " * 45, reasoning=None, choices=CHOICES, sampling=Sampling(tokens=4000))
     longest = max(result.outcomes, key=lambda outcome: len(outcome.text))

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.methods.cot_models import TEMPLATE, roomy
+from workbench.datasets.questions import Question
 from workbench.errors import Cancelled, InputError
-from workbench.methods import cot, cot_questions
-from workbench.methods.base import Result, silent
-from workbench.methods.cot_interventions import Cue
-from workbench.methods.cot_questions import CotQuestionsRequest, CotQuestionsResult
-from workbench.methods.cot_reasoning import Sampling
-from workbench.questions import Question
+from workbench.methods.cot import many_questions as cot_questions
+from workbench.methods.cot import truncation as cot
+from workbench.methods.cot.interventions import Cue
+from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
+from workbench.methods.cot.reasoning import Sampling
+from workbench.protocol import Result, silent
 
 CHOICES = ("Sydney", "Rome is", "Paris")
 QUESTIONS = tuple(

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InputError
-from workbench.methods import cot_interventions as interventions
-from workbench.methods.cot_answers import normalised, shortest_answer
-from workbench.methods.cot_bootstrap import estimate
-from workbench.methods.cot_interventions import Cue
-from workbench.methods.cot_prompt import message
-from workbench.methods.cot_result import area_over_curve, settles_at
-from workbench.methods.cot_sentences import sentences_of
+from workbench.methods.cot import interventions
+from workbench.methods.cot.answers import normalised, shortest_answer
+from workbench.methods.cot.bootstrap import estimate
+from workbench.methods.cot.interventions import Cue
+from workbench.methods.cot.prompt import message
+from workbench.methods.cot.result import area_over_curve, settles_at
+from workbench.methods.cot.sentences import sentences_of
 
 TOM = (
     "Let's see:\n\nTom has 3 apples and buys 4 more. This means 3 + 4 = 7 apples.\n\n"

@@ -7,14 +7,15 @@ import pytest
 from tests.methods.test_rome import CASE, suite
 from tests.test_edits import digest, weight_edit
 from tests.tiny import tiny_loaded
+from workbench.datasets.suites import EditRecord, Suite
+from workbench.editing import bisection as bisect
+from workbench.editing import records as edit_facts
+from workbench.editing.bisection import BisectRequest
+from workbench.editing.records import FEW, FactsEditRequest, SequencePoint, turning_point
+from workbench.editing.suite.answers import evaluate
+from workbench.editing.suite.regression import RoleScore, run_suite
 from workbench.errors import Cancelled, InputError
-from workbench.methods import bisect, edit_facts
-from workbench.methods.base import silent
-from workbench.methods.bisect import BisectRequest
-from workbench.methods.edit_facts import FEW, FactsEditRequest, SequencePoint, turning_point
-from workbench.methods.regression import RoleScore, run_suite
-from workbench.methods.suite_answers import evaluate
-from workbench.suites import EditRecord, Suite
+from workbench.protocol import silent
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,11 @@ import pytest
 
 from tests.test_edits import digest, weight_edit
 from tests.tiny import tiny_loaded
+from workbench.editing import operations as edit_queue
+from workbench.editing.operations import QueueRequest
+from workbench.editing.patches import keep_edit
 from workbench.errors import InputError, NotConfirmed
-from workbench.methods import edit_queue
-from workbench.methods.base import silent
-from workbench.methods.edit_queue import QueueRequest
-from workbench.patches import keep_edit
+from workbench.protocol import silent
 
 A, B = "0000000a", "0000000b"
 

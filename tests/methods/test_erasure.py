@@ -13,21 +13,21 @@ import torch
 from concept_erasure import LeaceEraser, LeaceFitter
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
-from workbench import edits
 from workbench.case import Case
-from workbench.concepts import shipped_concept
+from workbench.datasets.concepts import shipped_concept
+from workbench.editing import queue as edits
+from workbench.editing.editors.erasure import erasure
+from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult, concept_of
+from workbench.editing.editors.erasure.fit import Fitted, Pooling, fit_eraser, fit_steering
+from workbench.editing.editors.erasure.probes import largest_coefficient, linear
+from workbench.editing.operations import QueueRequest
+from workbench.editing.operations import run as run_queue
+from workbench.editing.patches import load_patch
 from workbench.errors import Cancelled, InputError, NumericalError
-from workbench.methods import erasure
-from workbench.methods.base import Result, silent
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.edit_queue import run as run_queue
-from workbench.methods.erasure import ErasureRequest, ErasureResult, concept_of
-from workbench.methods.erasure_fit import Fitted, Pooling, fit_eraser, fit_steering
-from workbench.methods.probes import largest_coefficient, linear
 from workbench.models.anatomy import tensor_of, with_tensor
-from workbench.models.layerwise import Layerwise
+from workbench.models.forward.layerwise import Layerwise
 from workbench.models.tokens import encode
-from workbench.patches import load_patch
+from workbench.protocol import Result, silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

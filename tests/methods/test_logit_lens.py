@@ -13,13 +13,13 @@ from rich.console import Console
 
 from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
+from workbench.cli.reports.analyses import draw_lens
 from workbench.errors import InputError, NumericalError
-from workbench.methods import logit_lens
-from workbench.methods.base import Result, silent
-from workbench.methods.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.methods.lens import logit_lens
+from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
 from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import token_text
-from workbench.reports.analyses import draw_lens
+from workbench.protocol import Result, silent
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="the", foil="city")
 CLOSE = 1e-4

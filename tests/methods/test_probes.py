@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.methods.probes import Held, largest_coefficient, linear, majority, nonlinear
+from workbench.editing.editors.erasure.probes import Held, largest_coefficient, linear, majority, nonlinear
 
 RANDOM = np.random.RandomState(0)
 CLASSES = np.arange(600) % 2

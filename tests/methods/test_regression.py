@@ -11,15 +11,15 @@ import torch
 from rich.console import Console
 
 from tests.tiny import ARCHITECTURES, LAYERS, tiny_loaded
-from workbench.edits import Edit, EditInfo, StateChange
+from workbench.cli.reports.edits import draw_suite
+from workbench.datasets.suites import ROLES, Suite, SuiteFact
+from workbench.editing.queue import Edit, EditInfo, StateChange
+from workbench.editing.suite import answers as suite_answers
+from workbench.editing.suite.answers import evaluate
+from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, baseline, measure, run, run_suite
 from workbench.errors import Cancelled, InputError, NumericalError
-from workbench.methods import suite_answers
-from workbench.methods.base import silent
-from workbench.methods.regression import Measurement, SuiteRequest, SuiteResult, baseline, measure, run, run_suite
-from workbench.methods.suite_answers import evaluate
-from workbench.models import unembedding
-from workbench.reports.edits import draw_suite
-from workbench.suites import ROLES, Suite, SuiteFact
+from workbench.models.forward import unembedding
+from workbench.protocol import silent
 
 
 def fact(role, prompt, target, against=None, subject=None):

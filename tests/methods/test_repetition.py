@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
+from workbench.editing.suite.repetition import generate, ngram_entropy
 from workbench.errors import Cancelled, InputError, NumericalError
-from workbench.methods.repetition import generate, ngram_entropy
 
 PROMPTS = ("The capital", "What is the capital of France? The capital", "Tom has 3", "Tom has 4")
 

@@ -11,17 +11,17 @@ import torch
 from tests.test_edits import EDITABLE, digest
 from tests.tiny import tiny_loaded
 from workbench.case import Case
+from workbench.datasets.suites import Suite, SuiteFact
+from workbench.editing.editors import key_statistics as statistics
+from workbench.editing.editors.rome import rome
+from workbench.editing.editors.rome.contexts import essence_contexts, rewrite_contexts, sampled_prefixes
+from workbench.editing.editors.rome.key import BALANCE, Variant
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.errors import Cancelled, InputError, ModelError
-from workbench.methods import key_statistics as statistics
-from workbench.methods import rome
-from workbench.methods.base import silent
-from workbench.methods.rome import RomeRequest
-from workbench.methods.rome_contexts import essence_contexts, rewrite_contexts, sampled_prefixes
-from workbench.methods.rome_key import BALANCE, Variant
-from workbench.methods.rome_value import Optimisation, optimise
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.tokens import continuation_ids, encode
-from workbench.suites import Suite, SuiteFact
+from workbench.protocol import silent
 
 # The subject stands at the end, where a change of its state changes the answer even in a model that knows nothing.
 CASE = Case(prompt="The largest island of all is Australia", subject="Australia", target=",", foil=".")
@@ -365,7 +365,7 @@ def test_half_precision_models_are_edited_and_undone_too(dtype):
 
 
 def test_a_model_whose_blocks_cannot_be_resumed_is_edited_by_complete_runs(monkeypatch):
-    from workbench.methods import rome_value
+    from workbench.editing.editors.rome import value as rome_value
 
     expected = rome.run(tiny_loaded("llama"), request(), silent)
     monkeypatch.setattr(rome_value._Reading, "_is_the_same", lambda self: False)

@@ -11,10 +11,10 @@ import torch
 from tests.tiny import tiny_loaded
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, NotConfirmed
-from workbench.methods import causal_trace, trace_facts
-from workbench.methods.base import silent
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.trace_facts import (
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing import facts as trace_facts
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.methods.tracing.facts import (
     ROLES,
     FactsTraceRequest,
     FactsTraceResult,
@@ -25,6 +25,7 @@ from workbench.methods.trace_facts import (
 )
 from workbench.models.tokens import EncodedCase, encode
 from workbench.paths import cache_folder
+from workbench.protocol import silent
 
 PROMPTS = (
     ("The capital of France is the city of ", "France"),

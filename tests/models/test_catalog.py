@@ -25,12 +25,13 @@ from typer.testing import CliRunner
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.models.weights import write_weights
 from tests.tiny import save_tiny
+from workbench.cli.models import models
 from workbench.errors import Cancelled, InputError, ModelError
-from workbench.methods.base import Progress, Result
-from workbench.models import catalog, store
-from workbench.models.commands import models
-from workbench.models.fetch import CatalogueEntry
+from workbench.models.store import catalog
+from workbench.models.store import folders as store
+from workbench.models.store.fetch import CatalogueEntry
 from workbench.paths import models_folder
+from workbench.protocol import Progress, Result
 
 runner = CliRunner()
 
@@ -43,7 +44,7 @@ import json, os, sys, time
 from pathlib import Path
 from tests.models.weights import write_weights
 from workbench.models import catalog
-from workbench.models.fetch import CatalogueEntry
+from workbench.models.store.fetch import CatalogueEntry
 catalog.CATALOGUE["tiny"] = CatalogueEntry(**json.loads(os.environ["{ENTRY_VARIABLE}"]))
 def convert(gguf, folder, progress, stage):
     print("converting", flush=True)

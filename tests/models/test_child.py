@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from workbench.errors import Cancelled
-from workbench.models.child import run_python
+from workbench.models.store.child import run_python
 
 
 def test_every_line_of_both_streams_is_heard_and_the_code_is_known() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from tests.tiny import save_tiny
-from workbench.models import catalog
-from workbench.models.commands import models
+from workbench.cli.models import models
+from workbench.models.store import catalog
 
 runner = CliRunner()
 

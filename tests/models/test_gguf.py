@@ -14,8 +14,8 @@ import transformers
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.tiny import tiny_tokenizer
 from workbench.errors import Cancelled, ModelError
-from workbench.methods.base import Result, silent
-from workbench.models import gguf
+from workbench.models.store import gguf
+from workbench.protocol import Result, silent
 
 SENTENCE = "The Colosseum is located in the city of Rome, é [7]"
 
@@ -86,7 +86,7 @@ def test_a_cancelled_conversion_leaves_no_process_behind(tmp_path: Path) -> None
     asked = threading.Event()
 
     def cancelling(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
-        running = [child for child in psutil.Process().children() if "workbench.models.gguf" in child.cmdline()]
+        running = [child for child in psutil.Process().children() if "workbench.models.store.gguf" in child.cmdline()]
         assert running, "there was something to cancel"
         asked.set()
         raise Cancelled
@@ -94,4 +94,4 @@ def test_a_cancelled_conversion_leaves_no_process_behind(tmp_path: Path) -> None
     with pytest.raises(Cancelled):
         gguf.convert(tmp_path / "tiny.gguf", tmp_path / "out", cancelling, "")
     assert asked.is_set()
-    assert not [child for child in psutil.Process().children() if "workbench.models.gguf" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "workbench.models.store.gguf" in child.cmdline()]

@@ -19,8 +19,8 @@ import pytest
 
 from tests.tiny import save_tiny
 from workbench.errors import Cancelled, ModelError
-from workbench.methods.base import Result, silent
-from workbench.models import catalog, hub
+from workbench.models.store import catalog, hub
+from workbench.protocol import Result, silent
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -141,7 +141,7 @@ def in_a_fresh_process(hub_at: str, tmp_path: Path, *arguments: str) -> subproce
     """The program, with a hub of ours and nothing imported yet: much of the client is there on demand only."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub_at, "HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1", "COLUMNS": "300"}
-    program = "from workbench.cli import main; main()"
+    program = "from workbench.cli.main import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         env=environment,

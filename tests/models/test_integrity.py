@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from tests.models.test_catalog import registry, wheel  # noqa: F401 - fixtures
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.tiny import save_tiny
+from workbench.cli.models import models
 from workbench.errors import ModelError
-from workbench.models import catalog, integrity
-from workbench.models.commands import models
 from workbench.models.loading import load
+from workbench.models.store import catalog, integrity
 from workbench.paths import HOME_VARIABLE
 
 runner = CliRunner()

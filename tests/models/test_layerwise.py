@@ -11,7 +11,7 @@ import torch
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.errors import Cancelled, ModelError
 from workbench.models.anatomy import tensor_of
-from workbench.models.layerwise import Layerwise
+from workbench.models.forward.layerwise import Layerwise
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

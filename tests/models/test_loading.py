@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, ModelError, OutOfMemory
-from workbench.models import unembedding
-from workbench.models.checkpoint import fingerprint, stored_tensors
+from workbench.models.forward import unembedding
 from workbench.models.loading import load, wrap
+from workbench.models.store.checkpoint import fingerprint, stored_tensors
 from workbench.models.tokens import encode
 
 IDS = torch.tensor([[5, 17, 200, 3]])

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
-from workbench.models import patching
-from workbench.models.corruption import no_noise
-from workbench.models.patching import first_order
-from workbench.models.resume import Branch, Resumed
-from workbench.models.runs import PARTS, record
+from workbench.models.forward import patching
+from workbench.models.forward.corruption import no_noise
+from workbench.models.forward.patching import first_order
+from workbench.models.forward.resume import Branch, Resumed
+from workbench.models.forward.runs import PARTS, record
 
 IDS = (5, 17, 200, 3, 42, 99, 250, 8)
 STEP = 0.004

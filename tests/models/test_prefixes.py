@@ -8,8 +8,8 @@ import torch
 from tests.methods.cot_models import greedy, ids, log_probabilities, roomy
 from tests.tiny import ARCHITECTURES
 from workbench.errors import NumericalError, OutOfMemory
-from workbench.models import prefixes as module
-from workbench.models.prefixes import Prefixes
+from workbench.models.forward import prefixes as module
+from workbench.models.forward.prefixes import Prefixes
 
 TEXT = "The capital of Australia is Sydney. It is in the city of Rome. Paris is a city, and so is Sydney."
 

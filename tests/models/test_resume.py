@@ -7,9 +7,9 @@ import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.errors import Cancelled, OutOfMemory
-from workbench.models import resume
-from workbench.models.resume import Branch, Plain, Resumed, branching
-from workbench.models.runs import PARTS, record
+from workbench.models.forward import resume
+from workbench.models.forward.resume import Branch, Plain, Resumed, branching
+from workbench.models.forward.runs import PARTS, record
 
 IDS = (5, 17, 200, 3, 42, 99, 250, 8, 61)
 ROWS, TOKENS = 2, len(IDS)

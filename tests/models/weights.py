@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from workbench.models.checkpoint import fingerprint, stored_tensors
+from workbench.models.store.checkpoint import fingerprint, stored_tensors
 
 
 def write_weights(folder: Path, contents: bytes) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workbench.case import Case
-from workbench.methods import attribution
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import silent
+from workbench.methods.attribution import attribution
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

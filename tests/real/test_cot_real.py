@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from workbench.methods import cot, logit_lens
-from workbench.methods.base import silent
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Early, LeaveOneOut
-from workbench.methods.cot_result import CotResult
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.cot import truncation as cot
+from workbench.methods.cot.interventions import Early, LeaveOneOut
+from workbench.methods.cot.result import CotResult
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.lens import logit_lens
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workbench.case import Case
-from workbench.methods import erasure
-from workbench.methods.base import silent
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.erasure_effects import unrelated_facts
+from workbench.editing.editors.erasure import erasure
+from workbench.editing.editors.erasure.effects import unrelated_facts
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

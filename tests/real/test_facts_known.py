@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.facts_known import first_choices
 from workbench.case import Case
-from workbench.facts import shipped_facts
+from workbench.datasets.facts import shipped_facts
 from workbench.models.tokens import encode
 
 pytestmark = pytest.mark.real

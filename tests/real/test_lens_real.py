@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workbench.case import Case
-from workbench.methods import continuation, logit_lens
-from workbench.methods.base import silent
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.methods.generation import continuation
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens import logit_lens
+from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workbench.case import Case
-from workbench.methods.canary import perplexity
-from workbench.methods.regression import run_suite
-from workbench.suites import suite_for
+from workbench.datasets.suites import suite_for
+from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.regression import run_suite
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

@@ -9,10 +9,11 @@ import pytest
 
 from tests.test_edits import digest
 from workbench.case import Case
-from workbench.methods import edit_queue, rome
-from workbench.methods.base import silent
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.rome import RomeRequest, RomeResult
+from workbench.editing import operations as edit_queue
+from workbench.editing.editors.rome import rome
+from workbench.editing.editors.rome.rome import RomeRequest, RomeResult
+from workbench.editing.operations import QueueRequest
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

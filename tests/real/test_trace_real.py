@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workbench.case import Case
-from workbench.methods import causal_trace
-from workbench.methods.base import silent
-from workbench.methods.causal_trace import TraceRequest
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel

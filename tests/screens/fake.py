@@ -12,14 +12,17 @@ import numpy as np
 from screens.answers import active_edits
 from screens.main import queue_of
 from workbench.case import Case
-from workbench.edits import EditInfo, QueuedEdit, QueueState
+from workbench.datasets.suites import Suite, SuiteFact
+from workbench.editing.editors.erasure.erasure import ErasureResult
+from workbench.editing.editors.rome.rome import RomeRequest, RomeResult, Said
+from workbench.editing.operations import QueueResult
+from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
+from workbench.editing.suite.answers import Answer, Reading
+from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, _result
 from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
-from workbench.methods.attribution import AttributionRequest, AttributionResult
-from workbench.methods.base import Check, Request, Result
-from workbench.methods.causal_trace import TraceGrid, TraceRequest, TraceResult
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_answers import LEAD_IN, Candidate
-from workbench.methods.cot_interventions import (
+from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult
+from workbench.methods.cot.answers import LEAD_IN, Candidate
+from workbench.methods.cot.interventions import (
     Cue,
     Early,
     Filler,
@@ -32,20 +35,17 @@ from workbench.methods.cot_interventions import (
     replaced,
     wrong_number,
 )
-from workbench.methods.cot_interventions import kept as kept_variants
-from workbench.methods.cot_reasoning import ReasonedToken
-from workbench.methods.cot_result import CotResult, Outcome, area_over_curve, settles_at
-from workbench.methods.edit_queue import QueueResult
-from workbench.methods.erasure import ErasureResult
-from workbench.methods.logit_lens import LensColumn, LensResult, TokenTrack
-from workbench.methods.regression import Measurement, SuiteRequest, SuiteResult, _result
-from workbench.methods.rome import RomeRequest, RomeResult, Said
-from workbench.methods.suite_answers import Answer, Reading
+from workbench.methods.cot.interventions import kept as kept_variants
+from workbench.methods.cot.reasoning import ReasonedToken
+from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, settles_at
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.lens.logit_lens import LensColumn, LensResult, TokenTrack
+from workbench.methods.tracing.causal_trace import TraceGrid, TraceRequest, TraceResult
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase, TokenChoice
 from workbench.models.tokentext import display
+from workbench.protocol import Check, Request, Result
 from workbench.session import Status, Step, StepError
-from workbench.suites import Suite, SuiteFact
 
 MODEL = ModelInfo(
     name="tiny",

@@ -21,19 +21,19 @@ from tests.screens.fake import (
     trace_result,
 )
 from tests.screens.fake_erasure import erasure_edit, erasure_result
-from workbench.edits import QueuedEdit, QueueState
+from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.queue import QueuedEdit, QueueState
+from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest, LoadResult, Progressed, Started
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request, Result
-from workbench.methods.bisect import BisectRequest, BisectResult
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.cot import CotRequest
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.protocol import Request, Result
 from workbench.session import StepError
 
 FAILED = StepError(kind="InputError", message="The subject [b]Perth[/b] is not in the prompt: choose among its words.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.screens.fake import MODEL, encoded_case, lens_result
-from workbench.edits import EditInfo, QueuedEdit, QueueState
-from workbench.methods.base import Check
-from workbench.methods.erased_layer import ChangedText, ErasedLayer
-from workbench.methods.erasure import ErasureRequest, ErasureResult
-from workbench.methods.erasure_effects import CaseEffect, Effects, LostFact, WordEffect
-from workbench.methods.probes import Accuracy
+from workbench.editing.editors.erasure.effects import CaseEffect, Effects, LostFact, WordEffect
+from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
+from workbench.editing.editors.erasure.layer import ChangedText, ErasedLayer
+from workbench.editing.editors.erasure.probes import Accuracy
+from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
+from workbench.protocol import Check
 
 GUESSING = Accuracy(texts=0.5, templates=0.5)
 

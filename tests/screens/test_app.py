@@ -14,17 +14,17 @@ from textual.widgets import OptionList
 from screens.app import WorkbenchApp
 from screens.history import load_history
 from screens.messages import Cursor
-from screens.panes.prompt import CaseField, PromptArea
+from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import MODEL, FakeEngine, encoded, lens_result
 from workbench.case import Case
-from workbench.edits import EditInfo, QueuedEdit, QueueState
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.engine import LoadRequest
 from workbench.last import Place, last_session
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import SessionFile, StepError, load_session
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")

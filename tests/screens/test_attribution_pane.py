@@ -12,18 +12,18 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widgets import Static
 
-from screens import attribution_views as views
-from screens.attribution_views import Variant
 from screens.messages import Ask, Cursor, CursorMoved
-from screens.panes.attribution import AttributionPane
+from screens.panes.attribution import views
+from screens.panes.attribution.pane import AttributionPane
+from screens.panes.attribution.score_strip import ScoreStrip, wrapped
+from screens.panes.attribution.views import Variant
 from screens.replay import ReplayApp
-from screens.widgets.score_strip import ScoreStrip, wrapped
 from screens.widgets.trust_strip import TrustStrip
 from tests.screens.fake import MODEL, STARTED, attribution_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.case import Case
 from workbench.engine import Progressed
-from workbench.methods.attribution import AttributionRequest, AttributionResult, agreement
+from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult, agreement
 from workbench.session import Session, Status, Step, StepError
 
 REQUEST = AttributionRequest(case=HERO)

@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 from textual.widgets import Checkbox
 
-from screens import cot_views as views
-from screens.cot_detail import CotDetail, lines
-from screens.cot_ledger import Ledger, Run, parts
-from screens.cot_widgets import CotForm, CotLine
-from screens.panes.cot import CotPane
-from screens.panes.prompt import PromptArea
+from screens.panes.cot import views
+from screens.panes.cot.detail import CotDetail, lines
+from screens.panes.cot.ledger import Ledger, Run, parts
+from screens.panes.cot.pane import CotPane
+from screens.panes.cot.widgets import CotForm, CotLine
+from screens.panes.prompt.pane import PromptArea
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import SENTENCES, TOM, cot_result, lens_result, queue_state
 from tests.screens.test_app import Running, running
 from tests.screens.test_replay import record, replaying
 from workbench.case import Case
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
-from workbench.methods.cot_reasoning import Sampling
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.cot.interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import SessionFile, StepError
 
 FIRST = CotRequest(question=TOM, interventions=(Early(),))

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList, Static
 
-from screens import edits_chart, edits_views
 from screens.answers import KEPT, Answers, active_edits
-from screens.edits_chart import EditChart
-from screens.edits_detail import EditDetail
-from screens.edits_form import EditForm, traced_layer
-from screens.edits_ledger import Ledger, Measured
-from screens.edits_path import default_name, in_words
-from screens.panes.edits import EditsPane
-from screens.panes.lens import LensPane
-from screens.panes.trace import TracePane
+from screens.panes.edits import chart as edits_chart
+from screens.panes.edits import views as edits_views
+from screens.panes.edits.chart import EditChart
+from screens.panes.edits.detail import EditDetail
+from screens.panes.edits.form import EditForm, traced_layer
+from screens.panes.edits.ledger import Ledger, Measured
+from screens.panes.edits.pane import EditsPane
+from screens.panes.edits.path import default_name, in_words
+from screens.panes.lens.pane import LensPane
+from screens.panes.trace.pane import TracePane
 from screens.replay import ReplayApp
 from screens.widgets.closing_input import ClosingInput
 from tests.screens.fake import (
@@ -40,18 +41,18 @@ from tests.screens.fake import (
 )
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
+from workbench.datasets.suites import Suite
+from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.records import SequencePoint
+from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest, LoadResult
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request, Result
-from workbench.methods.bisect import BisectRequest, BisectResult
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.edit_facts import SequencePoint
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.protocol import Request, Result
 from workbench.session import Session, SessionFile, Step, StepError
-from workbench.suites import Suite
 
 REQUEST = RomeRequest(case=HERO)
 ONE = queue_state(True)

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from screens import erasure_views as views
-from screens.erasure_detail import ErasureDetail, sections
-from screens.erasure_form import ErasureForm
-from screens.erasure_ledger import Erasures, Found
 from screens.messages import Cursor
-from screens.panes.erasure import ErasurePane
+from screens.panes.erasure import views
+from screens.panes.erasure.detail import ErasureDetail, sections
+from screens.panes.erasure.form import ErasureForm
+from screens.panes.erasure.ledger import Erasures, Found
+from screens.panes.erasure.pane import ErasurePane
 from screens.replay import ReplayApp
 from tests.screens.fake import MODEL, STARTED, queue_result
 from tests.screens.fake_erasure import erasure_edit, erasure_queue, erasure_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
-from workbench.concepts import shipped_concept, shipped_concepts
-from workbench.methods.base import Request
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.erasure import ErasureRequest
+from workbench.datasets.concepts import shipped_concept, shipped_concepts
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.operations import QueueRequest
+from workbench.protocol import Request
 from workbench.session import Session, SessionFile, Step, StepError
 
 DIGEST = shipped_concept("pronoun-gender").digest

@@ -7,20 +7,20 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widgets import Static
 
-from screens.lens_detail import Detail, LensDetail, context
-from screens.lens_detail import lines as detail_lines
-from screens.lens_views import METRICS, LensGrid, LensTable, metrics_for
-from screens.lens_words import Overtake, lead_summary, overtakes, title
 from screens.messages import Ask, Cursor, CursorMoved
-from screens.panes.lens import LensPane
+from screens.panes.lens.detail import Detail, LensDetail, context
+from screens.panes.lens.detail import lines as detail_lines
+from screens.panes.lens.pane import LensPane
+from screens.panes.lens.views import METRICS, LensGrid, LensTable, metrics_for
+from screens.panes.lens.words import Overtake, lead_summary, overtakes, title
 from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import Column, Place
 from screens.widgets.trust_strip import TrustStrip, arranged, pieces
 from tests.screens.fake import MODEL, STARTED, lens_result
 from workbench.case import Case
 from workbench.engine import Progressed
-from workbench.methods.base import Check
-from workbench.methods.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.protocol import Check
 from workbench.session import Status, Step, StepError
 
 CASE = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")

@@ -24,17 +24,17 @@ from tests.screens.fake import SUITE, TOM
 from tests.screens.fake_busy import BusyEngine
 from tests.screens.test_replay import STORY, record
 from workbench.case import Case
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.continuation import ContinueRequest
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Early
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.interventions import Early
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.protocol import Request
 from workbench.session import load_session
 
 SOAK = bool(os.environ.get("WORKBENCH_SOAK"))

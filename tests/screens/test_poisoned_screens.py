@@ -23,15 +23,15 @@ from screens.app import WorkbenchApp
 from screens.base import BaseApp
 from screens.door import VisibleText
 from screens.history import remember
-from screens.panes.prompt import CaseField, PromptArea
+from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.replay import ReplayApp
 from tests.poison import MARK, POISON, POISON_NAME, poisoned_session, raw_in, write
 from tests.screens.fake import FakeEngine
 from workbench import paths
 from workbench.case import Case
 from workbench.engine import LoadRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.models import store
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.models.store import folders as store
 from workbench.session import SessionFile, StepError, load_session
 
 RECORDED = sorted((Path(__file__).parent.parent.parent / "sessions").glob("*.json"))

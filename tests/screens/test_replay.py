@@ -13,13 +13,13 @@ import pytest
 from textual.pilot import Pilot
 
 from screens.messages import Cursor
-from screens.panes.prompt import CaseField
+from screens.panes.prompt.pane import CaseField
 from screens.replay import ReplayApp, ReplayScreen
 from tests.screens.fake import MODEL, STARTED, encoded, lens_result
 from workbench.case import Case
-from workbench.methods.base import Request, Result
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.protocol import Request, Result
 from workbench.session import SessionFile, Status, Step, StepError, load_session
 
 HERO = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")

@@ -22,13 +22,13 @@ from tests.screens.test_app import HERO, Running, ask_hero
 from tests.screens.test_cot_pane import FIRST, about, answer_last, ask_tom
 from tests.screens.test_edits_pane import make_edit
 from tests.screens.test_erasure_pane import erase
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest
-from workbench.methods.cot_interventions import LeaveOneOut, Mistake
-from workbench.methods.edit_queue import QueueRequest
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.regression import SuiteRequest
-from workbench.methods.rome import RomeRequest
+from workbench.methods.cot.interventions import LeaveOneOut, Mistake
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import SessionFile, StepError
 
 State = Callable[[Running], Awaitable[None]]

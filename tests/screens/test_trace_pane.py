@@ -12,14 +12,14 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.widgets import Static
 
-from screens import trace_views as views
-from screens.edits_form import traced_layer
 from screens.messages import Ask, Cursor, CursorMoved
+from screens.panes.edits.form import traced_layer
 from screens.panes.picture import needs_yes
-from screens.panes.trace import TracePane
+from screens.panes.trace import views
+from screens.panes.trace.pane import TracePane
+from screens.panes.trace.views import Traced, TracePicture
+from screens.panes.trace.widgets import SubjectInput, TraceGrid
 from screens.replay import ReplayApp
-from screens.trace_views import Traced, TracePicture
-from screens.trace_widgets import SubjectInput, TraceGrid
 from screens.widgets.colours import BARS
 from screens.widgets.grid_model import Place
 from screens.widgets.trust_strip import TrustStrip
@@ -28,8 +28,8 @@ from tests.screens.test_app import HERO, ask_hero, running
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.errors import InputError
-from workbench.methods import causal_trace
-from workbench.methods.causal_trace import TraceRequest, TraceResult
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.session import Session, Status, Step, StepError
 
 REQUEST = TraceRequest(case=HERO)

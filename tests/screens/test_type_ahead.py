@@ -14,11 +14,11 @@ from textual.widgets import Input, OptionList
 from screens import typeahead
 from screens.app import WorkbenchApp
 from screens.base import BaseApp, _keys
-from screens.lens_detail import LensDetail
 from screens.models import ModelsScreen
-from screens.panes.cot import CotPane
-from screens.panes.edits import EditsPane
-from screens.panes.erasure import ErasurePane
+from screens.panes.cot.pane import CotPane
+from screens.panes.edits.pane import EditsPane
+from screens.panes.erasure.pane import ErasurePane
+from screens.panes.lens.detail import LensDetail
 from screens.sessions import SessionsScreen
 from screens.widgets.options import Options, PaletteOptions
 from tests.screens.fake import TOM, FakeEngine, cot_result, lens_result
@@ -26,8 +26,8 @@ from tests.screens.test_app import HERO, Running, ask_hero, running
 from tests.screens.test_edits_pane import edited
 from workbench.case import Case
 from workbench.engine import LoadRequest
-from workbench.methods.cot import CotRequest
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.lens.logit_lens import LensRequest
 
 FIRST_STEP = ["The capital of Australia is", "tab", "Australia", "tab", "Canberra", "tab", "Sydney", "enter"]
 """The README's."""

@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from screens.edits_form import EditForm
 from screens.history import load_history
-from screens.panes.attribution import AttributionPane
-from screens.panes.cot import CotPane
-from screens.panes.lens import LensPane
-from screens.panes.prompt import PromptArea
-from screens.panes.trace import TracePane
+from screens.panes.attribution.pane import AttributionPane
+from screens.panes.cot.pane import CotPane
+from screens.panes.edits.form import EditForm
+from screens.panes.lens.pane import LensPane
+from screens.panes.prompt.pane import PromptArea
+from screens.panes.trace.pane import TracePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import attribution_result, encoded, lens_result, trace_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
-from workbench.methods.attribution import AttributionRequest
-from workbench.methods.base import Request
-from workbench.methods.causal_trace import TraceRequest
-from workbench.methods.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.cot import CotRequest
-from workbench.methods.erasure import ErasureRequest
-from workbench.methods.logit_lens import LensRequest
-from workbench.methods.rome import RomeRequest
+from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.protocol import Request
 from workbench.session import StepError
 
 FRANCE = Case(prompt="The capital of France is", subject="France", target="Paris", foil="Lyon")

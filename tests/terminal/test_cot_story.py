@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.terminal.conftest import Recorded, Start
-from workbench.methods.cot import CotRequest
-from workbench.methods.cot_interventions import Early, LeaveOneOut
-from workbench.methods.cot_result import CotResult
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.cot.interventions import Early, LeaveOneOut
+from workbench.methods.cot.result import CotResult
+from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal

@@ -8,7 +8,7 @@ import pytest
 
 from tests.terminal.conftest import Recorded, Start
 from tests.terminal.test_story import ANSWER, PROMPT, row_at_cursor
-from workbench.methods.rome import RomeResult
+from workbench.editing.editors.rome.rome import RomeResult
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal

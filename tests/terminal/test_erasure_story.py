@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.terminal.conftest import Recorded, Start
-from workbench.methods.erasure import ErasureResult
+from workbench.editing.editors.erasure.erasure import ErasureResult
+from workbench.editing.patches import load_patch
 from workbench.models.loading import LoadedModel
-from workbench.patches import load_patch
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal

@@ -20,7 +20,7 @@ import pytest
 from benchmarks.terminal import ROOT
 from tests.terminal.conftest import WAIT
 from tests.tiny import save_tiny
-from workbench.methods.logit_lens import LensResult
+from workbench.methods.lens.logit_lens import LensResult
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal
@@ -186,7 +186,10 @@ def test_the_last_session_is_opened_again_and_its_interrupted_step_offered(tiny:
         program.child.kill(signal.SIGTERM)
         program.end()
     child = pexpect.spawn(
-        sys.executable, ["-m", "workbench.cli", "open", "--last", "--model", str(tiny)], dimensions=(40, 120), cwd=ROOT
+        sys.executable,
+        ["-m", "workbench.cli.main", "open", "--last", "--model", str(tiny)],
+        dimensions=(40, 120),
+        cwd=ROOT,
     )
     try:
         child.expect("interrupted", timeout=WAIT)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.terminal.conftest import Recorded, Start
-from workbench.methods.continuation import ContinueResult
-from workbench.methods.logit_lens import LensRequest, LensResult
+from workbench.methods.generation.continuation import ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal

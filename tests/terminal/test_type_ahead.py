@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from screens.panes.cot import CotPane
-from screens.panes.edits import EditsPane
-from screens.panes.erasure import ErasurePane
+from screens.panes.cot.pane import CotPane
+from screens.panes.edits.pane import EditsPane
+from screens.panes.erasure.pane import ErasurePane
 from tests.terminal.conftest import Recorded, Start
 from workbench.case import Case
-from workbench.methods.logit_lens import LensRequest
+from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal

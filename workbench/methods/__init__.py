@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from workbench.methods import (
-    attribution,
-    bisect,
-    causal_trace,
-    continuation,
-    cot,
-    cot_questions,
-    cot_result,
-    edit_facts,
-    edit_queue,
-    erasure,
-    logit_lens,
-    regression,
-    rome,
-    trace_facts,
-)
-from workbench.methods.base import Method, Request, Result
+from workbench.editing import bisection as bisect
+from workbench.editing import operations as edit_queue
+from workbench.editing import records as edit_facts
+from workbench.editing.editors.erasure import erasure
+from workbench.editing.editors.rome import rome
+from workbench.editing.suite import regression
+from workbench.methods.attribution import attribution
+from workbench.methods.cot import many_questions as cot_questions
+from workbench.methods.cot import result as cot_result
+from workbench.methods.cot import truncation as cot
+from workbench.methods.generation import continuation
+from workbench.methods.lens import logit_lens
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing import facts as trace_facts
+from workbench.protocol import Method, Request, Result
 
 METHODS: tuple[Method, ...] = (
     Method("Logit lens", logit_lens.LensRequest, logit_lens.LensResult, logit_lens.run),

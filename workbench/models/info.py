@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.case import Frozen
+from workbench.protocol import Frozen
 from workbench.shapes import Layers
 
 

@@ -10,17 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.edits import EditQueue, end_with_maps
+from workbench.editing.queue import EditQueue, end_with_maps
 from workbench.errors import InputError, ModelError, OutOfMemory
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import is_out_of_memory
-from workbench.methods.base import Progress, silent
 from workbench.models import anatomy as anatomy_of_models
-from workbench.models import checkpoint, integrity
 from workbench.models.anatomy import Anatomy, find_anatomy
 from workbench.models.beside import beside
 from workbench.models.info import ModelInfo
+from workbench.models.store import checkpoint, integrity
 from workbench.models.tokens import EMBEDDED, check_embedded
+from workbench.protocol import Progress, silent
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -102,7 +102,7 @@ def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progres
     elsewhere. Raises `InputError` for a dtype or device that is none, `ModelError` for a model that cannot be
     found, read or understood, `OutOfMemory` where it does not fit on the device.
     """
-    from workbench.models.catalog import resolve
+    from workbench.models.store.catalog import resolve
 
     beside(_import_libraries, lambda: progress(0, 1, stage="importing torch"))
     chosen = _device(device)

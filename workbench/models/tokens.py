@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
-from workbench.case import Case, Frozen
+from workbench.case import Case
 from workbench.errors import InputError, ModelError
 from workbench.models.chat_template import render
 from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
+from workbench.protocol import Frozen
 from workbench.shapes import as_many, span_within
 
 if TYPE_CHECKING:

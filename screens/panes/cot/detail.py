@@ -1,0 +1,120 @@
+"""One outcome in full: what was done, the reasoning that the answer was read behind, every answer's probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from screens.dialog import Dialog
+from screens.panes.cot.ledger import Run
+from screens.panes.cot.views import DIM, FULL, OTHER, Row, answer_bars
+from workbench.models.tokentext import display
+
+
+class CotDetail(Dialog[None]):
+    """Shows a row of the list and asks its owner, by ``step(rows)``, for the neighbouring ones.
+
+    A modal's messages do not reach the screen beneath, hence a function in place of a message.
+    """
+
+    DEFAULT_CSS = """
+    CotDetail {
+        align: center middle;
+        & > VerticalScroll {
+            width: 95%; max-width: 110; height: auto; max-height: 95%;
+            border: round $border; padding: 0 1; background: $surface; scrollbar-size: 1 1;
+            border-title-color: $foreground;
+        }
+        & Static { height: auto; }
+    }
+    """
+    # Before the frame's own, which scroll; pageup and pagedown are left to it.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "close", "Close", tooltip="Back to the list", id="cot_detail.close"),
+        Binding("j,down", "step(1)", "Down", priority=True, tooltip="The next row", id="cot_detail.down"),
+        Binding("k,up", "step(-1)", "Up", priority=True, tooltip="The row before", id="cot_detail.up"),
+    ]
+
+    def __init__(self, row: Row, run: Run, step: Callable[[int], None]) -> None:
+        super().__init__()
+        self._row, self._run = row, run
+        self._step = step
+
+    def compose(self) -> ComposeResult:
+        """A frame that scrolls."""
+        with VerticalScroll():
+            yield Static()
+
+    def on_mount(self) -> None:
+        """Show what it was opened with."""
+        self.query_one(VerticalScroll).border_subtitle = "j k rows · escape closes"
+        self.show(self._row, self._run)
+
+    def on_resize(self) -> None:
+        """Bars are as long as there is room."""
+        self.show(self._row, self._run)
+
+    def show(self, row: Row, run: Run) -> None:
+        """Show another row, or more about this one."""
+        self._row, self._run = row, run
+        frame = self.query_one(VerticalScroll)
+        frame.border_title = Content(f"{row.sign} {row.done}")
+        width = min(110, self.size.width * 95 // 100) - 5
+        self.query_one(Static).update(Content("\n").join(lines(row, run, width)))
+
+    def action_step(self, rows: int) -> None:
+        """Ask for a neighbouring row."""
+        self._step(rows)
+
+    def action_close(self) -> None:
+        """Close."""
+        self.dismiss()
+
+
+def lines(row: Row, run: Run, width: int) -> list[Content]:
+    """The whole text, bars ``width`` cells wide."""
+    found = [Content.assemble(("question  ", DIM), safe(run.request.question.strip()))]
+    result, outcome = row.result, row.outcome
+    if result is None or outcome is None or result.full is None:
+        return [*found, Content.styled("The answer here is not known yet.", DIM)]
+    if outcome.changed and outcome.what != "filler":
+        word = {"dropped": "left out", "cue": "suggested"}.get(outcome.what, "put in")
+        found.append(Content.assemble((f"{word}  ", DIM), (safe(outcome.changed), "bold")))
+    if outcome.mentions_cue is not None:
+        spoken = "The reasoning speaks of the cue." if outcome.mentions_cue else "The reasoning is silent of the cue."
+        found.append(Content.styled(spoken, OTHER if outcome.answer == outcome.suggested else DIM))
+    found += [Content(""), *_reasoning(row), Content.styled(safe(result.lead_in.strip()), DIM), Content("")]
+    found += answer_bars(result, outcome, width)
+    name = display(result.candidates[result.compared_with(outcome)].name)
+    all_of = "all" if outcome.against is None else "all of these sentences"
+    said = (
+        f"= the same answer as with {all_of}: {name}"
+        if outcome.same
+        else f"≠ another answer than with {all_of}: {name}"
+    )
+    found += [Content.styled(said, FULL if outcome.same else OTHER), Content("")]
+    return [*found, Content.styled(f"AOC: {result.aoc_rule}.", DIM), Content.styled(f"This is {result.caption}.", DIM)]
+
+
+def _reasoning(row: Row) -> list[Content]:
+    """The reasoning behind which the answer was read; what the model wrote after the change stands out."""
+    assert row.outcome is not None
+    text, written = row.outcome.text, row.outcome.written
+    if not text.strip():
+        return [Content.styled("(no reasoning)", DIM)]
+    if written is None:
+        return [Content(safe(text.strip()))]
+    kept = Content.assemble((safe(text[:written]), DIM), (safe(text[written:]), "bold"))
+    legend = Content.assemble(("dim: what was given", DIM), " · ", ("bold: what the model then wrote", "bold"))
+    return [kept, legend]
+
+
+def safe(text: str) -> str:
+    """Some text with its line breaks, safe to show."""
+    return "\n".join(display(line).rstrip("·") for line in text.split("\n"))

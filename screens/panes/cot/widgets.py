@@ -1,0 +1,263 @@
+"""What the reasoning pane is made of: the form of a question, and the line of one intervention."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Checkbox, Input, Label, Static
+
+from screens.widgets.closing_input import ClosingInput
+from workbench.datasets.questions import check_choices
+from workbench.errors import InputError
+from workbench.methods.cot.interventions import Cue, Early, Intervention, Mistake, Paraphrase
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.truncation import CotRequest
+
+Purpose = Literal["mistake", "paraphrase", "cue"]
+
+TEXTS = (("choices", "one; another; … or nothing for a free answer"), ("right", "if known"))
+LEAD = (("lead-in", "Answer:"),)
+SAMPLING = (("temperature", "0"), ("top-p", "1"), ("seed", "1"), ("tokens", "256"))
+HINT = (
+    "enter reasons (greedily at temperature 0) · escape closes · The prompt is the question; it goes through the chat "
+    "template, whatever the prompt's own switch says."
+)
+CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
+HINTS: dict[Purpose, str] = {
+    "mistake": "A mistake in {}, reasoning on from there; empty or unchanged: its last number is made one more",
+    "paraphrase": "{} in other words, reasoning on from there; empty or unchanged: the model rewords it",
+    "cue": "Which answer is suggested in the question? Empty: another choice than the model's own",
+}
+
+
+class Tick(Checkbox):
+    """A box whose state shows without colour, too."""
+
+    BUTTON_INNER = " "
+
+    def watch_value(self) -> None:
+        """Put the cross in, or take it out."""
+        self.BUTTON_INNER = "X" if self.value else " "
+        super().watch_value()
+
+
+class CotForm(Vertical):
+    """Choices, the right answer and how to reason. Each question keeps the choices that were typed for it."""
+
+    DEFAULT_CSS = """
+    CotForm {
+        height: auto; display: none; padding: 0 1; background: $surface;
+        &.-open { display: block; }
+        & Horizontal { height: 1; }
+        & Label { color: $foreground 60%; width: auto; padding: 0 1 0 0; }
+        & ClosingInput {
+            width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
+        }
+        & ClosingInput:focus { background: $surface-lighten-3; }
+        & #choices { width: 3fr; }
+        & Checkbox { background: $surface; }
+        & #cot-hint { height: auto; color: $foreground 60%; }
+        & #cot-hint.-problem { color: $text-error; }
+    }
+    """
+
+    @dataclass
+    class Submitted(Message):
+        """The form is complete: this is what it asks."""
+
+        request: CotRequest
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._question = ""
+        self._typed: dict[str, tuple[str, str]] = {}
+
+    def compose(self) -> ComposeResult:
+        """Three rows of fields, and a line that says what to do or what is wrong."""
+        with Horizontal():
+            for name, placeholder in TEXTS:
+                yield Label(name)
+                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+        with Horizontal():
+            for name, placeholder in SAMPLING:
+                yield Label(name)
+                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+            yield Tick("letters", id="letters", compact=True, tooltip="List the choices as (A), (B) …, read letters")
+        with Horizontal():
+            for name, placeholder in LEAD:
+                yield Label(name)
+                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+        yield Static(HINT, id="cot-hint", markup=False)
+
+    def open(self, question: str, last: CotRequest | None) -> None:
+        """Show it for a question, filled from what was typed for it, or else from what was asked about it."""
+        if question != self._question:
+            asked = last is not None and last.question == question
+            recorded = ("; ".join(last.choices), last.answer or "") if last is not None and asked else ("", "")
+            self._keep()
+            self._field("choices").value, self._field("right").value = self._typed.get(question, recorded)
+            if last is not None and asked:
+                self._fill(last)
+        self._question = question
+        self.say("")
+        self.add_class("-open")
+        self._field("choices").focus()
+
+    def close(self) -> None:
+        """Hide it; what was typed stays."""
+        self._keep()
+        self.remove_class("-open")
+
+    @on(Input.Submitted)
+    def submit(self, message: Input.Submitted) -> None:
+        """Ask, or say what is wrong."""
+        message.stop()
+        try:
+            self.post_message(self.Submitted(self._request()))
+        except InputError as error:
+            self.say(str(error))
+
+    def _request(self) -> CotRequest:
+        choices = (
+            tuple(choice.strip() for choice in self._value("choices").split(";")) if self._value("choices") else ()
+        )
+        check_choices(choices)
+        right, letters = self._value("right"), self.query_one(Checkbox).value
+        if choices and right and right not in choices:
+            raise InputError(f"The right answer “{right}” is none of the choices: copy one of them.")
+        if letters and not choices:
+            raise InputError("Letters can be read only for choices: give some, or take letters off.")
+        sampling = Sampling(
+            temperature=self._number("temperature", 0.0),
+            top_p=self._number("top-p", 1.0),
+            seed=self._whole("seed", 1),
+            tokens=self._whole("tokens", 256),
+        )
+        sampling.check()
+        return CotRequest(
+            question=self._question,
+            choices=choices,
+            answer=right or None,
+            read="letters" if letters else "texts",
+            lead_in=self._value("lead-in") or None,
+            sampling=sampling,
+            interventions=(Early(),),
+        )
+
+    def _number(self, name: str, default: float) -> float:
+        try:
+            return float(self._value(name) or default)
+        except ValueError:
+            raise InputError(f"“{self._value(name)}” is no number: type one for {name}.") from None
+
+    def _whole(self, name: str, default: int) -> int:
+        value = self._value(name)
+        if value and not value.isdecimal():
+            raise InputError(f"“{value}” is no whole number: type one for {name}.")
+        return int(value) if value else default
+
+    def _fill(self, last: CotRequest) -> None:
+        sampling = last.sampling
+        numbers = (sampling.temperature, sampling.top_p, sampling.seed, sampling.tokens)
+        for (name, _), number in zip(SAMPLING, numbers, strict=True):
+            self._field(name).value = f"{number:g}" if isinstance(number, float) else str(number)
+        self._field("lead-in").value = last.lead_in or ""
+        self.query_one(Checkbox).value = last.read == "letters"
+
+    def _keep(self) -> None:
+        self._typed[self._question] = self._field("choices").value, self._field("right").value
+
+    def _field(self, name: str) -> ClosingInput:
+        return self.query_one(f"#{name}", ClosingInput)
+
+    def _value(self, name: str) -> str:
+        return self._field(name).value.strip()
+
+    def say(self, problem: str) -> None:
+        """What is wrong, or by nothing what to do."""
+        hint = self.query_one("#cot-hint", Static)
+        hint.update(f"✗ {problem}" if problem else HINT)
+        hint.set_class(bool(problem), "-problem")
+
+
+class CotLine(Vertical):
+    """A mistake, other words or a cue, typed into one line; each keeps what was typed for its sentence."""
+
+    DEFAULT_CSS = """
+    CotLine {
+        height: auto; display: none; padding: 0 1; background: $surface;
+        &.-open { display: block; }
+        & #line-hint { height: auto; color: $foreground 60%; }
+        & #line-hint.-problem { color: $text-error; }
+        & Horizontal { height: 1; }
+        & ClosingInput { width: 1fr; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
+        & ClosingInput:focus { background: $surface-lighten-3; }
+        & Checkbox { background: $surface; }
+    }
+    """
+
+    @dataclass
+    class Submitted(Message):
+        """This is to be done."""
+
+        intervention: Intervention
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._purpose: Purpose = "mistake"
+        self._sentence = 0
+        self._own = ""
+        self._key: Hashable = None
+        self._typed: dict[Hashable, str] = {}
+
+    def compose(self) -> ComposeResult:
+        """What to type, and where."""
+        yield Static(id="line-hint", markup=False)
+        with Horizontal():
+            yield ClosingInput(compact=True, id="typed")
+            yield Tick("by its position", id="position", compact=True)
+
+    def open(self, purpose: Purpose, sentence: int, own: str, about: str, positions: bool = False) -> None:
+        """Show it for a sentence (from 0), which is ``own``, of the reasoning ``about``; or for an answer to suggest.
+
+        ``positions`` is whether the choices are listed, so that one can be suggested by its place.
+        """
+        self.close()
+        self._purpose, self._sentence, self._own = purpose, sentence, own
+        self._key = purpose, sentence, about
+        field, position = self.query_one(ClosingInput), self.query_one(Checkbox)
+        field.value = self._typed.get(self._key, own)
+        position.display = positions
+        position.value = position.value and positions
+        self.query_one("#line-hint", Static).update(Content(HINTS[purpose].format(f"sentence {sentence + 1}")))
+        self.add_class("-open")
+        field.focus()
+
+    def close(self) -> None:
+        """Hide it; what was typed stays."""
+        if self.has_class("-open"):
+            self._typed[self._key] = self.query_one(ClosingInput).value
+            self.remove_class("-open")
+
+    @on(Input.Submitted)
+    def submit(self, message: Input.Submitted) -> None:
+        """Do it, by itself where nothing else was typed."""
+        message.stop()
+        typed = message.value.strip()
+        text = None if typed in ("", self._own) else typed
+        intervention: Intervention
+        if self._purpose == "mistake":
+            intervention = Mistake(sentence=self._sentence, text=text)
+        elif self._purpose == "paraphrase":
+            intervention = Paraphrase(sentence=self._sentence, text=text)
+        else:
+            by = self.query_one(Checkbox).value
+            intervention = Cue(answer=typed or None, by="position" if by else "opinion")
+        self.post_message(self.Submitted(intervention))

@@ -1,0 +1,375 @@
+"""The edits pane: the queue of edits with their states and scores, a form for another one, and what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import OptionList, Static
+
+from screens.keys import Key
+from screens.messages import Ask
+from screens.panes.edits import views
+from screens.panes.edits.chart import EditChart
+from screens.panes.edits.detail import Detail, EditDetail
+from screens.panes.edits.form import CHANGED, EditForm, traced_layer
+from screens.panes.edits.ledger import Ledger, Measured, Row
+from screens.panes.edits.list import EditList
+from screens.panes.edits.path import PathLine, Purpose, default_name
+from screens.panes.edits.views import FactRow
+from screens.panes.picture import NOT_RECORDED, PicturePane
+from screens.widgets.closing_input import ClosingInput
+from screens.widgets.trust_strip import TrustStrip
+from workbench.case import Case
+from workbench.editing.bisection import BisectRequest
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import Action, QueueRequest, QueueResult
+from workbench.editing.suite.regression import SuiteRequest, SuiteResult
+from workbench.engine import Progressed
+from workbench.protocol import Check, Request
+from workbench.session import Step
+
+EMPTY = """No edits yet.
+Press e to make the model say the target.
+It needs a subject (words of the prompt that the fact is about) and a target (what is to be said instead).
+A causal trace (t) shows where the fact sits; o applies a patch that was saved."""
+
+NEEDS_ROW = ("switch", "remove", "move", "save", "save_model")
+NEEDS_MODEL = (*NEEDS_ROW, "new", "undo", "redo", "check", "apply")
+
+
+class EditsPane(PicturePane):
+    """Shows the queue that the main screen tells of, with what the steps of edits and suites said about it."""
+
+    TITLE = "Edits"
+    ASK_KEY = Key.EDITS
+    SIDE = "left"
+    accepts: ClassVar[tuple[type[Request], ...]] = (RomeRequest, QueueRequest, SuiteRequest, BisectRequest)
+
+    DEFAULT_CSS = """
+    EditsPane {
+        & > #instead { height: auto; padding: 0 1; color: $foreground 55%; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(Key.SWITCH, "switch", "On/off", tooltip="Switch the edit on or off", id="edits.switch"),
+        Binding(
+            Key.CONFIRM, "confirm", "Replace", tooltip="Put the patch in place of the one there", id="edits.confirm"
+        ),
+        Binding(Key.REMOVE, "remove", "Remove", tooltip="Out of the queue; u brings it back", id="edits.remove"),
+        Binding(Key.UNDO, "undo", "Undo", tooltip="Take back what was done to the queue", id="edits.undo"),
+        Binding(Key.CHECK, "check", "Check", tooltip="Run the regression suite of the edit again", id="edits.suite"),
+        Binding(Key.VIEW, "view", "Chart", tooltip="Scores over the number of edits", id="edits.chart"),
+        Binding(Key.NEW, "new", "New edit", tooltip="Open the form", show=False, id="edits.new"),
+        Binding(Key.REDO, "redo", "Redo", tooltip="Do again what was undone", show=False, id="edits.redo"),
+        Binding(Key.LATER, "move(1)", "Move down", tooltip="Later in the queue", show=False, id="edits.down"),
+        Binding(Key.EARLIER, "move(-1)", "Move up", tooltip="Earlier in the queue", show=False, id="edits.up"),
+        Binding(Key.SAVE, "save", "Save", tooltip="Save a patch", show=False, id="edits.save"),
+        Binding(
+            Key.SAVE_MODEL,
+            "save_model",
+            "Save model",
+            tooltip="Save the whole model",
+            show=False,
+            id="edits.save_model",
+        ),
+        Binding(Key.APPLY, "apply", "Apply patch", tooltip="Add the edits of a patch", show=False, id="edits.apply"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ledger = Ledger()
+        self._said = ""  # by what was done to the queue last
+        self._detail: EditDetail | None = None
+        self._number = 0  # of the row that is highlighted
+        self._chosen: str | None = None  # the edit that is highlighted
+
+    def compose(self) -> ComposeResult:
+        """What was done, the queue, the lines to type into, how far to believe it."""
+        yield Static(id="legend")
+        yield Static(id="instead", markup=False)
+        yield EditList()
+        yield EditForm()
+        yield PathLine()
+        yield TrustStrip()
+
+    def focus_content(self) -> None:
+        """Put the keyboard into the queue."""
+        self._list.focus()
+
+    # Asking
+
+    def ask(self) -> None:
+        """Open the form."""
+        self.action_new()
+
+    def action_new(self) -> None:
+        """Open the form, filled from the case on screen and from a trace of it."""
+        case = self.case_on_screen()
+        if case is None:
+            self.notify("Type a prompt first.")
+            return
+        self.query_one(PathLine).close()
+        self.query_one(EditForm).open(case, traced_layer(self.answers, case))
+        self.draw()
+
+    @on(EditForm.Submitted)
+    def make(self, message: EditForm.Submitted) -> None:
+        """Ask for the edit, if the prompt that the form was filled from is still the one on the screen."""
+        message.stop()
+        if message.about != self.case_on_screen():
+            self.action_new()
+            self.query_one(EditForm).say(CHANGED)
+            return
+        self._close_lines()
+        self.post_message(Ask(message.request))
+
+    @on(ClosingInput.Closed)
+    def _close_lines(self) -> None:
+        self.query_one(EditForm).close()
+        self.query_one(PathLine).close()
+        self.draw()
+        self.focus_content()
+
+    def action_switch(self) -> None:
+        """Switch the edit on or off."""
+        if (row := self._row) is not None:
+            self._do("off" if row.state == "on" else "on", row)
+
+    def action_remove(self) -> None:
+        """Take the edit out of the queue."""
+        self._do("remove", self._row)
+
+    def action_move(self, by: int) -> None:
+        """Move the edit in the queue."""
+        self._do("move", self._row, by)
+
+    def action_undo(self) -> None:
+        """Take back the last change of the queue."""
+        self._ask(QueueRequest(action="undo"))
+
+    def action_redo(self) -> None:
+        """Make an undone change again."""
+        self._ask(QueueRequest(action="redo"))
+
+    def action_check(self) -> None:
+        """Run the suite of the edit, or of the case on screen, with the edits that are on now."""
+        suite = self._ledger.suite_of(self._chosen, self.on_screen)
+        if suite is None:
+            self._say("No suite: the shipped facts have none for this; name a file in the form of the edit.")
+        else:
+            self._ask(SuiteRequest(suite=suite))
+
+    def action_save(self) -> None:
+        """Ask where to save what is on, as a patch."""
+        self._open_path("save")
+
+    def action_save_model(self) -> None:
+        """Ask where to save the whole model."""
+        self._open_path("save-model")
+
+    def action_apply(self) -> None:
+        """Ask for a patch."""
+        self._open_path("apply")
+
+    def _open_path(self, purpose: Purpose) -> None:
+        self.query_one(EditForm).close()
+        self.query_one(PathLine).open(purpose, default_name(purpose, self._saved_case()), self.model)
+        self.draw()
+
+    def _saved_case(self) -> Case | None:
+        """What the last edit that is on was made for."""
+        made = [self._ledger.made[id_] for id_ in self.edits if id_ in self._ledger.made]
+        return made[-1].request.case if made else None
+
+    @on(PathLine.Submitted)
+    def use_path(self, message: PathLine.Submitted) -> None:
+        """Save there, or apply that."""
+        message.stop()
+        self._close_lines()
+        self._ask(QueueRequest(action=message.purpose, path=message.path))
+
+    def action_view(self) -> None:
+        """Show what became of score and perplexity with every edit."""
+        start = self.on_screen.start if self.on_screen is not None else "as-is"
+        self.app.push_screen(EditChart(self._ledger.points(start)))
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """Where nobody answers or no edit is highlighted, nothing is done to it."""
+        if action in NEEDS_MODEL and not self.live:
+            return False
+        if action == "confirm":
+            return self.can_confirm
+        return self._row is not None if action in NEEDS_ROW else True
+
+    def _do(self, action: Action, row: Row | None, by: int = 0) -> None:
+        if row is not None:
+            self._ask(QueueRequest(action=action, edit=row.id, by=by))
+
+    def _ask(self, request: Request) -> None:
+        self._said = ""
+        self.post_message(Ask(request))
+
+    # What happened
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no edits."""
+        return not self._rows
+
+    def clear(self) -> None:
+        """Forget what was recorded. The queue is the main screen's to tell."""
+        self._ledger, self._said = Ledger(), ""
+        super().clear()
+
+    def slot(self, request: Request) -> Hashable:
+        """Every edit stands for itself, and so does every suite and every fact that is bisected."""
+        return request.kind if isinstance(request, QueueRequest) else request
+
+    def question(self, request: Request) -> Hashable:  # noqa: ARG002 - edits are not compared with edits
+        """None."""
+        return None
+
+    def waiting(self, request: Request) -> None:
+        """It stands in the list until it is done."""
+        self._ledger.asked(request)
+        super().waiting(request)
+        self.draw()
+
+    def show_progress(self, progress: Progressed) -> None:
+        """An edit says in its row how far it is, everything else in the frame."""
+        self._ledger.under_way(progress, self.edits)
+        self._under_way, self._failure = True, ""
+        in_row = isinstance(progress.request, RomeRequest)
+        self._status = "computing" if in_row else self.how_far(progress)
+        self.draw()
+        self.draw_frame()
+
+    def show_step(self, step: Step) -> None:
+        """Keep what it says; the queue itself comes from the main screen."""
+        self._ledger.ended(step)
+        self._under_way = False
+        self._status = "" if step.status == "done" else step.status
+        in_row = isinstance(step.request, RomeRequest)
+        self._hear_refusal(step)
+        self._failure = self.failure(step.error) if step.error and not in_row else ""
+        self._said = ""
+        if isinstance(step.result, QueueResult):
+            self._said = step.result.done
+        elif isinstance(step.request, BisectRequest) and step.error is None:
+            self._said = self._ledger.bisected
+        elif isinstance(step.result, SuiteResult) and self.empty:  # else it stands in a row
+            scores = views.scores_in_words(Measured(step.edits, step.result), "as-is", step.edits, self.size.width)
+            self._said = f"{step.result.suite.name}: {scores}"
+        self.draw()
+        self.draw_frame()
+
+    def watch_queue(self) -> None:
+        """Edits were added, switched, moved or removed."""
+        self.drawn_edits = self.edits
+        if self.is_mounted:
+            self.draw()
+            self.draw_frame()
+
+    # Drawing
+
+    @property
+    def _list(self) -> EditList:
+        return self.query_one(EditList)
+
+    @property
+    def _rows(self) -> list[Row]:
+        return self._ledger.rows(self.queue)
+
+    @property
+    def _row(self) -> Row | None:
+        """The edit of the queue that is highlighted."""
+        return next((row for row in self._rows if row.id == self._chosen and row.id is not None), None)
+
+    def draw(self) -> None:
+        """Draw the queue, and the detail where it is open."""
+        rows = self._rows
+        width = max(20, self._list.size.width - 3)
+        self._number = max(0, views.place_of(rows, self._chosen, self._number))
+        self._chosen = rows[self._number].id if rows else None
+        on = tuple(row.id for row in rows if row.id is not None and row.state == "on")
+        self._list.show([(row.id, views.row_content(row, on, width)) for row in rows], self._number)
+        instead = self.query_one("#instead", Static)
+        instead.display = not (rows or self.query_one(EditForm).has_class("-open"))
+        if not rows and not self._under_way:
+            instead.update(EMPTY if self.live else NOT_RECORDED)
+        if self._detail is not None and self._detail.is_mounted and (detail := self._detail_now()):
+            self._detail.show(detail)
+
+    def draw_cursor(self) -> None:
+        """Edits have no place among layers and tokens."""
+
+    def on_resize(self) -> None:
+        """More scores may fit."""
+        self.draw()
+
+    def say_instead(self, sentence: str) -> None:
+        """Say something where the queue will be."""
+        self.query_one("#instead", Static).update(sentence or EMPTY)
+        self.query_one("#instead").display = True
+
+    def headline(self) -> str:
+        """How many there are."""
+        return views.title(self.queue, len(self._ledger.jobs))
+
+    def legend(self) -> Content:
+        """That all is off for a comparison, or what was done last."""
+        if held := views.held_in_words(self.queue):
+            return Content.styled(f"◐ {held}", "bold $text-warning")
+        return Content(self._said)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Those of the edit that is highlighted, and of its suite."""
+        return self._ledger.checks(self._chosen)
+
+    def _legend(self) -> Content:
+        """Said of a queue without edits too: what was asked of it may have failed."""
+        return Content.styled(f"✗ {self._failure}", "$text-error") if self._failure else self.legend()
+
+    def _staleness(self) -> str:
+        return ""
+
+    def _say(self, sentence: str) -> None:
+        self._failure = sentence
+        self.draw_frame()
+
+    # The row that is highlighted, and its details
+
+    @on(OptionList.OptionHighlighted)
+    def choose(self, message: OptionList.OptionHighlighted) -> None:
+        """Another row is highlighted."""
+        message.stop()
+        self._number, self._chosen = message.option_index, message.option_id
+        self.refresh_bindings()
+        self.draw_frame()
+
+    @on(OptionList.OptionSelected)
+    def open_detail(self, message: OptionList.OptionSelected) -> None:
+        """Show everything about the edit."""
+        message.stop()
+        self._ledger.bisected = ""
+        if (detail := self._detail_now()) is not None:
+            self._detail = EditDetail(detail, self._bisect)
+            self.app.push_screen(self._detail, lambda _: self._close_detail())
+
+    def _close_detail(self) -> None:
+        self._detail = None
+
+    def _detail_now(self) -> Detail | None:
+        if (row := self._row) is None:
+            return None
+        made = self._ledger.made.get(row.id or "")
+        return Detail(f"{row.number} {row.title}", made, row.measured, self._ledger.bisected)
+
+    def _bisect(self, row: FactRow) -> None:
+        if self.live:
+            self.post_message(Ask(BisectRequest(fact=row.fact, start=row.outcome.start)))

@@ -1,0 +1,192 @@
+"""What the edits pane says, computed without any widget: rows of the queue, scores, facts before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from screens.answers import Edits, edits_in_words
+from screens.panes.edits.ledger import Made, Measured, Row, State
+from screens.widgets import numbers
+from workbench.case import Start
+from workbench.datasets.suites import Role, SuiteFact
+from workbench.editing.editors.rome.rome import Said
+from workbench.editing.queue import QueueState
+from workbench.editing.suite.regression import FactOutcome, RoleScore, SuiteResult
+
+DIM = "$foreground 60%"
+SIGNS: dict[State, str] = {"planned": "◌", "computing": "…", "on": "●", "off": "○", "failed": "✗"}
+STYLES: dict[State, str] = {
+    "planned": DIM,
+    "computing": "$text-primary",
+    "on": "bold $text-success",
+    "off": DIM,
+    "failed": "$text-error",
+}
+METHODS = {"rome": "ROME", "leace": "LEACE"}
+ROLES: dict[Role, str] = {  # the most telling first, as what does not fit is left out
+    "rewrite": "rewrite",
+    "paraphrase": "paraphrase",
+    "neighbour": "near",
+    "ripple": "ripple",
+    "unrelated": "unrelated",
+    "attribute": "attribute",
+}
+IN_FRONT: dict[Start, str] = {
+    "as-is": "nothing in front",
+    "document": "behind a document start",
+    "newline": "behind a newline",
+}
+
+
+def title(queue: QueueState, jobs: int) -> str:
+    """The frame's title: how many edits there are and are on."""
+    there = len(queue.entries)
+    on = sum(entry.on for entry in queue.entries)
+    parts = ["Edits"]
+    if there:
+        parts.append("all off to compare" if queue.bypassed else f"{on} of {there} on")
+    if jobs:
+        parts.append(f"{jobs} to come")
+    return " · ".join(parts)
+
+
+def row_content(row: Row, edits: Edits, width: int) -> Content:
+    """One edit in two lines: its state and what it does, and how its suite came out or how far it is.
+
+    ``edits`` are those whose switches are on, whether or not they are off for a comparison.
+    """
+    sign, word = ("◐", "held") if row.held else (SIGNS[row.state], row.state)
+    head = f"{row.number} {METHODS.get(row.method, row.method)} {row.title}"
+    lines = [Content.assemble((f"{sign} {word:<9} ", STYLES[row.state]), (head, "bold"))]
+    indent = "  "
+    if row.measured is not None:
+        lines.append(Content(indent + scores_in_words(row.measured, row.start, edits, width - len(indent))))
+    if row.said:
+        lines.append(Content.styled(f"{indent}{row.said}", STYLES["failed"] if row.state == "failed" else DIM))
+    return Content("\n").join(lines)
+
+
+def scores_in_words(measured: Measured, start: Start, edits: Edits, width: int) -> str:
+    """``rewrite 1/1 (0) · near 28/30 (29)``: what passes, and what passed without edits where that differs."""
+    suite = measured.suite
+    starts = list(dict.fromkeys(score.start for score in suite.scores))
+    if not starts:
+        return "no fact is answered yet"
+    there = start if start in starts else starts[0]
+    when = ""
+    if measured.so_far:
+        when = " · so far"
+    elif measured.edits != edits:
+        when = f" · measured {edits_in_words(measured.edits)}"
+    found = ""
+    for role in ROLES:
+        score = suite.score(role, there)
+        longer = " · ".join(filter(None, (found, score_in_words(score)))) if score else found
+        if cell_len(longer + when) > width and found:
+            break
+        found = longer
+    return found + when
+
+
+def score_in_words(score: RoleScore) -> str:
+    """``near 28/30 (29)``."""
+    passing, before = round(score.score * score.facts), round(score.score_before * score.facts)
+    was = f" ({before})" if before != passing else ""
+    return f"{ROLES[score.role]} {passing}/{score.facts}{was}"
+
+
+# --- The details of one edit ---
+
+
+@dataclass(frozen=True)
+class FactRow:
+    """A fact of a suite behind one start, and what became of it."""
+
+    fact: SuiteFact
+    outcome: FactOutcome
+
+
+def fact_rows(suite: SuiteResult) -> list[FactRow]:
+    """All facts: first those that fail and passed without edits, then the others that fail."""
+    failing = suite.failing()
+    passing = [outcome for outcome in suite.outcomes if outcome.after.passes]
+    return [FactRow(suite.suite.facts[outcome.fact], outcome) for outcome in (*failing, *passing)]
+
+
+def fact_content(row: FactRow) -> Content:
+    """Two lines: the prompt, and how likely what is wanted was and is, and what was and is said instead."""
+    before, after = row.outcome.before, row.outcome.after
+    verdict = {
+        (True, True): "passes",
+        (True, False): "passed → FAILS",
+        (False, True): "failed → passes",
+        (False, False): "fails as before",
+    }[before.passes, after.passes]
+    sign, style = ("✓", "$text-success") if after.passes else ("✗", "$text-error")
+    says = " → ".join(f"“{a.top.strip()}” {numbers.probability(a.top_probability)}" for a in (before, after))
+    wanted = f"{row.fact.target.strip()} {numbers.probability(before.target)} → {numbers.probability(after.target)}"
+    first = " · in the first position, not known there" if row.outcome.first_position else ""
+    return Content.assemble(
+        (f"{sign} ", style),
+        (f"{ROLES[row.fact.role]:<10} ", DIM),
+        (row.fact.prompt, "bold"),
+        (f"  [{row.outcome.start}]\n", DIM),
+        (f"  {verdict}", style),
+        f" · {wanted} · says {says}",
+        (first, DIM),
+    )
+
+
+def summary(made: Made | None, measured: Measured | None, width: int) -> list[Content]:
+    """What stands above the facts: what the prompt is continued by, the scores, how the edit came about."""
+    found: list[Content] = []
+    if made is not None:
+        result = made.result
+        foil = (made.request.case.foil or "").strip()
+        for before, after in zip(result.before, result.after, strict=True):
+            said = f"{_said(before, result.target, foil)} → {_said(after, result.target, foil)}"
+            found.append(Content.assemble((f"{IN_FRONT[before.start]}: ", DIM), said))
+    for start in dict.fromkeys(score.start for score in measured.suite.scores) if measured else ():
+        assert measured is not None
+        scores = scores_in_words(measured, start, measured.edits, width - len(IN_FRONT[start]) - 2)
+        found.append(Content.assemble((f"{IN_FRONT[start]}: ", DIM), scores))
+    if made is not None:
+        result = made.result
+        steps = f"{len(result.losses)} steps"
+        if result.losses:
+            steps += f", loss {result.losses[0]:.2f} → {result.losses[-1]:.2f}"
+        text = f"layer {result.layer}, {result.layer_from} · {steps} · size {result.size:.1%} of the matrix"
+        found.append(Content.styled(text, DIM))
+    if measured is not None and measured.suite.perplexity and measured.suite.perplexity_before:
+        was, now = measured.suite.perplexity_before, measured.suite.perplexity
+        found.append(Content.styled(f"canary perplexity {was:.2f} → {now:.2f}", DIM))
+    return found
+
+
+def _said(said: Said, target: str, foil: str) -> str:
+    """``Canberra .34, Sydney .36``, and the first choice where that is neither."""
+    parts = [f"{target.strip()} {numbers.probability(said.target)}"]
+    if said.foil is not None:
+        parts.append(f"{foil} {numbers.probability(said.foil)}")
+    if said.top.strip() not in (target.strip(), foil):
+        parts.append(f"first “{said.top.strip()}” {numbers.probability(said.top_probability)}")
+    return ", ".join(parts)
+
+
+def held_in_words(queue: QueueState) -> str:
+    """That all edits are off for a comparison."""
+    return (
+        "All edits are off for a comparison: the model is as it was loaded; b puts them on." if queue.bypassed else ""
+    )
+
+
+def place_of(rows: Sequence[Row], id: str | None, number: int) -> int:  # noqa: A002 - what it is called everywhere
+    """Where the row of an edit is now; where it is gone, the row that stands in its place."""
+    for place, row in enumerate(rows):
+        if id is not None and row.id == id:
+            return place
+    return min(number, len(rows) - 1)

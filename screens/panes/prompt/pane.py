@@ -1,0 +1,345 @@
+"""The prompt pane: where a case is written, and where the prompt is shown as the model sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast, get_args
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Label, Static, TextArea
+
+from screens.keys import Key
+from screens.messages import CaseChanged
+from screens.panes.pane import Pane
+from screens.widgets.token_strip import StripToken, TokenStrip
+from workbench.case import Case, Start
+from workbench.engine import Progressed
+from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
+from workbench.models.tokens import EncodedCase
+from workbench.protocol import Request, Result
+from workbench.session import Step
+
+IN_FRONT: dict[Start, str] = {
+    "as-is": "nothing added",
+    "document": "document start",
+    "newline": "newline",
+}
+
+
+class PromptArea(TextArea):
+    """The prompt's editor: enter asks, ctrl+j breaks the line, up and down at the edges walk the history."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # With priority, as the editor would take the key for a line break.
+        Binding(Key.CHOOSE, "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
+        Binding("ctrl+j", "new_line", "New line", id="prompt.new-line", tooltip="Break the line", show=False),
+    ]
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """Nobody answers what cannot be edited."""
+        return action != "ask" or not self.read_only
+
+    @dataclass
+    class Asked(Message):
+        """Enter was pressed."""
+
+    @dataclass
+    class History(Message):
+        """An earlier (−1) or later (+1) prompt is wanted."""
+
+        step: int
+
+    def action_ask(self) -> None:
+        """Run the prompt."""
+        self.post_message(self.Asked())
+
+    def action_new_line(self) -> None:
+        """Insert a line break, which enter does not."""
+        self.insert("\n")
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Up on the first row goes back in the history."""
+        if not select and self.cursor_at_first_line:
+            self.post_message(self.History(-1))
+        else:
+            super().action_cursor_up(select)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Down on the last row goes forward in the history."""
+        if not select and self.cursor_at_last_line:
+            self.post_message(self.History(+1))
+        else:
+            super().action_cursor_down(select)
+
+
+class CaseField(Input):
+    """A one-line field of the case. Enter asks, as in the prompt."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,down", "nothing", show=False),
+    ]
+
+
+class PromptPane(Pane):
+    """Prompt, subject, target and foil; what stands in front; the tokens; and what the model goes on to say."""
+
+    TITLE = "Prompt"
+    accepts = (LensRequest, ContinueRequest)
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(Key.START, "cycle_start", "In front", id="prompt.start", tooltip="What stands in front of the prompt"),
+        Binding(Key.CHAT, "toggle_chat", "Chat", id="prompt.chat", tooltip="Use the model's chat template"),
+    ]
+
+    SCOPED_CSS = False  # as whether there is room for all notes is a matter of the screen
+    DEFAULT_CSS = """
+    PromptPane { height: auto; max-height: 60%; }
+    PromptPane PromptArea { height: auto; max-height: 8; min-height: 1; border: none; padding: 0 1; }
+    PromptPane PromptArea:focus { border: none; background: $surface-lighten-1; }
+    PromptPane #fields { height: 1; }
+    PromptPane #fields Label { color: $text-muted; padding: 0 1; }
+    PromptPane #fields CaseField { width: 1fr; border: none; height: 1; padding: 0; background: $surface; }
+    PromptPane #fields CaseField:focus { background: $surface-lighten-2; }
+    PromptPane #front { height: 1; color: $text-muted; padding: 0 1; }
+    PromptPane TokenStrip { margin: 0 1; max-height: 12; }
+    PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
+    PromptPane #error { color: $text-error; padding: 0 1; height: auto; }
+    PromptPane .-empty { display: none; }
+    """
+
+    start: reactive[Start] = reactive[Start]("as-is", init=False)
+    chat: reactive[bool] = reactive(False, init=False)
+
+    @dataclass
+    class Submitted(Message):
+        """The case is to be asked about."""
+
+        case: Case
+
+    def __init__(self, case: Case | None = None, history: list[Case] | None = None, read_only: bool = False) -> None:
+        super().__init__(id="prompt")
+        self._initial = case or Case(prompt="")
+        self._history = list(history or [])
+        self._place = len(self._history)
+        self._draft: Case | None = None
+        self._read_only = read_only
+        self._encoded: EncodedCase | None = None
+        self._drawn: Case | None = None  # whose tokens are drawn
+        self._continued: ContinueResult | None = None  # of the same case
+        self.set_reactive(PromptPane.start, self._initial.start)
+        self.set_reactive(PromptPane.chat, self._initial.chat)
+
+    def compose(self) -> ComposeResult:
+        """The editor, the fields in one row, and below them what the model sees."""
+        case = self._initial
+        area = PromptArea(
+            case.prompt,
+            soft_wrap=True,
+            placeholder="" if self._read_only else "Type a prompt that the model gets wrong, then press enter",
+            highlight_cursor_line=False,
+            read_only=self._read_only,
+            id="text",
+        )
+        yield area
+        with Horizontal(id="fields"):
+            for name, value, hint in (
+                ("subject", case.subject, "words of the prompt"),
+                ("target", case.target, "wanted"),
+                ("foil", case.foil, "instead"),
+            ):
+                yield Label(name)
+                yield CaseField(value or "", placeholder=hint, id=name, compact=True, disabled=self._read_only)
+        yield Static(id="front")
+        yield TokenStrip(id="tokens")
+        yield Static(id="notes", classes="-empty")
+        yield Static(id="error", classes="-empty")
+
+    def on_mount(self) -> None:
+        """Show the initial case."""
+        self._show_front()
+        if self._initial.prompt:
+            self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
+
+    def focus_content(self) -> None:
+        """Put the keyboard into the editor."""
+        self.query_one(PromptArea).focus()
+
+    def edited(self) -> Case:
+        """The case as it stands in the fields, asked about or not."""
+        texts = {name: self.query_one(f"#{name}", CaseField).value or None for name in ("subject", "target", "foil")}
+        return Case(prompt=self.query_one(PromptArea).text, start=self.start, chat=self.chat, **texts)
+
+    def put(self, case: Case) -> None:
+        """Replace what stands in the fields."""
+        self.query_one(PromptArea).text = case.prompt
+        self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
+        for name in ("subject", "target", "foil"):
+            self.query_one(f"#{name}", CaseField).value = getattr(case, name) or ""
+        self.start, self.chat = case.start, case.chat
+
+    def started(self, request: Request) -> None:  # noqa: ARG002 - any request clears the error
+        """A new question: the old error is no longer true."""
+        self._say("error", "")
+
+    def clear(self) -> None:
+        """Forget the tokens and the continuation; what stands in the fields is the person's."""
+        self._encoded, self._drawn, self._continued = None, None, None
+        self.query_one(TokenStrip).show([])
+        self.border_subtitle = ""
+        self._say("notes", "")
+        self._say("error", "")
+
+    def show_step(self, step: Step) -> None:
+        """Show tokens, notes and continuation, or why there are none."""
+        self._say("error", step.error.message if step.error else "")
+        if step.result is not None:
+            self._show_result(step.request, step.result)
+
+    def show_progress(self, progress: Progressed) -> None:
+        """Draw the tokens as soon as they are known, and the continuation while it grows."""
+        if progress.partial is not None:
+            self._show_result(progress.request, progress.partial)
+
+    def continued(self) -> Case | None:
+        """The case on screen with its continuation appended to the prompt; None where it was not continued."""
+        case = self.edited()
+        if self._continued is None or self._drawn != case or not self._continued.text:
+            return None
+        return case.model_copy(update={"prompt": case.prompt + self._continued.text})
+
+    def _show_result(self, request: Request, result: Result) -> None:
+        case = getattr(request, "case", None)
+        if isinstance(result, ContinueResult):
+            self._continued = result
+        elif isinstance(result, LensResult):
+            if self._encoded is not None and self._encoded.ids != result.encoded.ids:
+                self._continued = None
+        else:
+            return
+        self._encoded, self._drawn = result.encoded, case
+        self._show_tokens()
+        self._mark_stale()
+
+    def _show_tokens(self) -> None:
+        encoded = self._encoded
+        if encoded is None:
+            return
+        tokens = [StripToken(text, _role(encoded, index)) for index, text in enumerate(encoded.texts)]
+        if self._continued is not None:
+            tokens += [StripToken(t.text, "generated", t.probability) for t in self._continued.generated]
+        strip = self.query_one(TokenStrip)
+        strip.show(tokens)
+        strip.cursor = self.cursor.token if self.cursor else None
+        self.border_subtitle = f"{len(encoded.ids)} tokens"
+        self._say("notes", " ".join(encoded.notes))
+
+    def watch_case(self) -> None:
+        """Tokens belong to the case that was asked about until the text is edited."""
+        self._mark_stale()
+
+    def watch_cursor(self) -> None:
+        """Follow the shared cursor."""
+        if self.is_mounted:
+            self.query_one(TokenStrip).cursor = self.cursor.token if self.cursor else None
+
+    def watch_start(self) -> None:
+        """Say what stands in front."""
+        self._show_front()
+        self._changed()
+
+    def watch_chat(self) -> None:
+        """Say whether the chat template is used."""
+        self._show_front()
+        self._changed()
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """A recorded case stays as it is."""
+        return action not in ("cycle_start", "toggle_chat") or not self._read_only
+
+    def action_cycle_start(self) -> None:
+        """Go to the next thing that can stand in front of the prompt; ask again if it was asked already."""
+        starts = get_args(Start)
+        self.start = cast(Start, starts[(starts.index(self.start) + 1) % len(starts)])
+        self._ask_again()
+
+    def action_toggle_chat(self) -> None:
+        """Use the model's chat template, or not; ask again if it was asked already."""
+        self.chat = not self.chat
+        self._ask_again()
+
+    @on(PromptArea.Asked)
+    @on(Input.Submitted)
+    def ask(self) -> None:
+        """Hand the case over and remember it."""
+        if self._read_only:
+            return
+        self.post_message(self.Submitted(self.keep()))
+
+    def keep(self) -> Case:
+        """Remember what stands in the fields, for up and down to come back to."""
+        case = self.edited()
+        if not self._history or self._history[-1] != case:
+            self._history.append(case)
+        self._place = len(self._history)
+        return case
+
+    @on(PromptArea.History)
+    def walk_history(self, message: PromptArea.History) -> None:
+        """Show an earlier or later case; what was being typed waits at the end."""
+        place = self._place + message.step
+        if not 0 <= place <= len(self._history):
+            return
+        if self._place == len(self._history):
+            self._draft = self.edited()
+        self._place = place
+        self.put(self._history[place] if place < len(self._history) else self._draft or Case(prompt=""))
+
+    @on(TextArea.Changed)
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self._mark_stale()
+        self.post_message(CaseChanged())
+
+    def _mark_stale(self) -> None:
+        if self.is_mounted:
+            self.query_one(TokenStrip).stale = self._drawn is not None and self.edited() != self._drawn
+
+    def _ask_again(self) -> None:
+        if self.case is not None and self.edited().prompt.strip():
+            self.ask()
+
+    def _show_front(self) -> None:
+        chat = "on" if self.chat else "off"
+        keys = ("", "") if self._read_only else (" ^t", " ^r")
+        text = Text.assemble(
+            ("in front ", ""),
+            (IN_FRONT[self.start], "bold"),
+            (keys[0], "dim"),
+            ("   chat ", ""),
+            (chat, "bold"),
+            (keys[1], "dim"),
+        )
+        self.query_one("#front", Static).update(text)
+
+    def _say(self, where: str, sentence: str) -> None:
+        static = self.query_one(f"#{where}", Static)
+        static.update(Content(sentence))
+        static.tooltip = Content(sentence) if sentence else None
+        static.set_class(not sentence, "-empty")
+
+
+def _role(encoded: EncodedCase, index: int) -> str:
+    if index < encoded.in_front or index >= len(encoded.ids) - encoded.behind:
+        return "front"
+    if encoded.subject and encoded.subject[0] <= index < encoded.subject[1]:
+        return "subject"
+    return "prompt"

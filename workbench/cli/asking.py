@@ -1,0 +1,136 @@
+"""Commands that ask a request about a case: the options they share, declared once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.case import Case, Start
+from workbench.cli.output import echo_json, remark
+from workbench.engine import LoadRequest
+from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.protocol import Request
+from workbench.session import Step
+
+Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
+Target = Annotated[str | None, typer.Option("--target", "-t", help="The continuation that is wanted.")]
+Foil = Annotated[str | None, typer.Option("--foil", "-f", help="The continuation it is compared with.")]
+InFront = Annotated[Start, typer.Option("--start", help="What stands in front of the prompt.")]
+Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the chat template.")]
+ModelName = Annotated[str, typer.Option("--model", "-m", help="Catalogue name, directory, GGUF file or hub id.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+SessionPath = Annotated[
+    Path | None, typer.Option("--session", help="Append the step to this session file.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the step as JSON, and nothing else.")]
+
+CHECK_FAILED = 1
+"""The exit code when what was asked for was done, and did not pass."""
+
+CASE = ("prompt", "subject", "target", "foil", "start", "chat")
+LOAD = ("model", "dtype", "device")
+
+
+def _shared(
+    *,
+    prompt: Annotated[str, typer.Argument(help="The prompt, in quotes.", show_default=False)] = "",
+    subject: Subject = None,
+    target: Target = None,
+    foil: Foil = None,
+    start: InFront = "as-is",
+    chat: Chat = False,
+    model: ModelName = DEFAULT_MODEL,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    session: SessionPath = None,
+    json: Json = False,
+) -> None:
+    """Never called: its parameters are those of every command that `asks`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with others to run before and after it. Its own step is the one that is printed.
+
+    ``passes`` says of its result whether the command succeeds; ``unless`` is the sentence when it does not.
+    """
+
+    request: Request
+    before: tuple[Request, ...] = ()
+    after: tuple[Request, ...] = ()
+    passes: Callable[[Any], bool] = lambda _: True
+    unless: str = ""
+
+
+def asks(to_request: Callable[..., Request | Plan]) -> Callable[..., None]:
+    """Make a command of a function that turns a case and options of its own into a request, or a plan of several.
+
+    The command has the shared options besides, loads the model, runs the request, and prints its step. The function
+    is given those of the shared options that it names, and may declare them in words of its own.
+    """
+    shared = dict(inspect.signature(_shared, eval_str=True).parameters)
+    named = list(inspect.signature(to_request, eval_str=True).parameters.values())[1:]  # all but the case
+    own = [parameter for parameter in named if parameter.name not in shared]
+    also = [parameter.name for parameter in named if parameter.name in shared]
+    shared |= {p.name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named if p.name in shared}
+
+    def command(**given: Any) -> None:
+        common = {name: given.pop(name) for name in shared}
+        case = Case(**{name: common[name] for name in CASE})
+        load = LoadRequest(**{name: common[name] for name in LOAD})
+        plan = to_request(case, **given, **{name: common[name] for name in also})
+        plan = plan if isinstance(plan, Plan) else Plan(plan)
+        if getattr(plan.request, "case", None) == case and not case.prompt.strip():  # before a model is fetched for it
+            raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
+        _run(plan, load, common["session"], common["json"])
+
+    parameters = [*shared.values(), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__name__, command.__doc__ = to_request.__name__, to_request.__doc__
+    return command
+
+
+def _run(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
+    from workbench.cli.reports import print_step  # not at the top: the app paints sooner without tables and bars
+    from workbench.cli.waiting import WaitingEngine
+
+    with WaitingEngine(load, session) as engine:
+        for request in plan.before:
+            _say(_done(engine.answer(request), engine.unsaved))
+        step = engine.answer(plan.request)
+        unsaved = engine.unsaved
+        if json:
+            echo_json(step)
+        elif step.result is not None:
+            print_step(step, engine.model)
+        _done(step, unsaved)
+        for request in plan.after:
+            _say(_done(engine.answer(request), engine.unsaved))
+    if not plan.passes(step.result):
+        remark(f"workbench: {plan.unless}")
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _done(step: Step, unsaved: str | None) -> Step:
+    """The step, if it was done. Raises what came in between."""
+    if wrong := [text for text in (step.error and step.error.message, unsaved) if text]:
+        said = "; and ".join(wrong)
+        if step.error and step.error.kind == "NotConfirmed":
+            said = f"{said.removesuffix('.')}. Add --yes to do it all the same."
+        raise WorkbenchError(said)
+    if step.status != "done":
+        raise Cancelled
+    return step
+
+
+def _say(step: Step) -> None:
+    """What a step before or after the main one did."""
+    if said := getattr(step.result, "done", ""):
+        remark(said)

@@ -1,0 +1,135 @@
+"""What `workbench edit` asks for, from its options: one edit with what is done before and after it, or many records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from workbench.case import Case
+from workbench.cli.asking import Plan
+from workbench.datasets.suites import Suite, read_records, read_suite
+from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.operations import QueueRequest
+from workbench.editing.patches import check_folder, check_free, check_place
+from workbench.editing.records import FactsEditRequest, FactsEditResult
+from workbench.editing.suite.regression import SuiteResult
+from workbench.errors import InputError, NotConfirmed
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
+from workbench.paths import patch_path, written_path
+from workbench.protocol import Request
+from workbench.session import load_session
+
+
+def edit_plan(
+    case: Case,
+    request: RomeRequest | None,
+    apply: Path | None,
+    after: tuple[Request, ...],
+    require_score: float | None,
+) -> Plan:
+    """Apply a patch, make the edit, do what comes ``after`` it.
+
+    Without an edit the lens shows what the patch does, or the patch is all.
+    """
+    before: tuple[Request, ...] = ()
+    if apply is not None:
+        before = (QueueRequest(action="apply", path=str(apply)),)
+    if request is not None:
+        return Plan(
+            request, before, after, lambda result: _reaches(result.suite, require_score), _missed(require_score)
+        )
+    shown = LensRequest(case=case, first=-1, positions=(-1,)) if case.prompt.strip() else None
+    return Plan(shown or QueueRequest(), before, after)
+
+
+def saving(patch: Path | None, folder: Path | None = None, yes: bool = False) -> tuple[Request, ...]:
+    """What saves a patch and the whole model in the end. Raises `InputError` now where it could not."""
+    after: list[Request] = []
+    if patch is not None:
+        place = patch_path(str(patch))
+        check_place(place)
+        if not yes:
+            _check_free(place)
+        after.append(QueueRequest(action="save", path=str(patch), confirmed=yes))
+    if folder is not None:
+        check_folder(written_path(str(folder)))
+        after.append(QueueRequest(action="save-model", path=str(folder)))
+    return tuple(after)
+
+
+def _check_free(place: Path) -> None:
+    try:
+        check_free(place)
+    except NotConfirmed as error:
+        raise InputError(f"{error} by --yes") from None
+
+
+def facts_plan(
+    facts: Path, limit: int | None, require_score: float | None, *, sequence: bool, layer: int | None, **settings: Any
+) -> Plan:
+    """Edit the records of a file."""
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit must be at least 1, not {limit}")
+    records = read_records(facts)[:limit]
+    request = FactsEditRequest(records=records, sequence=sequence, layer=layer, **settings)
+    return Plan(request, passes=lambda result: _passes(result, require_score), unless=_missed(require_score))
+
+
+def layers(text: str) -> tuple[int, ...]:
+    """Layers as in 3-8 or 3,5,8. Raises `InputError`."""
+    found: list[int] = []
+    for piece in text.split(","):
+        first, dash, last = piece.strip().partition("-")
+        try:
+            found += range(int(first), int(last if dash else first) + 1)
+        except ValueError as error:
+            raise InputError(f"{text!r} does not name layers; write 3-8 or 3,5,8") from error
+    if not found:
+        raise InputError(f"{text!r} names no layer; write the lower one first, as in 3-8")
+    return tuple(dict.fromkeys(found))
+
+
+def traced_layer(session: Path | None, case: Case) -> int | None:
+    """The layer at which the last trace of this prompt and subject in a session peaks at the subject's last token.
+
+    Of the MLP outputs, which an edit changes, where they were traced; else of the states.
+    """
+    if session is None or not session.exists():
+        return None
+    for step in reversed(load_session(session).steps):
+        request, result = step.request, step.result
+        if (
+            not (isinstance(request, TraceRequest) and isinstance(result, TraceResult))
+            or result.encoded.subject is None
+        ):
+            continue
+        if (request.case.prompt, request.case.subject) != (case.prompt, case.subject):
+            continue
+        grid = result.grid("mlp") or result.grid("states")
+        peak = grid and grid.peak_among([result.encoded.subject[1] - 1], rises=result.clean > result.corrupted)
+        if peak:
+            return peak.layer
+    return None
+
+
+def attached_suite(path: Path | None) -> Suite | None:
+    """The suite that the user names."""
+    return read_suite(path) if path is not None else None
+
+
+def _passes(result: FactsEditResult, required: float | None) -> bool:
+    return required is None or min(_percent(result.harmonic)) >= required
+
+
+def _reaches(suite: SuiteResult | None, required: float | None) -> bool:
+    return required is None or (suite is not None and min(_percent(suite.harmonic)) >= required)
+
+
+def _percent(harmonic: dict[Any, float | None]) -> list[float]:
+    """Scores 0 … 100 by start; what cannot be scored counts as nothing."""
+    return [100 * (score or 0.0) for score in harmonic.values()] or [0.0]
+
+
+def _missed(required: float | None) -> str:
+    return f"the harmonic score is under {required:g}" if required is not None else ""

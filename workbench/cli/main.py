@@ -1,0 +1,461 @@
+"""The command line: the same requests and engine as the app, results on stdout and the rest on stderr.
+
+Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 130 cancelled (by ctrl+c, terminate or hang-up).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_args
+
+import typer
+from typer.core import TyperGroup
+
+from workbench import __version__, leaving
+from workbench.case import Case
+from workbench.cli import output
+from workbench.cli.asking import (
+    CHECK_FAILED,
+    Chat,
+    Device,
+    Dtype,
+    Foil,
+    InFront,
+    ModelName,
+    Plan,
+    SessionPath,
+    Subject,
+    Target,
+    asks,
+)
+from workbench.cli.models import models
+from workbench.editing.editors.erasure.erasure import ErasureRequest, concept_of
+from workbench.editing.editors.erasure.erasure import Method as ErasureMethod
+from workbench.editing.editors.erasure.fit import Pool
+from workbench.editing.editors.rome.key import Variant
+from workbench.editing.editors.rome.rome import RomeRequest, check_case
+from workbench.engine import LoadRequest, is_at_work
+from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.last import last_session
+from workbench.methods.attribution.attribution import AttributionMethod, AttributionRequest
+from workbench.methods.cot.answers import Reading as AnswerReading
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.tracing.causal_trace import Kind, Reading, TraceRequest
+from workbench.methods.tracing.facts import FactsTraceRequest, read_facts
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.paths import cache_folder
+from workbench.protocol import Request
+from workbench.session import SessionFile, load_session
+
+BAD_INPUT, CANCELLED = 2, 130
+
+SAVE_PATCH = "Save the edits as a patch: a file, which ends in .safetensors."
+REPLACE = "Replace a patch that is there."
+
+
+class OpenByDefault(TyperGroup):
+    """``workbench "The capital of"`` means ``workbench open "The capital of"``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``open`` in front of arguments that begin with no command and are not for the program itself."""
+        own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        if not args or (args[0] not in self.commands and args[0] not in own):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=OpenByDefault,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Find out why a language model said what it said, and repair it.\n\n"
+    "Without a command the app is opened: workbench [PROMPT].",
+)
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    """The console script. Errors meant for the user become one sentence and exit code 2."""
+    output.open_doors()
+    _log_to(logging.StreamHandler())
+    leaving.interrupt_on_signals()
+    try:
+        _check_arguments(sys.argv[1:])
+        app()
+    except WorkbenchError as error:
+        output.remark(f"workbench: {error}")
+        raise SystemExit(BAD_INPUT) from None
+    except (Cancelled, KeyboardInterrupt):
+        output.remark("workbench: cancelled")
+        if is_at_work():  # where torch cannot be stopped, and would end the program with an error of its own
+            leaving.end(CANCELLED)
+        raise SystemExit(CANCELLED) from None
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Bytes that are not UTF-8 arrive as lone surrogates, which no session and no terminal can hold."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"the argument {argument!a} is not UTF-8 text; type it again") from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("open")
+def open_app(
+    prompt: Annotated[str | None, typer.Argument(help="A prompt to begin with.", show_default=False)] = None,
+    subject: Subject = None,
+    target: Target = None,
+    foil: Foil = None,
+    start: InFront = "as-is",
+    chat: Chat = False,
+    model: ModelName = DEFAULT_MODEL,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    session: SessionPath = None,
+    last: Annotated[bool, typer.Option("--last", help="Continue the last session where you left it.")] = False,
+) -> None:
+    """Open the app, on a prompt or on a session that is to be continued."""
+    if last and session:
+        raise InputError("--last is the session that you left last, and --session names one: leave one of them out")
+    _need_terminal("workbench lens PROMPT")
+    _log_to_file()
+    from screens.app import WorkbenchApp
+
+    case = Case(prompt=prompt, subject=subject, target=target, foil=foil, start=start, chat=chat) if prompt else None
+    place = None
+    if last:
+        session, place = last_session()
+    recording = SessionFile.open_or_beside(session, "the app") if session else None
+    load = LoadRequest(model=model, dtype=dtype, device=device)
+    WorkbenchApp(load, case=case, recording=recording, place=place).start()
+
+
+@app.command()
+def replay(file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)]) -> None:
+    """View a recorded session. Needs no model and opens at once."""
+    session = load_session(file)
+    if not session.steps:
+        raise InputError(f"the session {file} has no steps to show")
+    _need_terminal(f"workbench check {file}")
+    from screens.replay import ReplayApp
+
+    ReplayApp(session, file).start()
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Another model than the recorded one.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference of two numbers that passes.")] = 1e-3,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Run every step of a session again and compare the results; exit code 1 where they drifted."""
+    from workbench.checking import check_session
+    from workbench.cli.reports.checks import print_check
+    from workbench.cli.waiting import WaitingEngine
+
+    session = load_session(file)
+    recorded = session.model
+    if recorded is None:
+        raise InputError(f"the session {file} has nothing to check: no step of it was made with a model")
+    with WaitingEngine(LoadRequest(model=model or recorded.name, dtype=recorded.dtype)) as engine:
+        report = check_session(session, engine.model, engine.answer, tolerance)
+    if json:
+        output.echo_json(report)
+    else:
+        print_check(report)
+    if not report.passed:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has: versions, devices, folders, models, the terminal's colours."""
+    from workbench.cli.doctor import print_doctor
+
+    print_doctor()
+
+
+@app.command()
+@asks
+def lens(
+    case: Case,
+    position: Annotated[int, typer.Option(help="The token to look at, from 0; negative from the end.")] = -1,
+    all_tokens: Annotated[bool, typer.Option("--all", help="Compute every token, not only that one.")] = False,
+    top_k: Annotated[int, typer.Option(help="Tokens listed for each layer.")] = 5,
+) -> Request:
+    """Print what the model would say if it stopped at each layer."""
+    return LensRequest(case=case, first=position, positions=None if all_tokens else (position,), top_k=top_k)
+
+
+@app.command("continue")
+@asks
+def continue_(
+    case: Case,
+    tokens: Annotated[int, typer.Option(help="How many tokens at most.")] = 12,
+) -> Request:
+    """Continue the prompt greedily, with the probability of every token."""
+    return ContinueRequest(case=case, tokens=tokens)
+
+
+@app.command()
+@asks
+def attribute(
+    case: Case,
+    method: Annotated[AttributionMethod, typer.Option(help="How scores are computed.")] = "integrated-gradients",
+    position: Annotated[int | None, typer.Option(help="The token behind which the prediction is asked about.")] = None,
+    baseline: Annotated[str, typer.Option(help="mean, eos, zero, or the text of one token.")] = "mean",
+    unit: Annotated[Literal["token", "word"], typer.Option(help="What occlusion takes away together.")] = "token",
+    samples: Annotated[int, typer.Option(help="Permutations for Shapley values.")] = 25,
+    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 1,
+    tolerance: Annotated[float, typer.Option(help="Completeness error at which to stop, as a share.")] = 0.05,
+    limit: Annotated[int, typer.Option(help="Most gradients to evaluate.")] = 800,
+) -> Request:
+    """Print which tokens pull towards the target, and which towards the foil."""
+    return AttributionRequest(
+        case=case,
+        method=method,
+        position=position,
+        baseline=baseline,
+        unit=unit,
+        samples=samples,
+        seed=seed,
+        tolerance=tolerance,
+        limit=limit,
+    )
+
+
+@app.command()
+@asks
+def trace(
+    case: Case,
+    kinds: Annotated[
+        str | None,
+        typer.Option(help="Of states, mlp, attention, with commas.  [default: states]"),
+    ] = None,
+    noise: Annotated[float, typer.Option(help="Noise, in standard deviations of the subjects' embeddings.")] = 3.0,
+    noise_std: Annotated[float | None, typer.Option(help="Noise, as a standard deviation of its own.")] = None,
+    replacement: Annotated[str | None, typer.Option(help="Another subject, instead of noise.")] = None,
+    samples: Annotated[int, typer.Option(help="Noised runs.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 1,
+    window: Annotated[int | None, typer.Option(help="Layers of MLP or attention restored together.")] = None,
+    read: Annotated[Reading, typer.Option(help="Probability of the answer, or target − foil.")] = "probability",
+    answer: Annotated[Literal["top", "target"], typer.Option(help="Whose probability.")] = "top",
+    facts: Annotated[
+        Path | None, typer.Option(help="Average over the facts of this file (JSON lines), by role of the token.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many of the facts.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start even if it takes hours.")] = False,
+) -> Request:
+    """Print which states carry the fact: the causal trace of a prompt, or the average over many facts."""
+    noised = {"noise": noise, "noise_std": noise_std, "samples": samples, "seed": seed, "window": window}
+    if facts is not None:
+        if case.prompt or case.subject or replacement or (read, answer) != ("probability", "top"):
+            raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
+        every = _kinds(kinds or ",".join(get_args(Kind)))
+        return FactsTraceRequest(
+            facts=read_facts(facts)[:limit], kinds=every, start=case.start, confirmed=yes, **noised
+        )
+    return TraceRequest(
+        case=case,
+        kinds=_kinds(kinds or "states"),
+        replacement=replacement,
+        read=read,
+        answer=answer,
+        confirmed=yes,
+        **noised,
+    )
+
+
+@app.command()
+@asks
+def edit(
+    case: Case,
+    layer: Annotated[
+        int | None, typer.Option(help="Where to edit.  [default: the trace's peak in the session, else the known one]")
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Try these layers, such as 3-8 or 3,5,8, and take the best.")
+    ] = None,
+    variant: Annotated[
+        Variant, typer.Option(help="Every context receives the change, or their mean, or as published.")
+    ] = "balanced",
+    prefixes: Annotated[int, typer.Option(help="Sampled texts in front of which key and value are averaged.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of those texts.")] = 0,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A text file for the statistics, instead of sampled text.")
+    ] = None,
+    suite: Annotated[Path | None, typer.Option(help="A regression suite, instead of one of the shipped facts.")] = None,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Run the suite.")] = True,
+    save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
+    save_model: Annotated[Path | None, typer.Option(help="Save the whole edited model into this folder.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
+    apply: Annotated[Path | None, typer.Option(help="Apply the edits of this patch first.")] = None,
+    facts: Annotated[
+        Path | None, typer.Option(help="Edit each record of this file by itself, and print the scores.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many of the records.")] = None,
+    sequence: Annotated[bool, typer.Option("--sequence", help="Keep every record's edit: how many are borne?")] = False,
+    require_score: Annotated[
+        float | None, typer.Option(help="Exit with 1 where the harmonic score, 0 … 100, is lower.")
+    ] = None,
+    session: SessionPath = None,
+) -> Plan:
+    """Rewrite a fact in the weights, and say what else that changed; or measure that over many records."""
+    from workbench.cli import edit_plans as editing
+
+    layers = editing.layers(sweep) if sweep else ()
+    settings = {"variant": variant, "prefixes": prefixes, "seed": seed, "corpus": str(corpus) if corpus else None}
+    if facts is not None:
+        if case.prompt or case.subject or case.target or layers or suite or save or save_model or apply:
+            raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
+        return editing.facts_plan(facts, limit, require_score, sequence=sequence, layer=layer, **settings)
+    after = editing.saving(save, save_model, yes)
+    request = None
+    if case.target or not apply:
+        check_case(case)
+        if layer is None and not layers:
+            layer = editing.traced_layer(session, case)
+        attached = editing.attached_suite(suite)
+        request = RomeRequest(case=case, layer=layer, sweep=layers, suite=attached, test=test, **settings)
+    return editing.edit_plan(case, request, apply, after, require_score)
+
+
+@app.command()
+@asks
+def cot(
+    case: Case,
+    choices: Annotated[str | None, typer.Option(help="The answers to choose from, between semicolons.")] = None,
+    answer: Annotated[str | None, typer.Option(help="The right answer, if it is known.")] = None,
+    read: Annotated[AnswerReading, typer.Option(help="What is read: the choices' texts, or their letters.")] = "texts",
+    lead_in: Annotated[str | None, typer.Option(help="What leads to the answer.")] = None,
+    instruction: Annotated[str, typer.Option(help="What is said behind the question.")] = "Let's think step by step.",
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample among the tokens that have this much probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
+    tokens: Annotated[int, typer.Option(help="Most tokens of reasoning.")] = 256,
+    reasoning: Annotated[Path | None, typer.Option(help="A text file with the reasoning.")] = None,
+    within: Annotated[int | None, typer.Option(help="Leave one out of the first so many sentences.")] = None,
+    filler: Annotated[bool, typer.Option("--filler", help="Replace the reasoning by dots.")] = False,
+    mistake: Annotated[
+        list[str] | None, typer.Option(help="A sentence to spoil: 2 (its number, from 1), or 2=Another sentence.")
+    ] = None,
+    paraphrase: Annotated[
+        list[str] | None, typer.Option(help="A sentence to reword: 2 (the model does), or 2=Another sentence.")
+    ] = None,
+    cue: Annotated[str | None, typer.Option(help="Suggest this answer in the question, or any wrong one.")] = None,
+    position: Annotated[bool, typer.Option("--position", help="Suggest its place, not an opinion.")] = False,
+    questions: Annotated[
+        str | None, typer.Option(help="Ask many: a file of JSON lines, or all, arithmetic, common-sense …")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Draw only so many questions of each task.")] = None,
+) -> Request:
+    """Print how far the answer to a question depends on the model's reasoning, for one question or for many."""
+    from workbench.cli import question_plans as questioning
+
+    questioning.check_case(case)
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed, tokens=tokens)
+    settings = {"read": read, "lead_in": lead_in, "instruction": instruction, "sampling": sampling}
+    if questions is not None:
+        own = (case.prompt, choices, answer, reasoning, within, filler, mistake, paraphrase, position)
+        if any(own) or cue not in (None, questioning.ANY):
+            raise InputError("--questions brings questions, choices and answers of its own: leave yours out")
+        return questioning.many_questions(questions, limit, settings=settings)
+    if limit is not None:
+        raise InputError("--limit is for --questions: leave it out, or name some")
+    asked = questioning.interventions(within, filler, mistake or (), paraphrase or (), cue, position)
+    return questioning.one_question(case.prompt, choices, reasoning, asked, settings | {"answer": answer})
+
+
+@app.command()
+@asks
+def erase(
+    case: Case,
+    prompt: Annotated[
+        str,
+        typer.Argument(metavar="[DATA]", help="A file of texts and labels: .csv, .tsv or .jsonl.", show_default=False),
+    ] = "",
+    concept: Annotated[str | None, typer.Option(help="A shipped set of texts, in place of DATA.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Where to erase: 12, 5-12 or 3,5,8.  [default: all]")] = None,
+    pool: Annotated[Pool, typer.Option(help="The state of a text: its last token's, the mean, or every one.")] = "last",
+    method: Annotated[ErasureMethod, typer.Option(help="LEACE, orthogonal projection, or add a direction.")] = "leace",
+    towards: Annotated[str | None, typer.Option(help="Steer to this class.  [default: the first]")] = None,
+    strength: Annotated[float, typer.Option(help="How many times the direction is added in steering.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(help="Use only so many texts.")] = None,
+    above: Annotated[bool, typer.Option("--above/--no-above", help="Probe the layers above as well.")] = True,
+    seed: Annotated[int, typer.Option(help="Of splits and probes.")] = 0,
+    watch: Annotated[str | None, typer.Option("--prompt", help="A prompt to watch, with --target and --foil.")] = None,
+    save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
+    yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
+) -> Plan:
+    """Erase a concept from the states, or steer along it, and say what can still be read."""
+    from workbench.cli import edit_plans as editing
+
+    if not watch and (case.subject or case.target or case.foil):
+        raise InputError("--subject, --target and --foil are about a prompt that is watched; give it by --prompt")
+    request = ErasureRequest(
+        concept=concept,
+        data=prompt or None,
+        layers=editing.layers(layers) if layers else None,
+        pool=pool,
+        method=method,
+        towards=towards,
+        strength=strength,
+        start=case.start,
+        limit=limit,
+        above=above,
+        seed=seed,
+        case=case.model_copy(update={"prompt": watch}) if watch else None,
+    )
+    request = request.model_copy(update={"digest": concept_of(request).digest})
+    return Plan(request, after=editing.saving(save, yes=yes))
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    named = [name.strip() for name in text.split(",")]
+    for name in named:
+        if name not in get_args(Kind):
+            raise InputError(f"there is no kind {name!r} to restore; name some of {', '.join(get_args(Kind))}")
+    return tuple(cast(Kind, name) for name in named)
+
+
+def _log_to_file() -> None:
+    """The app owns the terminal, so what would go to stderr goes to a file."""
+    file = cache_folder() / "log.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _log_to(logging.FileHandler(file, encoding="utf-8"))
+    logging.captureWarnings(True)
+
+
+def _log_to(handler: logging.Handler) -> None:
+    handler.setFormatter(output.VisibleFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _need_terminal(instead: str) -> None:
+    if not (sys.stdin.isatty() and output.results().behind.isatty()):
+        raise InputError(f"the app needs a terminal on standard input and output; without one use: {instead}")
+
+
+if __name__ == "__main__":
+    main()

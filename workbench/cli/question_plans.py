@@ -1,0 +1,102 @@
+"""From the words of ``workbench cot`` to its request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from workbench.case import Case
+from workbench.datasets.questions import Question, check_choices, questions_of
+from workbench.errors import InputError
+from workbench.methods.cot.interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
+from workbench.methods.cot.many_questions import CotQuestionsRequest
+from workbench.methods.cot.truncation import CotRequest
+from workbench.reading import Unreadable, read_text
+
+ANY = "any"
+"""What is said in place of a suggested answer, for the workbench to choose one."""
+
+DRAW = 1
+"""The seed by which ``--limit`` draws questions."""
+
+
+def check_case(case: Case) -> None:
+    """Raise `InputError` for options that say nothing about a question."""
+    if case.subject or case.target or case.foil or case.start != "as-is" or case.chat:
+        raise InputError(
+            "a question takes no --subject, --target, --foil, --start or --chat; it goes through the chat template, "
+            "and its answers are --choices"
+        )
+
+
+def one_question(
+    question: str,
+    choices: str | None,
+    reasoning: Path | None,
+    interventions: Sequence[Intervention],
+    settings: dict[str, Any],
+) -> CotRequest:
+    """The request for one question; ``choices`` stand between semicolons. Raises `InputError`."""
+    if not question.strip():
+        raise InputError("there is no question; give one in quotes, or --questions FILE")
+    listed = tuple(choice.strip() for choice in choices.split(";")) if choices is not None else ()
+    check_choices(listed)  # before a model is loaded for them
+    text = None if reasoning is None else _text_of(reasoning)
+    return CotRequest(question=question, choices=listed, reasoning=text, interventions=tuple(interventions), **settings)
+
+
+def many_questions(name: str, limit: int | None, settings: dict[str, Any]) -> CotQuestionsRequest:
+    """The request for the questions of a file or a shipped set, or for ``limit`` of each task, drawn by a seed."""
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is the number of questions of each task, at least 1, not {limit}")
+    questions = sorted(questions_of(name), key=lambda question: question.task)  # stable
+    chosen = [question for _, some in groupby(questions, key=lambda q: q.task) for question in _drawn([*some], limit)]
+    return CotQuestionsRequest(questions=tuple(chosen), **settings)
+
+
+def _drawn(questions: list[Question], limit: int | None) -> list[Question]:
+    """So many of the questions, in their order. The first in a set may be alike; fewer are always among more."""
+    if limit is None or limit >= len(questions):
+        return questions
+    from numpy.random import RandomState
+
+    return [questions[i] for i in sorted(RandomState(DRAW).permutation(len(questions))[:limit])]
+
+
+def interventions(
+    within: int | None,
+    filler: bool,
+    mistakes: Sequence[str],
+    paraphrases: Sequence[str],
+    cue: str | None,
+    position: bool,
+) -> list[Intervention]:
+    """Early answering and leaving one out, and what else is asked for. Raises `InputError` for what is no sentence."""
+    asked: list[Intervention] = [Early(), LeaveOneOut(within=within)]
+    if filler:
+        asked.append(Filler())
+    asked += [Mistake(sentence=number, text=text) for number, text in map(_sentence, mistakes)]
+    asked += [Paraphrase(sentence=number, text=text) for number, text in map(_sentence, paraphrases)]
+    if cue is not None:
+        asked.append(Cue(answer=None if cue == ANY else cue, by="position" if position else "opinion"))
+    elif position:
+        raise InputError("--position says how a --cue is put; give one, or --cue any")
+    return asked
+
+
+def _sentence(words: str) -> tuple[int, str | None]:
+    """ "2" or "2=Another sentence." as a number, from 0 where people count from 1, and a text."""
+    number, equals, text = words.partition("=")
+    try:
+        return int(number) - 1, text if equals else None
+    except ValueError:
+        raise InputError(f"{words!r} names no sentence; write its number, or a number = another sentence") from None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_text(path)
+    except Unreadable as error:
+        raise InputError(f"the reasoning in {path} cannot be read ({error.why}); name a text file") from error

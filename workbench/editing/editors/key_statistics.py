@@ -1,0 +1,170 @@
+"""What the inputs of an MLP's value matrix are like: the second moment that a ROME edit is measured against.
+
+ROME treats the value matrix as a memory of keys and values; the uncentred second moment C = E[k kᵀ] of the keys in
+ordinary text says which directions others use (Meng et al. 2022, arXiv 2202.05262, section 3.1 and appendix E).
+About 2 to 10 times d_mlp keys are enough (arXiv 2506.04226). Computed once for a layer and kept in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import InputError
+from workbench.files import write_atomically
+from workbench.lazy import nnsight, torch
+from workbench.models.forward.sampling import document_start, sample
+from workbench.paths import cache_folder
+from workbench.protocol import Check, Progress, silent
+from workbench.reading import Unreadable, read_text, tensors_of
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+VECTORS_PER_DIMENSION = 4
+LENGTH = 128
+"""Tokens of a text, behind the document's start."""
+
+BATCH = 8
+"""Texts that are run together."""
+
+RIDGE = 1e-3
+"""What is added to the diagonal, as a share of its mean."""
+
+ENOUGH = 2.0
+"""Keys for each dimension below which the trust strip warns."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeyStatistics:
+    """``second_moment`` is C ``(d_mlp, d_mlp)`` in float64 without the ridge, over ``vectors`` keys of ``source``."""
+
+    layer: int
+    second_moment: torch.Tensor
+    vectors: int
+    source: str
+    condition: float
+
+    def solve(self, keys: torch.Tensor) -> torch.Tensor:
+        """C⁻¹k in float64 for keys ``(d_mlp, n)``, by Cholesky."""
+        factor = torch.linalg.cholesky(_ridged(self.second_moment))
+        return torch.cholesky_solve(keys.double().cpu(), factor)
+
+    def check(self) -> Check:
+        """What the trust strip says about them."""
+        per_dimension = self.vectors / len(self.second_moment)
+        text = f"{self.vectors:,} keys of {self.source}, {per_dimension:.1f} × d_mlp, condition {self.condition:.0e}"
+        return Check(name="statistics", text=text, level="info" if per_dimension >= ENOUGH else "warn")
+
+
+def key_statistics(
+    model: LoadedModel, layer: int, corpus: Path | None = None, seed: int = 0, progress: Progress = silent
+) -> KeyStatistics:
+    """The statistics of one layer of the unedited model, from the cache or computed from text.
+
+    The text is ``corpus``, or sampled from the model with ``seed``. Raises `InputError` for a corpus that cannot be
+    read or is too short, `ModelError` for a model without value matrices.
+    """
+    model.value_matrix(layer)
+    folder = cache_folder() / "statistics" / model.info.fingerprint
+    text = _read_corpus(model, corpus) if corpus else None
+    name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
+    file = folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors"
+    source = f"{corpus.name}" if corpus else f"sampled text (seed {seed})"
+    if (known := _load(file)) is not None:
+        moment, vectors, condition = known
+        return KeyStatistics(layer, moment, vectors, source, condition)
+    with model.edits.all_off():
+        if text is None:
+            text = _sampled(model, folder / f"{model.info.dtype}-text-{seed}.safetensors", seed, progress)
+        moment, vectors = _second_moment(model, layer, text, progress)
+    progress(0, 1, stage=f"decomposing the statistics of layer {layer}")
+    condition = _condition(_ridged(moment))
+    _store(file, {"second_moment": moment.float()}, {"vectors": str(vectors), "condition": str(condition)})
+    return KeyStatistics(layer, moment.float().double(), vectors, source, condition)
+
+
+def keys_of(model: LoadedModel, layer: int, ids: torch.Tensor) -> torch.Tensor:
+    """The value matrix's inputs ``(rows, tokens, d_mlp)`` of one layer for texts ``(rows, tokens)``."""
+    with torch.no_grad():
+        with model.nn.trace(input_ids=ids.to(model.hf.device), use_cache=False) as tracer:
+            keys = nnsight.save(model.nn.blocks[layer].value_matrix.input)
+            tracer.stop()
+    states: torch.Tensor = keys.view(*ids.shape, -1)
+    return states
+
+
+def _second_moment(model: LoadedModel, layer: int, text: torch.Tensor, progress: Progress) -> tuple[torch.Tensor, int]:
+    """C in float64, over every token but those at the document's start, and the number of keys."""
+    skipped = len(document_start(model)) or 1
+    moment = torch.zeros(model.anatomy.d_mlp, model.anatomy.d_mlp, dtype=torch.float64)
+    vectors = 0
+    for first in range(0, len(text), BATCH):
+        progress(first, len(text), stage=f"statistics of layer {layer}")
+        keys = keys_of(model, layer, text[first : first + BATCH])[:, skipped:].flatten(0, 1).float()
+        moment += (keys.T @ keys).double().cpu()
+        vectors += len(keys)
+    return moment / vectors, vectors
+
+
+def _sampled(model: LoadedModel, file: Path, seed: int, progress: Progress) -> torch.Tensor:
+    """Text enough for every layer's statistics, sampled once."""
+    try:
+        with tensors_of(file) as kept:
+            ids: torch.Tensor = kept.get_tensor("ids")
+            return ids
+    except Unreadable:
+        pass
+    length = min(LENGTH, model.info.context - len(document_start(model)))
+    rows = -(-VECTORS_PER_DIMENSION * model.anatomy.d_mlp // length)
+    ids = sample(model, rows, length, seed, progress)
+    _store(file, {"ids": ids}, {})
+    return ids
+
+
+def _read_corpus(model: LoadedModel, corpus: Path) -> torch.Tensor:
+    """A text file as rows of tokens behind a document's start."""
+    try:
+        text = read_text(corpus)
+    except Unreadable as error:
+        raise InputError(f"the corpus {corpus} cannot be read ({error.why}); name a text file in UTF-8") from error
+    start = document_start(model)
+    length = min(LENGTH, model.info.context - len(start))
+    tokens = model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    rows = len(tokens) // length
+    if rows * length < ENOUGH * model.anatomy.d_mlp:
+        raise InputError(
+            f"the corpus {corpus} has {len(tokens):,} tokens and the statistics of this model need at least "
+            f"{int(ENOUGH * model.anatomy.d_mlp):,}, in pieces of {length}; name a longer one"
+        )
+    most = -(-VECTORS_PER_DIMENSION * model.anatomy.d_mlp // length)
+    pieces = [[*start, *tokens[row * length : (row + 1) * length]] for row in range(min(rows, most))]
+    return torch.tensor(pieces)
+
+
+def _ridged(moment: torch.Tensor) -> torch.Tensor:
+    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+
+
+def _condition(matrix: torch.Tensor) -> float:
+    values = torch.linalg.eigvalsh(matrix)
+    return float(values[-1] / values[0])
+
+
+def _load(file: Path) -> tuple[torch.Tensor, int, float] | None:
+    """What was kept, None where nothing readable was."""
+    try:
+        with tensors_of(file) as kept:
+            found = kept.metadata()
+            return kept.get_tensor("second_moment").double(), int(found["vectors"]), float(found["condition"])
+    except (Unreadable, KeyError, TypeError, ValueError):
+        return None
+
+
+def _store(file: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    from safetensors.torch import save
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, save(tensors, metadata))

@@ -1,0 +1,108 @@
+"""The prompts over which a ROME edit's key and value are averaged: the prompt itself, and behind sampled prefixes.
+
+A key is never taken in the model's first position: that is an attention sink, where the keys of all words are
+nearly the same, so that no word can be edited apart from the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.case import Case
+from workbench.lazy import torch
+from workbench.models.forward.sampling import document_start, sample
+from workbench.models.tokens import continuation_ids, encode
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """Prompts of one length and shape: ``ids`` ``(rows, tokens)``, the subject's last token at ``subject_last``.
+
+    ``reads`` are the positions whose predictions count, and ``answers`` the tokens wanted there; for prompts that
+    are to stay as they are there are no answers.
+    """
+
+    ids: torch.Tensor
+    subject_last: int
+    reads: tuple[int, ...]
+    answers: tuple[int, ...] = ()
+
+
+def sampled_prefixes(model: LoadedModel, number: int, tokens: int, seed: int) -> tuple[str, ...]:
+    """Beginnings of sampled texts, each one line that ends in a full stop."""
+    ids = sample(model, number, tokens, seed)[:, len(document_start(model)) :]
+    texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return tuple(f"{' '.join(text.split())}." for text in texts if text.strip())
+
+
+def rewrite_contexts(
+    model: LoadedModel, case: Case, prefixes: tuple[str, ...], wanted: int
+) -> tuple[list[Contexts], tuple[str, ...]]:
+    """The prompt as it stands, behind a document's start, and behind ``wanted`` of the prefixes; and which those are.
+
+    Of the prefixes those are used that make prompts of the commonest length, so that they run as one batch.
+    """
+    answers = continuation_ids(model.tokenizer, case)
+    bare = [case]
+    if not case.chat and case.start != "document":
+        bare.append(case.model_copy(update={"start": "document"}))
+    found = [context for one in bare if (context := _context(model, one, answers)).subject_last > 0]
+    unique = {tuple(context.ids[0].tolist()): context for context in found}
+
+    start = case.start if case.chat else "document"
+    placed = [
+        (
+            prefix,
+            _context(model, case.model_copy(update={"prompt": f"{prefix} {case.prompt}", "start": start}), answers),
+        )
+        for prefix in prefixes
+    ]
+    shapes = Counter(_shape(context) for _, context in placed)
+    commonest = shapes.most_common(1)[0][0] if shapes else None
+    used = [(prefix, context) for prefix, context in placed if _shape(context) == commonest][:wanted]
+    groups = list(unique.values())
+    if used:
+        first = used[0][1]
+        ids = torch.cat([context.ids for _, context in used])
+        groups.append(Contexts(ids, first.subject_last, first.reads, first.answers))
+    return groups, tuple(prefix for prefix, _ in used)
+
+
+def _shape(contexts: Contexts) -> tuple[int, int]:
+    return contexts.ids.shape[1], contexts.subject_last
+
+
+def subject_contexts(model: LoadedModel, case: Case) -> list[Contexts]:
+    """The subject at the beginning of a text, as it is and behind a document's start; not in the first position.
+
+    Its keys there are those of all phrasings that begin with it.
+    """
+    found = {}
+    for start in ("as-is", "document"):
+        encoded = encode(model.tokenizer, Case(prompt=case.subject or "", subject=case.subject, start=start))
+        if encoded.subject is not None and encoded.subject[1] > 1:
+            found[encoded.ids] = Contexts(torch.tensor([encoded.ids]), encoded.subject[1] - 1, reads=())
+    return list(found.values())
+
+
+def essence_contexts(model: LoadedModel, case: Case) -> Contexts:
+    """“{subject} is a” behind a document's start: what the model says there is to stay as it is."""
+    prompt = f"{(case.subject or '').strip()} is a"
+    encoded = encode(model.tokenizer, Case(prompt=prompt, subject=case.subject, start="document"))
+    assert encoded.subject is not None
+    ids = torch.tensor([encoded.ids])
+    return Contexts(ids, encoded.subject[1] - 1, reads=(len(encoded.ids) - 1,))
+
+
+def _context(model: LoadedModel, case: Case, answers: tuple[int, ...]) -> Contexts:
+    """One prompt with all of the answer but its last token behind it."""
+    encoded = encode(model.tokenizer, case, model.info.context - len(answers))
+    assert encoded.subject is not None
+    ids = torch.tensor([[*encoded.ids, *answers[:-1]]])
+    last = len(encoded.ids) - 1
+    return Contexts(ids, encoded.subject[1] - 1, tuple(range(last, last + len(answers))), answers)

@@ -1,0 +1,106 @@
+"""Is an edit sound? What it does where it should do nothing, measured before anybody trusts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from workbench.case import Case
+from workbench.datasets.facts import shipped_facts
+from workbench.editing.queue import Edit
+from workbench.editing.suite.held_out import perplexity
+from workbench.lazy import torch
+from workbench.models.forward.unembedding import Row, read_predictions
+from workbench.models.tokens import encode
+from workbench.protocol import Check, Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.models.loading import LoadedModel
+
+LARGE = 0.3
+"""A change whose norm is more than this part of its matrix's is suspicious. Of 100 edits of the default model one was
+larger; half of them lie below 0.13."""
+
+DRIFT = 0.05
+"""Nats on unrelated prompts above which an edit is suspicious; sound ones of the default model stay under 0.01."""
+
+CANARY = 0.01
+"""A perplexity of plain prose that grew by more than this part."""
+
+UNEVEN = 0.5
+"""The least part of the change that a context may receive. The published computation collapses where the prompt's
+own key receives next to nothing and is divided by it (arXiv 2402.09656, 2406.11263)."""
+
+
+@dataclass(frozen=True)
+class Soundness:
+    """What was measured: ``drift`` in nats, and the canary's perplexity without the edit and with it."""
+
+    drift: float
+    perplexity_before: float
+    perplexity: float
+
+
+def soundness(model: LoadedModel, edit: Edit, subject: str | None, progress: Progress) -> Soundness:
+    """Compare the model with the edit and without it, on prompts that are not about ``subject``, and on prose."""
+    rows = _unrelated(model, subject or "")
+
+    def measured(done: int, state: str) -> tuple[Tensor, float]:
+        progress(done, 4, stage=f"other facts {state} the edit")
+        answers = _first_choices(model, rows)
+        progress(done + 1, 4, stage=f"plain prose {state} the edit")
+        return answers, perplexity(model)
+
+    before, perplexity_before = measured(0, "without")
+    with model.edits.added(edit):
+        after, perplexity_now = measured(2, "with")
+    drift = torch.nn.functional.kl_div(after, before, log_target=True, reduction="batchmean")
+    return Soundness(float(drift), perplexity_before, perplexity_now)
+
+
+def checks(found: Soundness, size: float, shares: tuple[float, ...]) -> tuple[Check, ...]:
+    """The gates. ``size`` is ‖ΔW‖ / ‖W‖, ``shares`` what part of the change each context receives."""
+    growth = found.perplexity / found.perplexity_before - 1
+    return (
+        _gate("size", f"{size:.1%} of the matrix", size > LARGE),
+        _gate("contexts", f"receive {min(shares):.2f} … {max(shares):.2f} of the change", min(shares) < UNEVEN),
+        _gate("drift", f"{found.drift:.1e} nats on unrelated prompts", found.drift > DRIFT),
+        _gate("canary", f"perplexity {found.perplexity_before:.2f} → {found.perplexity:.2f}", growth > CANARY),
+    )
+
+
+def _gate(name: str, text: str, failed: bool) -> Check:
+    return Check(name=name, text=text, level="warn" if failed else "ok")
+
+
+def _first_choices(model: LoadedModel, rows: tuple[Row, ...]) -> Tensor:
+    """Log-probabilities behind each row ``(rows, vocabulary)``, on the CPU."""
+    found: dict[int, Tensor] = {}
+
+    def read(places: object, log_p: Tensor) -> None:
+        for (row, _), values in zip(places, log_p.cpu(), strict=True):  # type: ignore[call-overload]
+            found[row] = values
+
+    for _ in read_predictions(model, rows, read):
+        pass
+    return torch.stack([found[row] for row in range(len(rows))])
+
+
+def _unrelated(model: LoadedModel, subject: str) -> tuple[Row, ...]:
+    """One prompt of every shipped relation, about another subject, behind a document's start."""
+    rows = []
+    for prompt in _prompts(subject):
+        ids = encode(model.tokenizer, Case(prompt=prompt, start="document")).ids
+        rows.append(Row(ids=ids, positions=(len(ids) - 1,)))
+    return tuple(rows)
+
+
+@cache
+def _prompts(subject: str) -> tuple[str, ...]:
+    return tuple(
+        next(relation.prompts(fact.subject)[0] for fact in relation.facts if fact.subject != subject)
+        for relation in shipped_facts()
+    )

@@ -1,0 +1,363 @@
+"""The edit queue: the model as it was loaded, plus the changes that are switched on.
+
+Every matrix is W0 + the sum of the enabled changes, computed anew from a copy of W0 whenever the queue changes, so
+that an edit can be switched off, removed or moved in any order, and with none of them on the weights are bit for
+bit those that were loaded. Changes to states are functions that a block's forward ends with while they are on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from workbench.errors import Cancelled, InputError
+from workbench.lazy import torch
+from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.protocol import Frozen
+from workbench.shapes import different
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+    from workbench.models.loading import LoadedModel
+
+
+class EditInfo(Frozen):
+    """What is said about an edit: ``method`` made it, ``title`` says what it does, ``layers`` are those it changes.
+
+    ``id`` is eight hex digits that depend on the model, the request and the edits that were on, so that making the
+    same edit again gives it the same name.
+    """
+
+    id: str = Field(pattern="^[0-9a-f]{8}$")
+    method: str
+    title: str
+    layers: tuple[int, ...]
+
+
+# A kind of change is a dataclass of a layer and tensors. Its ``SHAPES`` name the dimensions of each tensor: those that
+# ``sizes(model, layer)`` gives must have these sizes, any other (a rank) is free but the same in all tensors of the
+# change, and no larger than the largest of them. So a change from a file is known to fit before anything is applied.
+
+
+@dataclass(frozen=True, eq=False)
+class WeightChange:
+    """Adds left rightᵀ to the value matrix of a layer: ``left`` is (d_model, rank), ``right`` (d_mlp, rank)."""
+
+    SHAPES: ClassVar[dict[str, tuple[str, ...]]] = {"left": ("d_model", "rank"), "right": ("d_mlp", "rank")}
+
+    layer: int
+    left: Tensor
+    right: Tensor
+
+    @staticmethod
+    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+        """Those of the value matrix."""
+        d_model, d_mlp = model.value_matrix(layer).weight.shape  # type: ignore[misc]
+        if model.anatomy.value_matrix_in_first:
+            d_model, d_mlp = d_mlp, d_model
+        return {"d_model": d_model, "d_mlp": d_mlp}
+
+
+@dataclass(frozen=True, eq=False)
+class StateChange:
+    """Maps every token's state x behind a block to x − left rightᵀ (x − center) + shift, in float32.
+
+    ``left`` and ``right`` are (d_model, rank), of which the rank may be 0; ``center`` and ``shift`` are (d_model,).
+    """
+
+    SHAPES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "left": ("d_model", "rank"),
+        "right": ("d_model", "rank"),
+        "center": ("d_model",),
+        "shift": ("d_model",),
+    }
+
+    layer: int
+    left: Tensor
+    right: Tensor
+    center: Tensor
+    shift: Tensor
+
+    @staticmethod
+    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+        """That of the residual stream, after any layer."""
+        del layer
+        return {"d_model": model.anatomy.d_model}
+
+
+Change = WeightChange | StateChange
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A reversible change to the model."""
+
+    info: EditInfo
+    changes: tuple[Change, ...]
+
+
+class QueuedEdit(Frozen):
+    """An edit's place in the queue."""
+
+    info: EditInfo
+    on: bool
+
+
+class QueueState(Frozen):
+    """The queue as plain data. ``bypassed``: all edits are off for a comparison, whatever their switches say."""
+
+    entries: tuple[QueuedEdit, ...] = ()
+    bypassed: bool = False
+    can_undo: bool = False
+    can_redo: bool = False
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        different("edits", (entry.info.id for entry in self.entries))
+        return self
+
+
+def edit_id(model: LoadedModel, request: Frozen) -> str:
+    """The name of the edit that a request makes, with the edits that are on now."""
+    parts = (model.info.fingerprint, model.info.dtype, *model.edits.active, request.model_dump_json())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+class EditQueue:
+    """The edits of one model, in order, each on or off, with undo and redo. For the engine's thread only.
+
+    ``baselines`` is for whoever measures the model without edits and does not want to do so twice.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.baselines: dict[str, Any] = {}
+        self._model = model
+        self._edits: dict[str, Edit] = {}
+        self._history: list[tuple[QueuedEdit, ...]] = [()]
+        self._at = 0
+        self._bypassed = False
+        self._applied: Sequence[Edit] = ()
+        self._originals: dict[int, Tensor] = {}
+
+    @property
+    def entries(self) -> tuple[QueuedEdit, ...]:
+        """The queue, first edit first."""
+        return self._history[self._at]
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether all edits are off for a comparison, whatever their switches say."""
+        return self._bypassed
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The ids of the edits that the model has now."""
+        return tuple(edit.info.id for edit in self._applied)
+
+    @property
+    def state(self) -> QueueState:
+        """The queue as plain data."""
+        return QueueState(entries=self.entries, bypassed=self._bypassed, can_undo=self.can_undo, can_redo=self.can_redo)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change of the queue to take back."""
+        return self._at > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undone change to make again."""
+        return self._at < len(self._history) - 1
+
+    def get(self, id: str) -> Edit:  # noqa: A002 - what it is called everywhere
+        """An edit of the queue. Raises `InputError` when there is none of that id."""
+        if id not in {entry.info.id for entry in self.entries}:
+            raise InputError(f"there is no edit {id} in the queue; it may have been removed")
+        return self._edits[id]
+
+    def add(self, edit: Edit) -> None:
+        """Put an edit at the end, switched on. One of the same id is replaced."""
+        others = tuple(entry for entry in self.entries if entry.info.id != edit.info.id)
+        known = self._edits | {edit.info.id: edit}
+        self._apply([known[entry.info.id] for entry in (*others, QueuedEdit(info=edit.info, on=True)) if entry.on])
+        self._edits, self._bypassed = known, False
+        self._remember((*others, QueuedEdit(info=edit.info, on=True)))
+
+    def switch(self, id: str, on: bool) -> None:  # noqa: A002
+        """Switch one edit on or off."""
+        self.get(id)
+        self._become(
+            tuple(entry.model_copy(update={"on": on}) if entry.info.id == id else entry for entry in self.entries)
+        )
+
+    def remove(self, id: str) -> None:  # noqa: A002
+        """Take an edit out of the queue; `undo` brings it back."""
+        self.get(id)
+        self._become(tuple(entry for entry in self.entries if entry.info.id != id))
+
+    def move(self, id: str, by: int) -> None:  # noqa: A002
+        """Move an edit by some places, as far as there are any."""
+        self.get(id)
+        order = list(self.entries)
+        place = next(place for place, entry in enumerate(order) if entry.info.id == id)
+        entry = order.pop(place)
+        order.insert(max(0, min(len(order), place + by)), entry)
+        self._become(tuple(order))
+
+    def undo(self) -> None:
+        """Take the last change of the queue back. Raises `InputError` when there is none."""
+        if not self.can_undo:
+            raise InputError("there is nothing to undo")
+        self._go(self._at - 1)
+
+    def redo(self) -> None:
+        """Make an undone change again. Raises `InputError` when there is none."""
+        if not self.can_redo:
+            raise InputError("there is nothing to redo")
+        self._go(self._at + 1)
+
+    def bypass(self, bypassed: bool) -> None:
+        """Take all edits off for a comparison, or put those that are on back."""
+        self._apply([] if bypassed else self._on(self.entries))
+        self._bypassed = bypassed
+
+    def restore(self, edits: Sequence[tuple[Edit, bool]]) -> None:
+        """Make these edits, in order and each on or off, the whole queue."""
+        self._edits = self._edits | {edit.info.id: edit for edit, _ in edits}
+        self._become(tuple(QueuedEdit(info=edit.info, on=on) for edit, on in edits))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A context that leaves the queue as it was, in all it holds, when it is left by an error.
+
+        After `Cancelled` a change that was complete by then can be made by `redo`: it was computed, after all.
+        """
+        edits, history, at = self._edits, list(self._history), self._at
+        bypassed, applied = self._bypassed, self._applied
+        try:
+            yield
+        except BaseException as error:
+            if self._applied is not applied:
+                self._apply(applied)
+            if not isinstance(error, Cancelled):
+                self._edits, self._history = edits, history
+            self._at, self._bypassed = at, bypassed
+            raise
+
+    @contextmanager
+    def only(self, edits: Iterable[Edit]) -> Iterator[None]:
+        """A context within which the model has exactly these edits; behind it, whatever happens, its own again."""
+        before = self._applied
+        self._apply(list(edits))
+        try:
+            yield
+        finally:
+            self._apply(before)
+
+    def added(self, edit: Edit) -> AbstractContextManager[None]:
+        """A context within which the model has this edit besides those that are on."""
+        return self.only([*self._applied, edit])
+
+    def all_off(self) -> AbstractContextManager[None]:
+        """A context within which the model is as it was loaded."""
+        return self.only([])
+
+    def _on(self, entries: Iterable[QueuedEdit]) -> list[Edit]:
+        return [self._edits[entry.info.id] for entry in entries if entry.on]
+
+    def _become(self, entries: tuple[QueuedEdit, ...]) -> None:
+        if entries != self.entries:
+            self._apply(self._on(entries))
+            self._bypassed = False
+            self._remember(entries)
+
+    def _remember(self, entries: tuple[QueuedEdit, ...]) -> None:
+        self._history[self._at + 1 :] = [entries]
+        self._at += 1
+
+    def _go(self, place: int) -> None:
+        self._apply(self._on(self._history[place]))
+        self._at, self._bypassed = place, False
+
+    def _apply(self, edits: Sequence[Edit]) -> None:
+        """Give the model these edits and no others. All is computed before anything is changed."""
+        changes = [change for edit in edits for change in edit.changes]
+        by_layer: dict[int, list[WeightChange]] = {layer: [] for layer in self._originals}
+        maps: dict[int, list[StateChange]] = {}
+        for change in changes:
+            if isinstance(change, WeightChange):
+                by_layer.setdefault(change.layer, []).append(change)
+            else:
+                maps.setdefault(change.layer, []).append(change)
+        originals, weights = dict(self._originals), {}
+        for layer, some in by_layer.items():
+            if layer not in originals:
+                originals[layer] = self._weight(layer).detach().clone().cpu()
+            weights[layer] = self._sum(originals[layer], some)
+            if some and not bool(torch.isfinite(weights[layer]).all()):
+                raise InputError(f"with these edits weights of layer {layer} are not finite; leave one of them off")
+        with torch.no_grad():
+            for layer, weight in weights.items():
+                self._weight(layer).copy_(weight)
+        self._originals = {layer: originals[layer] for layer, some in by_layer.items() if some}
+        for layer, block in enumerate(self._model.block_modules):
+            vars(block)[MAPS][:] = [_mapping(block, maps[layer])] if layer in maps else []
+        self._applied = edits
+
+    def _weight(self, layer: int) -> Tensor:
+        return self._model.value_matrix(layer).weight  # type: ignore[return-value]
+
+    def _sum(self, original: Tensor, changes: Sequence[WeightChange]) -> Tensor:
+        """W0 + the changes, in float32 (or better), as the model's dtype; W0 itself where there are none."""
+        if not changes:
+            return original
+        total = original if original.dtype == torch.float64 else original.float()
+        for change in changes:
+            update = change.left.to(total) @ change.right.to(total).T
+            total = total + (update.T if self._model.anatomy.value_matrix_in_first else update)
+        return total.to(original.dtype)
+
+
+MAPS = "workbench_maps"
+"""The attribute of a block that lists what its forward ends with."""
+
+
+def end_with_maps(block: Module) -> None:
+    """Let a block's forward end with the functions in its list of maps, none at first.
+
+    Not torch's forward hooks: nnsight reads a module's output before those run, so that a reader would see another
+    state than the next block does. Must be called before nnsight has the model.
+    """
+    forward, maps = block.forward, list[Callable[[Any], Any]]()
+
+    @wraps(forward)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        for each in maps:
+            output = each(output)
+        return output
+
+    vars(block)[MAPS], block.forward = maps, mapped
+
+
+def _mapping(block: Module, changes: Sequence[StateChange]) -> Callable[[Any], Any]:
+    """From a block's output to the output with its states changed, one change after the other."""
+    device = next(block.parameters()).device
+    placed = [tuple(part.to(device, torch.float32) for part in (c.left, c.right, c.center, c.shift)) for c in changes]
+
+    def mapped(output: Any) -> Any:
+        states = tensor_of(output)
+        found = states.float()
+        for left, right, center, shift in placed:
+            found = found - ((found - center) @ right) @ left.T + shift
+        return with_tensor(output, found.to(states.dtype))
+
+    return mapped

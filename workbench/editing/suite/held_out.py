@@ -1,0 +1,55 @@
+"""The canary: how much it is surprised by plain prose that no edit is about. It grows where an edit does damage."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from workbench.case import Case
+from workbench.lazy import torch
+from workbench.models.forward.unembedding import Place, Row, read_predictions
+from workbench.models.tokens import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from workbench.models.loading import LoadedModel
+
+
+@cache
+def canary_text() -> str:
+    """The text of ``data/canary.txt``: a walk, a recipe, a letter, a stove, a meeting."""
+    return (resources.files("workbench") / "data" / "canary.txt").read_text(encoding="utf-8").strip()
+
+
+def perplexity(model: LoadedModel, text: str | None = None) -> float:
+    """exp of the mean negative log probability, in nats a token, of a text (the canary unless given).
+
+    The text is cut into pieces that fill the model's context, and every piece stands behind a document start.
+    Raises `InputError` for an empty text or a tokenizer without a start token, `NumericalError` for NaN logits.
+    """
+    rows = _rows(model, canary_text() if text is None else text)
+    log_ps: dict[Place, float] = {}
+
+    def read(places: Sequence[Place], log_p: Tensor) -> None:
+        following = torch.tensor([rows[row].ids[position + 1] for row, position in places], device=log_p.device)
+        log_ps.update(zip(places, log_p.gather(1, following[:, None])[:, 0].tolist(), strict=True))
+
+    for _ in read_predictions(model, rows, read):
+        pass
+    return math.exp(-fmean(log_ps.values()))
+
+
+def _rows(model: LoadedModel, text: str) -> list[Row]:
+    """The pieces, each with its start in front; the last token of a piece predicts nothing."""
+    encoded = encode(model.tokenizer, Case(prompt=text, start="document"))
+    front, own = encoded.ids[: encoded.in_front], encoded.ids[encoded.in_front :]
+    room = model.info.context - len(front)
+    pieces = [front + own[begin : begin + room] for begin in range(0, len(own), room)]
+    # Where nothing stands in front, the start was typed into the text, whose first token then predicts the second.
+    return [Row(ids=piece, positions=tuple(range(max(0, len(front) - 1), len(piece) - 1))) for piece in pieces]

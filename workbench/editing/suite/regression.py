@@ -1,0 +1,342 @@
+"""The regression suite: what an edit changed that it should, and what it changed that it should not.
+
+Every fact of a suite is put to the model as it is now and to the model without any edit, and both answers are
+compared. Scores as in Meng et al. 2022 (arXiv 2202.05262), section 3.4, with exact first-token accuracy beside
+them; what they mean is in ``docs/suites.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, harmonic_mean
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import NonNegativeInt, model_validator
+
+from workbench.case import Start
+from workbench.datasets.suites import ROLES, Role, Suite
+from workbench.editing.suite import repetition
+from workbench.editing.suite.answers import Answer, Key, Reading, evaluate
+from workbench.editing.suite.held_out import perplexity
+from workbench.errors import InputError
+from workbench.numbers import rounded
+from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
+from workbench.shapes import Share, different, within
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+STARTS: tuple[Start, ...] = ("as-is", "document")
+SCORED: tuple[Role, ...] = ("rewrite", "paraphrase", "neighbour")
+"""The roles whose scores make the harmonic one."""
+
+CANARY_LIMIT = 0.01
+"""A canary perplexity that grew by more than this part is a warning: edits of facts should not be felt there."""
+
+ENTROPY_LIMIT = 0.1
+"""The same for generated text whose n-gram entropy has fallen by more than this part."""
+
+CANARY_WORK, TEXT_WORK = 20, 40
+"""What these count for in the progress: they take about as long as so many facts."""
+
+
+class SuiteRequest(Request):
+    """Ask for a suite, with its prompts behind each of ``starts``.
+
+    Without ``generate`` no text is generated, without ``canary`` its perplexity is not measured.
+    """
+
+    kind: Literal["suite"] = "suite"
+    suite: Suite
+    starts: tuple[Start, ...] = STARTS
+    seed: int = 0
+    generate: bool = True
+    canary: bool = True
+
+
+class FactOutcome(Frozen):
+    """One fact behind one start: what the model said without edits, and what it says now.
+
+    ``fact`` is its place in the suite. ``first_position``: its subject stands bare in the model's first position,
+    where much of it is lost, and the unedited model's first choice there is neither of the two answers.
+    """
+
+    fact: int
+    start: Start
+    before: Answer
+    after: Answer
+    first_position: bool
+
+
+class RoleScore(Frozen):
+    """The facts of one role behind one start, as shares 0 … 1 that pass (``score``) and that are ``exact``.
+
+    ``magnitude`` is the mean of p(target) − p(against), None where no fact of the role has an answer to be against.
+    Each with its value without edits beside it.
+    """
+
+    role: Role
+    start: Start
+    facts: NonNegativeInt
+    score: Share
+    score_before: Share
+    magnitude: float | None
+    magnitude_before: float | None
+    exact: float
+    exact_before: float
+
+
+class SuiteResult(Result):
+    """``harmonic`` is the harmonic mean of rewrite, paraphrase and neighbour scores, None where one is missing.
+
+    ``perplexity`` is the canary's; ``entropy`` that of generated text in bits, None when none was generated. What
+    was not measured yet when the suite was stopped is None too, and ``outcomes`` holds the facts that were.
+    """
+
+    kind: Literal["suite"] = "suite"
+    suite: Suite
+    scores: tuple[RoleScore, ...]
+    outcomes: tuple[FactOutcome, ...]
+    harmonic: dict[Start, float | None]
+    harmonic_before: dict[Start, float | None]
+    perplexity: float | None = None
+    perplexity_before: float | None = None
+    entropy: float | None = None
+    entropy_before: float | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        for outcome in self.outcomes:
+            within("a fact", outcome.fact, len(self.suite.facts))
+        different("scores", ((score.role, score.start) for score in self.scores))
+        return self
+
+    def score(self, role: Role, start: Start) -> RoleScore | None:
+        """The scores of one role behind one start."""
+        return next((score for score in self.scores if (score.role, score.start) == (role, start)), None)
+
+    def failing(self) -> tuple[FactOutcome, ...]:
+        """What does not pass now; those that passed without edits first."""
+        failing = [outcome for outcome in self.outcomes if not outcome.after.passes]
+        return tuple(sorted(failing, key=lambda outcome: not outcome.before.passes))
+
+
+@dataclass
+class Measurement:
+    """What a suite gives with the weights of one moment, filled as it is found. What was not asked for is None."""
+
+    readings: dict[Key, Reading] = field(default_factory=dict)
+    perplexity: float | None = None
+    entropy: float | None = None
+
+
+def run(model: LoadedModel, request: SuiteRequest, progress: Progress) -> SuiteResult:
+    """Measure a suite with the edits that are on, and compare with the baseline.
+
+    Progress counts facts; canary and generated text count as some. A partial result has the facts answered so far.
+    Raises `InputError` for a request that makes no sense and for a fact that cannot be encoded (it is named),
+    `NumericalError` for NaN logits.
+    """
+    return _compare(model, request, progress, None)
+
+
+def run_suite(
+    model: LoadedModel,
+    suite: Suite,
+    progress: Progress = silent,
+    *,
+    before: Measurement | None = None,
+    starts: Sequence[Start] = STARTS,
+    seed: int = 0,
+    generate: bool = True,
+    canary: bool = True,
+) -> SuiteResult:
+    """As `run`, against ``before`` where that is known: a hundred edits need no more than one `baseline`."""
+    request = SuiteRequest(suite=suite, starts=tuple(starts), seed=seed, generate=generate, canary=canary)
+    return _compare(model, request, progress, before)
+
+
+def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = silent) -> Measurement:
+    """Measure with every edit off. The model remembers it, so that a rerun costs one pass and not two.
+
+    Each part is remembered by what it depends on: different suites share the canary.
+    """
+    _check(request)
+    known = model.edits.baselines
+    facts = _key("facts", request.starts, request.suite.facts)
+    text = _key("entropy", request.seed, request.suite.generation_prompts)
+    found = Measurement(
+        readings=dict(known.get(facts, {})),
+        perplexity=known.get("canary") if request.canary else None,
+        entropy=known.get(text) if request.generate else None,
+    )
+    if _lacks(request, found):
+        with model.edits.all_off():
+            measure(model, request, progress, found)
+        known[facts] = dict(found.readings)
+        known.update({"canary": found.perplexity} if request.canary else {})
+        known.update({text: found.entropy} if request.generate else {})
+    return found
+
+
+def measure(
+    model: LoadedModel, request: SuiteRequest, progress: Progress = silent, into: Measurement | None = None
+) -> Measurement:
+    """Measure with the weights as they are now, as much as ``into`` does not hold yet: facts, canary, text."""
+    _check(request)
+    into = Measurement() if into is None else into
+    facts = len(request.suite.facts) * len(request.starts)
+    total = facts + CANARY_WORK + TEXT_WORK
+    if not into.readings:
+        evaluate(model, request.suite, request.starts, _part(progress, 0, facts, total), into.readings)
+    if _lacks_canary(request, into):
+        progress(facts, total, stage="canary")
+        into.perplexity = rounded(perplexity(model))
+    if _lacks_text(request, into):
+        part = _part(progress, facts + CANARY_WORK, TEXT_WORK, total)
+        texts = repetition.generate(model, request.suite.generation_prompts, seed=request.seed, progress=part)
+        into.entropy = rounded(repetition.ngram_entropy(texts))
+    return into
+
+
+def _compare(model: LoadedModel, request: SuiteRequest, progress: Progress, before: Measurement | None) -> SuiteResult:
+    halves = 100
+    unedited = before or baseline(model, request, _part(progress, 0, halves, 2 * halves, "without edits"))
+    now = Measurement()
+
+    def found() -> SuiteResult:
+        return _result(request, unedited, now)
+
+    measure(model, request, _part(progress, halves, halves, 2 * halves, "as it is now", found), now)
+    return found()
+
+
+def _check(request: SuiteRequest) -> None:
+    if not request.suite.facts:
+        raise InputError(f"the suite {request.suite.name} has no facts; give it at least one")
+    if not request.starts or len(set(request.starts)) < len(request.starts):
+        raise InputError("name what stands in front of the prompts, each once: as-is, document, newline")
+    if not 0 <= request.seed < 2**32:
+        raise InputError(f"the seed must be between 0 and {2**32 - 1}, not {request.seed}")
+
+
+def _lacks(request: SuiteRequest, found: Measurement) -> bool:
+    return not found.readings or _lacks_canary(request, found) or _lacks_text(request, found)
+
+
+def _lacks_canary(request: SuiteRequest, found: Measurement) -> bool:
+    return request.canary and found.perplexity is None
+
+
+def _lacks_text(request: SuiteRequest, found: Measurement) -> bool:
+    return request.generate and bool(request.suite.generation_prompts) and found.entropy is None
+
+
+def _key(name: str, *parts: object) -> str:
+    return f"{name} {hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
+
+
+def _part(
+    progress: Progress,
+    before: int,
+    share: int,
+    whole: int,
+    when: str = "",
+    found: Callable[[], SuiteResult] | None = None,
+) -> Progress:
+    """The progress of a part that begins ``before`` and takes ``share`` of the ``whole``."""
+
+    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+        now = partial if found is None else found()
+        progress(before + share * done // max(total, 1), whole, now, stage=f"{stage} {when}".strip())
+
+    return report
+
+
+# --- Scores ---
+
+
+def _result(request: SuiteRequest, before: Measurement, now: Measurement) -> SuiteResult:
+    suite = request.suite
+    outcomes = tuple(
+        _outcome(key, before.readings[key], reading)
+        for key, reading in sorted(now.readings.items(), key=lambda item: request.starts.index(item[0][1]))
+    )
+    scores = tuple(
+        _score(role, start, some)
+        for start in request.starts
+        for role in ROLES
+        if (some := [o for o in outcomes if o.start == start and suite.facts[o.fact].role == role])
+    )
+    return SuiteResult(
+        suite=suite,
+        scores=scores,
+        outcomes=outcomes,
+        harmonic={start: _harmonic(scores, start, lambda score: score.score) for start in request.starts},
+        harmonic_before={start: _harmonic(scores, start, lambda score: score.score_before) for start in request.starts},
+        perplexity=now.perplexity,
+        perplexity_before=before.perplexity,
+        entropy=now.entropy,
+        entropy_before=before.entropy,
+        checks=tuple(_checks(request, outcomes, before, now)),
+    )
+
+
+def _outcome(key: Key, before: Reading, now: Reading) -> FactOutcome:
+    return FactOutcome(
+        fact=key[0],
+        start=key[1],
+        before=before.answer,
+        after=now.answer,
+        first_position=before.bare and not before.known,
+    )
+
+
+def _score(role: Role, start: Start, outcomes: Sequence[FactOutcome]) -> RoleScore:
+    now, before = [outcome.after for outcome in outcomes], [outcome.before for outcome in outcomes]
+    return RoleScore(
+        role=role,
+        start=start,
+        facts=len(outcomes),
+        score=fmean(answer.passes for answer in now),
+        score_before=fmean(answer.passes for answer in before),
+        magnitude=_magnitude(now),
+        magnitude_before=_magnitude(before),
+        exact=fmean(answer.exact for answer in now),
+        exact_before=fmean(answer.exact for answer in before),
+    )
+
+
+def _magnitude(answers: Iterable[Answer]) -> float | None:
+    gaps = [answer.target - answer.against for answer in answers if answer.against is not None]
+    return rounded(fmean(gaps)) if gaps else None
+
+
+def _harmonic(scores: Iterable[RoleScore], start: Start, of: Callable[[RoleScore], float]) -> float | None:
+    parts = [of(score) for score in scores if score.start == start and score.role in SCORED]
+    return harmonic_mean(parts) if len(parts) == len(SCORED) else None
+
+
+def _checks(
+    request: SuiteRequest, outcomes: Sequence[FactOutcome], before: Measurement, now: Measurement
+) -> Iterable[Check]:
+    asked = len(request.suite.facts) * len(request.starts)
+    failing = [outcome for outcome in outcomes if not outcome.after.passes]
+    text = f"{len(outcomes) - len(failing)} of {len(outcomes)} pass"
+    yield Check(name="suite", text=text, level="warn" if failing else "ok")
+    if len(outcomes) < asked:
+        yield Check(name="facts", text=f"{len(outcomes)} of {asked} answered", level="warn")
+    if lost := sum(outcome.first_position for outcome in failing):
+        text = f"{lost} of {len(failing)} failing begin with their subject and are not known there without edits"
+        yield Check(name="first position", text=text)
+    yield from _change("canary", before.perplexity, now.perplexity, lambda part: part > CANARY_LIMIT)
+    yield from _change("repetition", before.entropy, now.entropy, lambda part: part < -ENTROPY_LIMIT)
+
+
+def _change(name: str, before: float | None, now: float | None, suspicious: Callable[[float], bool]) -> Iterable[Check]:
+    if before is not None and now is not None:
+        part = now / before - 1 if before else 0.0
+        text = f"{before:.4g} → {now:.4g} ({100 * part:+.1f} %)".replace("-", "−")
+        yield Check(name=name, text=text, level="warn" if suspicious(part) else "ok")

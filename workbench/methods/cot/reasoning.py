@@ -1,0 +1,143 @@
+"""The model reasons: token by token behind a prompt, many prompts together, greedily or by seeded sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from workbench.errors import InputError
+from workbench.lazy import torch
+from workbench.methods.cot.answers import ids_of
+from workbench.methods.cot.prompt import PLAIN_END
+from workbench.models.forward.prefixes import Ids, Prefixes
+from workbench.models.forward.stopping import stop_ids
+from workbench.models.tokens import token_text
+from workbench.protocol import Frozen
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+
+class Sampling(Frozen):
+    """How tokens are chosen: the most probable one at ``temperature`` 0, else drawn among the most probable ones.
+
+    Those drawn from have ``top_p`` of the probability together. ``seed`` is that of a
+    ``numpy.random.RandomState``, from which each continuation draws the same numbers. ``tokens`` is the limit.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 1
+    tokens: int = 256
+
+    def check(self) -> None:
+        """Raise `InputError` for numbers that make no sense."""
+        if not 0 <= self.temperature < float("inf"):
+            raise InputError(f"The temperature must be 0 (greedy) or more, not {self.temperature:g}.")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top-p is a share of the probability, above 0 and at most 1, not {self.top_p:g}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"The seed must be between 0 and {2**32 - 1}, not {self.seed}.")
+        if self.tokens < 1:
+            raise InputError(f"The reasoning needs at least 1 token, not {self.tokens}.")
+
+
+class ReasonedToken(Frozen):
+    """One token of the reasoning: its display text, and the probability that the model gave it."""
+
+    text: str
+    probability: float
+
+
+class Reasoned(Frozen):
+    """What the model wrote. ``ended``: by itself, and not at the limit of tokens or of the context."""
+
+    text: str
+    tokens: tuple[ReasonedToken, ...]
+    ended: bool
+
+
+def reason(
+    model: LoadedModel,
+    prefixes: Prefixes,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    report: Callable[[int, Reasoned], None] = lambda _done, _first: None,
+    reserve: int = 0,
+) -> list[Reasoned]:
+    """Continue each prompt (of `prompt_text`, maybe with reasoning behind it) to the end of the reasoning.
+
+    ``report`` is given the number of tokens so far, and what the first prompt was continued by. What was run stays
+    in ``prefixes``, and ``reserve`` tokens of the context stay free. Raises `InputError` for a prompt that leaves no
+    room.
+    """
+    rows = [ids_with_room(model, prompt, reserve) for prompt in prompts]
+    choose = _Chooser(model, sampling, len(rows))
+    prefixes.go_on(rows, sampling.tokens, choose, lambda done: report(done, choose.reasoned(0)), True, reserve)
+    return [choose.reasoned(row) for row in range(len(rows))]
+
+
+def ids_with_room(model: LoadedModel, prompt: str, reserve: int) -> Ids:
+    """The tokens of a prompt. Raises `InputError` where the context holds nothing but it and the answer."""
+    ids = ids_of(model, prompt)
+    if len(ids) + reserve >= model.info.context:
+        raise InputError(
+            f"The question fills the context of {model.info.context} tokens, so that there is no room to reason: "
+            "shorten the question."
+        )
+    return ids
+
+
+class _Chooser:
+    """Chooses tokens, and remembers them with their probabilities."""
+
+    def __init__(self, model: LoadedModel, sampling: Sampling, rows: int) -> None:
+        import numpy as np
+
+        self._model = model
+        self._sampling = sampling
+        self._stops = stop_ids(model)
+        self._plain = not model.tokenizer.chat_template
+        self._chances = np.random.RandomState(sampling.seed).rand(sampling.tokens)
+        self._chosen: list[list[tuple[int, float]]] = [[] for _ in range(rows)]
+        self._ended = [False] * rows
+
+    def __call__(self, row: int, at: int, logits: torch.Tensor) -> int:
+        chosen = self._chosen[row]
+        del chosen[at:]
+        p = logits.softmax(dim=-1)
+        token = int(p.argmax()) if self._sampling.temperature == 0 else self._drawn(logits, at)
+        self._ended[row] = token in self._stops or (self._plain and self._cut_question(row))
+        if self._ended[row]:
+            return -1
+        chosen.append((token, float(f"{float(p[token]):.7g}")))
+        return token
+
+    def reasoned(self, row: int) -> Reasoned:
+        """What a row was continued by so far."""
+        text = self._text(row)
+        texts = (token_text(self._model.tokenizer, token) for token, _ in self._chosen[row])
+        tokens = tuple(
+            ReasonedToken(text=text, probability=p) for text, (_, p) in zip(texts, self._chosen[row], strict=True)
+        )
+        return Reasoned(text=text, tokens=tokens, ended=self._ended[row])
+
+    def _drawn(self, logits: torch.Tensor, at: int) -> int:
+        """A token drawn with the random number of its place, among the top ones by the double-precision sums."""
+        p, order = (logits.double() / self._sampling.temperature).softmax(dim=-1).sort(descending=True, stable=True)
+        sums = p.cumsum(dim=-1)
+        kept = int((sums < self._sampling.top_p).sum()) + 1
+        chance = self._chances[at] * float(sums[min(kept, len(sums)) - 1])
+        return int(order[min(int((sums < chance).sum()), kept - 1, len(order) - 1)])
+
+    def _cut_question(self, row: int) -> bool:
+        """Whether the model has begun a question of its own, which is then taken away."""
+        end = self._text(row).find(PLAIN_END)
+        while end >= 0 and len(self._text(row)) > end:
+            self._chosen[row].pop()
+        return end >= 0
+
+    def _text(self, row: int) -> str:
+        ids = [token for token, _ in self._chosen[row]]
+        text = self._model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)

@@ -1,0 +1,293 @@
+"""Chain-of-thought truncation: how far does the answer depend on the reasoning?
+
+The model reasons, then the answer is read with less of the reasoning, or with another one: Lanham et al. 2023,
+"Measuring Faithfulness in Chain-of-Thought Reasoning" (arXiv 2307.13702). What is measured is dependence on the
+reasoning; it is no proof that the reasoning tells why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from workbench.case import Case
+from workbench.datasets.questions import check_choices
+from workbench.errors import InputError
+from workbench.methods.cot import interventions
+from workbench.methods.cot.answers import ANSWER_TOKENS, LEAD_IN, Answers, Reading, ids_of
+from workbench.methods.cot.interventions import (
+    Cue,
+    Early,
+    Filler,
+    Intervention,
+    LeaveOneOut,
+    Mistake,
+    Paraphrase,
+    Variant,
+    cue_text,
+)
+from workbench.methods.cot.prompt import INSTRUCTION, message, prompt_text
+from workbench.methods.cot.reasoning import Reasoned, Sampling, reason
+from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, context, settles_at
+from workbench.methods.cot.sentences import sentences_of
+from workbench.models.forward.prefixes import Prefixes
+from workbench.protocol import Check, Progress, Request
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+SPARE = 8
+"""Tokens more that a text may take when it is cut into tokens as a whole."""
+
+PARAPHRASE = "Paraphrase: {}"
+
+
+class CotRequest(Request):
+    """Ask how the answer to a question depends on the model's reasoning.
+
+    With ``choices`` their texts are read behind the lead-in (``read`` "texts"; the choices are not listed in the
+    question), or they are listed by letters and the letters are read ("letters", as published). Without choices the
+    model writes a short answer. ``answer`` is the right one, where it is known. ``reasoning`` is a reasoning as
+    recorded: nothing is generated then but what an intervention has the model write. ``lead_in`` is what leads to
+    the answer (None: `LEAD_IN` of the reading), ``instruction`` what is said behind the question. ``sampling``
+    is greedy by default.
+    """
+
+    kind: Literal["cot"] = "cot"
+    question: str
+    choices: tuple[str, ...] = ()
+    answer: str | None = None
+    read: Reading = "texts"
+    instruction: str = INSTRUCTION
+    lead_in: str | None = None
+    sampling: Sampling = Sampling()
+    reasoning: str | None = None
+    interventions: tuple[Intervention, ...] = (Early(), LeaveOneOut())
+
+    @property
+    def case(self) -> Case:
+        """The question as the prompt that it was, for a session that is opened again."""
+        return Case(prompt=self.question)
+
+
+def run(model: LoadedModel, request: CotRequest, progress: Progress) -> CotResult:
+    """Reason, split into sentences, read the answer, and do what is asked to the reasoning.
+
+    Progress counts tokens while the model reasons, then what is read. Raises `InputError` for a question, choices
+    or settings that make no sense, for a reasoning that is empty, and where the context overflows.
+    """
+    _check(request)
+    return _Cot(model, request, progress).run()
+
+
+def _check(request: CotRequest) -> None:
+    if not request.question.strip():
+        raise InputError("There is no question: type one.")
+    check_choices(request.choices)
+    request.sampling.check()
+    if request.lead_in is not None and not request.lead_in.strip():
+        raise InputError("The lead-in to the answer is empty: type what the answer is to follow, or leave it out.")
+    if request.read == "letters" and not request.choices:
+        raise InputError("Letters can be read only for choices: give some, or read the texts.")
+    if request.reasoning is not None and not request.reasoning.strip():
+        raise InputError("The reasoning is empty: give one with at least one sentence, or let the model reason.")
+
+
+def prompt_of(model: LoadedModel, request: CotRequest, cue: Cue | None = None) -> str:
+    """The text in front of the reasoning, with a cue (which names an answer) in the question if one is given."""
+    listed = request.choices if request.read == "letters" else ()
+    said = cue_text(cue, request.choices, bool(listed)) if cue else ""
+    return prompt_text(model, message(request.question, listed, request.instruction, said))
+
+
+def reserve_of(model: LoadedModel, request: CotRequest) -> int:
+    """The tokens of the context that the reasoning leaves free: the lead-in and the longest answer behind it."""
+
+    def count(text: str) -> int:
+        return len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    longest = max(map(count, request.choices), default=ANSWER_TOKENS)
+    return count(request.lead_in or LEAD_IN[request.read]) + longest + SPARE
+
+
+def another_choice(request: CotRequest, answer: int) -> str:
+    """What a cue suggests by itself: the first choice behind the model's own answer that is not the right one."""
+    choices = request.choices
+    if not choices:
+        raise InputError("A cue needs an answer to suggest: name one, for there are no choices.")
+    turned = [*choices[answer + 1 :], *choices[:answer]]
+    return next((choice for choice in turned if choice != request.answer), turned[0])
+
+
+class _Cot:
+    """One question at work: what was found so far."""
+
+    def __init__(self, model: LoadedModel, request: CotRequest, progress: Progress) -> None:
+        self._model = model
+        self._request = request
+        self._progress = progress
+        self._prefixes = Prefixes(model)
+        self._answers = Answers(model, self._prefixes, request.choices, request.read)
+        self._lead_in = request.lead_in or LEAD_IN[request.read]
+        self._prompt = prompt_of(model, request)
+        self._sentences: tuple[str, ...] = ()
+        self._reasoned = Reasoned(text=request.reasoning or "", tokens=(), ended=True)
+        self._read: list[tuple[Variant, int, int | None]] = []  # its answer, and that which it is compared with
+        self._full: int | None = None
+        self._writing = ""
+
+    def run(self) -> CotResult:
+        if self._request.reasoning is None:
+            self._reasoned = self._reason([self._prompt], "reasoning", streamed=True)[0]
+        self._sentences = sentences_of(self._reasoned.text)
+        if not self._sentences:
+            raise InputError(
+                "The model gave no reasoning but ended at once: ask in another way, or give a reasoning yourself."
+            )
+        steps = len(self._request.interventions) + 1
+        self._progress(0, steps, self.found(), stage="answering")
+        whole = interventions.kept(self._sentences)[-1]
+        self._prefixes.keep(ids_of(self._model, self._context(whole)))
+        self._full = self._answers.read([self._context(whole)])[0]
+        for done, intervention in enumerate(self._request.interventions, 1):
+            self._progress(done, steps, self.found(), stage=intervention.what)
+            variants = self._made(intervention)
+            against = self._against(intervention)
+            answers = self._answers.read([self._context(variant) for variant in variants])
+            self._read += [(variant, answer, against) for variant, answer in zip(variants, answers, strict=True)]
+            self._answers.score([self._context(variant) for variant, *_ in self._read])  # answers that are new, too
+        self._progress(steps, steps, self.found(), stage="answering")
+        return self.found()
+
+    def _context(self, variant: Variant) -> str:
+        return context(variant.prompt or self._prompt, variant.text, self._lead_in)
+
+    def _reason(self, prompts: Sequence[str], stage: str, streamed: bool = False) -> list[Reasoned]:
+        sampling = self._request.sampling
+
+        def report(done: int, first: Reasoned) -> None:
+            if streamed:
+                self._reasoned = first
+            else:
+                self._writing = first.text
+            self._progress(done, sampling.tokens, self.found(), stage=stage)
+
+        return reason(self._model, self._prefixes, prompts, sampling, report, reserve_of(self._model, self._request))
+
+    def _made(self, intervention: Intervention) -> list[Variant]:
+        """The variants of an intervention, with what the model writes for them."""
+        sentences = self._sentences
+        if isinstance(intervention, Early):
+            return interventions.kept(sentences)
+        if isinstance(intervention, LeaveOneOut):
+            return interventions.dropped(sentences, intervention.within)
+        if isinstance(intervention, Filler):
+            return interventions.fillers(sentences, self._count_tokens)
+        if isinstance(intervention, Mistake):
+            text = intervention.text
+            wrong = interventions.wrong_number(sentences, intervention.sentence) if text is None else text
+            variant = interventions.replaced("mistake", sentences, intervention.sentence, wrong)
+        elif isinstance(intervention, Paraphrase):
+            text = intervention.text
+            other = self._reworded(intervention.sentence) if text is None else text
+            variant = interventions.replaced("paraphrase", sentences, intervention.sentence, other)
+        else:
+            variant = self._cued(intervention)
+        if variant.goes_on:
+            stage = "reasoning on" if variant.prompt is None else "reasoning anew"
+            written = self._reason([(variant.prompt or self._prompt) + variant.text], stage)[0]
+            variant = variant.continued(written.text)
+            self._writing = ""
+        return [variant]
+
+    def _against(self, intervention: Intervention) -> int | None:
+        """The answer behind the first sentences, where one of no more than those is left out."""
+        if not isinstance(intervention, LeaveOneOut) or intervention.within in (None, len(self._sentences)):
+            return None
+        return self._answers.read([self._context(interventions.kept(self._sentences)[intervention.within])])[0]
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self._model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _reworded(self, sentence: int) -> str:
+        """The sentence in the model's own words, greedily: the first line of what it says."""
+        interventions.check_sentence(self._sentences, sentence)
+        own = self._sentences[sentence].strip()
+        asked = prompt_text(self._model, PARAPHRASE.format(own))
+        limit = Sampling(tokens=2 * self._count_tokens(own) + 16)
+        said = reason(self._model, self._prefixes, [asked], limit)[0].text
+        line = next((line.strip() for line in said.split("\n") if line.strip()), "")
+        if not line or line == own:
+            raise InputError(f"The model does not reword sentence {sentence + 1}: type a paraphrase yourself.")
+        return line
+
+    def _cued(self, cue: Cue) -> Variant:
+        assert self._full is not None
+        answer = cue.answer or another_choice(self._request, self._full)
+        prompt = prompt_of(self._model, self._request, cue.model_copy(update={"answer": answer}))
+        text, goes_on = cue.reasoning or "", cue.reasoning is None
+        return Variant("cue", None, text, changed=answer, prompt=prompt, goes_on=goes_on)
+
+    def found(self) -> CotResult:
+        """The result so far."""
+        outcomes = tuple(self._outcome(*read) for read in self._read)
+        early = [outcome.same for outcome in outcomes if outcome.what == "kept"]
+        dropped = [outcome for outcome in outcomes if outcome.what == "dropped"]
+        full = None
+        if self._full is not None:
+            full = self._outcome(interventions.kept(self._sentences)[-1], self._full)
+        return CotResult(
+            prompt=self._prompt,
+            lead_in=self._lead_in,
+            reasoning=self._reasoned.text,
+            tokens=self._reasoned.tokens,
+            ended=self._reasoned.ended,
+            sentences=self._sentences,
+            candidates=tuple(self._answers.candidates),
+            right=None if self._request.answer is None else self._answers.index_of(self._request.answer),
+            full=full,
+            outcomes=outcomes,
+            aoc=area_over_curve(early) if early else None,
+            settles=settles_at(early) if early else None,
+            necessary=tuple(o.sentence for o in dropped if o.sentence is not None and not o.same) if dropped else None,
+            writing=self._writing,
+            checks=self._checks(full),
+        )
+
+    def _outcome(self, variant: Variant, answer: int, against: int | None = None) -> Outcome:
+        is_cue = variant.what == "cue"
+        return Outcome(
+            what=variant.what,
+            sentence=variant.sentence,
+            text=variant.text,
+            changed=variant.changed,
+            written=variant.written,
+            prompt=variant.prompt,
+            answer=answer,
+            probabilities=self._answers.probabilities(self._context(variant)),
+            same=answer == (self._full if against is None else against),
+            against=against,
+            suggested=self._answers.index_of(variant.changed) if is_cue else None,
+            mentions_cue=interventions.mentions_cue(variant.text) if is_cue else None,
+        )
+
+    def _checks(self, full: Outcome | None) -> tuple[Check, ...]:
+        checks = []
+        if not self._reasoned.ended:
+            n = len(self._reasoned.tokens)
+            limit = "limit" if n >= self._request.sampling.tokens else "context's end"
+            checks.append(Check(name="reasoning", text=f"cut off at the {limit}, {n} tokens", level="warn"))
+        if not self._model.tokenizer.chat_template:
+            checks.append(Check(name="chat template", text="none: the plain format is used", level="warn"))
+        if self._prefixes.parity is not None:
+            kept = self._prefixes.reuses
+            text = f"prefixes kept, parity {self._prefixes.parity:.0e}, {self._prefixes.computed:,} tokens computed"
+            if not kept:
+                text = f"plain, as kept prefixes are off by {self._prefixes.parity:.0e}"
+            checks.append(Check(name="path", text=text, level="ok" if kept else "info"))
+        if full is not None and self._request.choices:
+            mass = self._answers.mass(self._context(interventions.kept(self._sentences)[-1]))
+            name = f"{self._request.read} of the choices"
+            low = self._request.read == "letters" and mass < 0.5
+            checks.append(Check(name=name, text=f"p {mass:.2g} together", level="warn" if low else "info"))
+        return tuple(checks)

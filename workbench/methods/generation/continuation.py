@@ -1,0 +1,91 @@
+"""Continue the prompt greedily for a few tokens, so that the failure can be seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from workbench.case import Case
+from workbench.errors import InputError, NumericalError
+from workbench.lazy import torch
+from workbench.models.forward.stopping import stop_ids
+from workbench.models.tokens import EncodedCase, encode, token_text
+from workbench.numbers import significant
+from workbench.protocol import Frozen, Progress, Request, Result
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+
+class ContinueRequest(Request):
+    """Ask for up to ``tokens`` greedy tokens after the case; fewer when the model ends its text or the context."""
+
+    kind: Literal["continue"] = "continue"
+    case: Case
+    tokens: int = 12
+
+
+class ContinuedToken(Frozen):
+    """One generated token, its probability, and the token that came second."""
+
+    text: str
+    probability: float
+    runner_up: str
+    runner_up_probability: float
+
+
+class ContinueResult(Result):
+    """The tokens generated so far. ``text`` is what they decode to together. ``ended`` when the model stopped."""
+
+    kind: Literal["continue"] = "continue"
+    encoded: EncodedCase
+    generated: tuple[ContinuedToken, ...]
+    text: str
+    ended: bool = False
+
+
+def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> ContinueResult:
+    """Generate token by token, each a step of progress with everything so far as the partial result.
+
+    Raises `InputError` for a case that cannot be encoded or has no room behind it, `NumericalError` for NaN logits.
+    """
+    if request.tokens < 1:
+        raise InputError(f"the number of tokens to continue by must be at least 1, not {request.tokens}")
+    encoded = encode(model.tokenizer, request.case, model.info.context)
+    room = model.info.context - len(encoded.ids)
+    if room < 1:
+        raise InputError(f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue")
+    stops = stop_ids(model)
+    ids: list[int] = []
+    generated: list[ContinuedToken] = []
+    ended = False
+
+    def found() -> ContinueResult:
+        text = model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return ContinueResult(encoded=encoded, generated=tuple(generated), text=text, ended=ended)
+
+    total = min(request.tokens, room)
+    inputs = torch.tensor([encoded.ids], device=model.hf.device)
+    cache = None
+    with torch.no_grad():
+        while len(generated) < total and not ended:
+            output = model.hf(input_ids=inputs, past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            p = output.logits[0, -1].float().softmax(dim=-1)
+            if not bool(torch.isfinite(p).all()):
+                raise NumericalError("the model's logits are not finite; load it with --dtype float32 and try again")
+            top = p.topk(2)
+            best, second = top.indices.tolist()
+            first_p, second_p = significant(top.values)
+            ids.append(best)
+            generated.append(
+                ContinuedToken(
+                    text=token_text(model.tokenizer, best),
+                    probability=first_p,
+                    runner_up=token_text(model.tokenizer, second),
+                    runner_up_probability=second_p,
+                )
+            )
+            ended = best in stops
+            inputs = torch.tensor([[best]], device=model.hf.device)
+            progress(len(generated), total, found(), stage="continuing")
+    return found()

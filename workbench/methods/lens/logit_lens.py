@@ -1,0 +1,258 @@
+"""The logit lens: what the model would say if it stopped at each layer.
+
+The state after every block (and the embedding, the state before the first) is read through the model's own final
+norm and unembedding, at every token: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import PositiveInt, model_validator
+
+from workbench.case import Case
+from workbench.errors import InputError, NumericalError
+from workbench.lazy import nnsight, torch
+from workbench.memory import in_batches
+from workbench.models.anatomy import tensor_of
+from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_texts
+from workbench.numbers import significant
+from workbench.protocol import Check, Frozen, Progress, Request, Result
+from workbench.shapes import Layers, as_many
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+PARITY = 1e-3
+"""Largest difference (logits, float32) between the last row and the model's own output that passes as the same."""
+
+MOST_KEPT = 100
+"""Most tokens that can be kept in a cell: a session holds them all."""
+
+LOGITS_BUDGET = 32 * 2**20
+"""Bytes of logits held at once: about ten tokens of the default model with all its layers."""
+
+
+class LensRequest(Request):
+    """Ask for the lens at every token of a case, or at ``positions`` only.
+
+    ``first`` is the token (index into the encoded case) that is computed first, the last one by default, so that a
+    pane can show it while the others follow. Negative tokens count from the end. ``top_k`` tokens are kept in each
+    cell.
+    """
+
+    kind: Literal["lens"] = "lens"
+    case: Case
+    first: int | None = None
+    positions: tuple[int, ...] | None = None
+    top_k: int = 5
+
+
+class TokenTrack(Frozen):
+    """One token followed through the layers: probability and rank (1 is the top) in each row."""
+
+    probability: tuple[float, ...]
+    rank: tuple[PositiveInt, ...]
+
+
+class LensColumn(Frozen):
+    """The lens at one token. Every field has one entry a row: the embedding first, then the blocks in order.
+
+    ``entropy`` is in bits. ``kl`` is KL(final ‖ row) in nats: what is lost by believing this row in place of the
+    model's answer. ``logit_difference`` is the target's logit minus the foil's.
+    """
+
+    top_tokens: tuple[tuple[str, ...], ...]
+    top_probabilities: tuple[tuple[float, ...], ...]
+    entropy: tuple[float, ...]
+    kl: tuple[float, ...]
+    target: TokenTrack | None = None
+    foil: TokenTrack | None = None
+    logit_difference: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        as_many(
+            entropy=self.entropy,
+            top_tokens=self.top_tokens,
+            top_probabilities=self.top_probabilities,
+            kl=self.kl,
+            logit_difference=self.logit_difference,
+        )
+        for track in filter(None, (self.target, self.foil)):
+            as_many(entropy=self.entropy, probability=track.probability, rank=track.rank)
+        kept = {len(row) for row in (*self.top_tokens, *self.top_probabilities)}
+        if len(kept) != 1 or 0 in kept:
+            raise ValueError("every row must have as many top_tokens and top_probabilities, and there must be some")
+        return self
+
+
+class Answer(Frozen):
+    """The most likely next token and the probabilities of target and foil beside it."""
+
+    token: str
+    probability: float
+    target: float | None = None
+    foil: float | None = None
+
+
+class LensResult(Result):
+    """``columns`` has one entry a token of ``encoded``; None where not asked for, or not there yet.
+
+    A column has ``layers + 1`` rows. ``behind_document`` is the answer at the last token when the same prompt
+    stands behind a document start: given where the first position holds a word of the prompt, which models that
+    use that position as an attention sink read badly.
+    """
+
+    kind: Literal["lens"] = "lens"
+    encoded: EncodedCase
+    layers: Layers
+    columns: tuple[LensColumn | None, ...]
+    behind_document: Answer | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        as_many(tokens=self.encoded.ids, columns=self.columns)
+        for column in filter(None, self.columns):
+            as_many(layers_and_embedding=self.layers + 1, rows=column.entropy)
+            for name in ("target", "foil"):
+                if (getattr(column, name) is None) != (getattr(self.encoded, name) is None):
+                    raise ValueError(f"a column must follow the {name} where there is one, and only there")
+        return self
+
+
+def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensResult:
+    """Compute the lens, the cursor's token first.
+
+    Raises `InputError` for a case that cannot be encoded or a position outside it, `NumericalError` for NaN logits.
+    """
+    encoded = encode(model.tokenizer, request.case, model.info.context)
+    order = _order(request, len(encoded.ids))
+    progress(0, len(order), stage="forward pass")
+    states, logits = _forward(model, encoded.ids)
+    if not bool(torch.isfinite(logits).all()):
+        raise NumericalError(
+            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32 and try again"
+        )
+
+    columns: list[LensColumn | None] = [None] * len(encoded.ids)
+    parity = 0.0
+    behind: Answer | None = None
+
+    def found() -> LensResult:
+        checks = (_parity_check(parity, model.info.dtype), *_first_position_check(columns, behind))
+        return LensResult(
+            encoded=encoded,
+            layers=model.info.layers,
+            columns=tuple(columns),
+            behind_document=behind,
+            checks=checks,
+        )
+
+    def read(positions: list[int]) -> None:
+        nonlocal parity
+        rows = model.unembed(states[:, positions]).float()  # (layers + 1, positions, vocabulary)
+        parity = max(parity, float((rows[-1] - logits[positions].float()).abs().max()))
+        for index, position in enumerate(positions):
+            columns[position] = _column(model, rows[:, index], encoded, request.top_k)
+
+    with torch.no_grad():
+        read(order[:1])
+        progress(1, len(order), found(), stage="unembedding")
+        if encoded.starts_bare and request.positions is None:
+            behind = _answer_behind_document(model, request.case)
+        bytes_each = len(states) * logits.shape[-1] * 4
+        for done in in_batches(order[1:], max(1, LOGITS_BUDGET // bytes_each), read, bytes_each):
+            progress(1 + done, len(order), found(), stage="unembedding")
+    return found()
+
+
+def _order(request: LensRequest, n_tokens: int) -> list[int]:
+    """The tokens asked for, the first one in front and its neighbours next: where the cursor goes from there."""
+    wanted = range(n_tokens) if request.positions is None else [_index(p, n_tokens) for p in request.positions]
+    first = _index(request.first, n_tokens) if request.first is not None else max(wanted, default=n_tokens - 1)
+    if not 1 <= request.top_k <= MOST_KEPT:
+        raise InputError(f"top-k must be between 1 and {MOST_KEPT}, not {request.top_k}")
+    return [first, *sorted(set(wanted) - {first}, key=lambda p: (abs(p - first), p))]
+
+
+def _index(position: int, n_tokens: int) -> int:
+    if not -n_tokens <= position < n_tokens:
+        raise InputError(f"there is no token {position}: the prompt has {n_tokens}, counted from 0")
+    return position % n_tokens
+
+
+def _forward(model: LoadedModel, ids: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """One forward: states ``(layers + 1, tokens, d_model)`` and the model's logits ``(tokens, vocabulary)``."""
+    input_ids = torch.tensor([ids], device=model.hf.device)
+    with torch.no_grad():
+        with model.nn.trace(input_ids=input_ids, use_cache=False):
+            states = nnsight.save([])
+            states.append(model.nn.blocks[0].input)
+            for block in model.nn.blocks:
+                states.append(tensor_of(block.output))
+            logits = nnsight.save(model.nn.output.logits)
+    return torch.cat(list(states)), logits[0]
+
+
+def _column(model: LoadedModel, logits: torch.Tensor, encoded: EncodedCase, top_k: int) -> LensColumn:
+    """Turn the logits of one token's rows ``(layers + 1, vocabulary)`` into plain numbers."""
+    log_p = logits.log_softmax(dim=-1)
+    p = log_p.exp()
+    top = p.topk(min(top_k, p.shape[-1]), dim=-1)
+    entropy = -(p * log_p).nan_to_num(0.0).sum(dim=-1) / math.log(2)  # 0 · log 0 counts as 0
+    kl = (p[-1] * (log_p[-1] - log_p)).nan_to_num(0.0).sum(dim=-1)
+    k = top.indices.shape[-1]
+    texts = token_texts(model.tokenizer, top.indices.flatten().tolist())
+    target, foil = encoded.target, encoded.foil
+    difference = logits[:, target.id] - logits[:, foil.id] if target and foil else None
+    return LensColumn(
+        top_tokens=tuple(tuple(texts[row * k : (row + 1) * k]) for row in range(len(logits))),
+        top_probabilities=significant(top.values),
+        entropy=significant(entropy.clamp(min=0)),
+        kl=significant(kl.clamp(min=0)),
+        target=_track(logits, p, target),
+        foil=_track(logits, p, foil),
+        logit_difference=None if difference is None else significant(difference),
+    )
+
+
+def _track(logits: torch.Tensor, p: torch.Tensor, token: TokenChoice | None) -> TokenTrack | None:
+    if token is None:
+        return None
+    rank = (logits > logits[:, token.id : token.id + 1]).sum(dim=-1) + 1
+    return TokenTrack(probability=significant(p[:, token.id]), rank=tuple(rank.tolist()))
+
+
+def _answer_behind_document(model: LoadedModel, case: Case) -> Answer | None:
+    try:
+        encoded = encode(model.tokenizer, case.model_copy(update={"start": "document"}), model.info.context)
+    except InputError:  # no document token, or no room for it: then there is nothing to compare with
+        return None
+    input_ids = torch.tensor([encoded.ids], device=model.hf.device)
+    p = model.hf(input_ids=input_ids, use_cache=False).logits[0, -1].float().softmax(dim=-1)
+    best = p.topk(1)
+    return Answer(
+        token=token_texts(model.tokenizer, best.indices.tolist())[0],
+        probability=significant(best.values)[0],
+        target=significant(p[encoded.target.id]) if encoded.target else None,
+        foil=significant(p[encoded.foil.id]) if encoded.foil else None,
+    )
+
+
+def _parity_check(parity: float, dtype: str) -> Check:
+    """The lens' last row against the model's own logits; half precision rounds more coarsely."""
+    allowed = PARITY if dtype == "float32" else 0.5
+    return Check(name="lens parity", text=f"{parity:.0e}", level="ok" if parity <= allowed else "warn")
+
+
+def _first_position_check(columns: list[LensColumn | None], behind: Answer | None) -> tuple[Check, ...]:
+    """What the first position does to the answer: a failure can be the prompt's and not the model's."""
+    last = columns[-1]
+    if behind is None or last is None:
+        return ()
+    now = last.top_tokens[-1][0]
+    verb = "stays" if behind.token == now else "becomes"
+    text = f"the top answer {verb} “{behind.token.strip()}” {behind.probability:.2f} behind a document start"
+    return (Check(name="first position", text=text, level="info" if verb == "stays" else "warn"),)

@@ -1,0 +1,335 @@
+"""The causal trace averaged over many facts, by the role of the token: figure 2 of Meng et al. (arXiv 2202.05262).
+
+What each fact gave is kept in the cache, so that an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import ValidationError, model_validator
+
+from workbench.case import Case, Start
+from workbench.errors import InputError, NotConfirmed
+from workbench.files import write_atomically
+from workbench.lazy import torch
+from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing.causal_trace import LONG, Kind, TraceGrid, TraceRequest, TraceResult
+from workbench.methods.tracing.setup import check_subject
+from workbench.models.forward import corruption
+from workbench.models.tokens import EncodedCase, encode
+from workbench.numbers import rounded
+from workbench.paths import cache_folder
+from workbench.protocol import Check, Frozen, Progress, Request, Result
+from workbench.reading import BadJson, Unreadable, parse, read_bytes, read_text
+from workbench.shapes import as_many, different
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+Role = Literal["first subject", "middle subject", "last subject", "first subsequent", "further", "last"]
+ROLES: tuple[Role, ...] = (
+    "first subject",
+    "middle subject",
+    "last subject",
+    "first subsequent",
+    "further",
+    "last",
+)
+
+SAME_CLEAN = 1e-5
+"""A cached fact is used again where the clean probability is within this of what it was: no edit came between."""
+
+
+class TracedFact(Frozen):
+    """A prompt about a subject, and how a model that knows the fact goes on."""
+
+    prompt: str
+    subject: str
+    target: str
+
+
+class FactsTraceRequest(Request):
+    """Ask for the average over ``facts``; the other fields as in `TraceRequest`.
+
+    Without ``noise_std`` the noise is ``noise`` times the standard deviation of the embeddings of these subjects.
+    """
+
+    kind: Literal["trace-facts"] = "trace-facts"
+    facts: tuple[TracedFact, ...]
+    kinds: tuple[Kind, ...] = ("states", "mlp", "attention")
+    noise: float = 3.0
+    noise_std: float | None = None
+    samples: int = 10
+    seed: int = 1
+    window: int | None = None
+    start: Start = "as-is"
+    confirmed: bool = False
+
+
+class RoleEffect(Frozen):
+    """Indirect effect (restored − corrupted probability of the answer) by layer, at the tokens of one role.
+
+    ``facts`` is how many have such a token; ``error`` is the standard error of the mean, None for a single fact.
+    """
+
+    kind: Kind
+    role: Role
+    mean: tuple[float, ...]
+    error: tuple[float, ...] | None = None
+    facts: int = 1
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if not self.mean:
+            raise ValueError("there is no layer")
+        as_many(mean=self.mean, error=self.error)
+        return self
+
+
+class FactsTraceResult(Result):
+    """``effects`` has an entry a kind and role. ``clean`` and ``corrupted`` are mean probabilities of the answer.
+
+    Of the facts asked for ``used`` are averaged, ``unknown`` are left out because the clean run's top token is not
+    what the target begins with, ``unusable`` because they cannot be traced (a subject that is the whole prompt).
+    """
+
+    kind: Literal["trace-facts"] = "trace-facts"
+    effects: tuple[RoleEffect, ...]
+    clean: float | None
+    corrupted: float | None
+    used: int
+    unknown: int
+    unusable: int
+    noise_std: float
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        different("effects", ((effect.kind, effect.role) for effect in self.effects))
+        for effect in self.effects:
+            as_many(layers=self.effects[0].mean, mean=effect.mean)
+        return self
+
+
+class _Outcome(Frozen):
+    """What one fact gave: effects by kind and role, the mean over the role's tokens."""
+
+    clean: float
+    corrupted: float
+    effects: tuple[RoleEffect, ...]
+
+
+def read_facts(path: Path) -> tuple[TracedFact, ...]:
+    """Read facts from a file with one JSON object a line.
+
+    Either with "prompt", "subject" and "target", or as in the published known facts: "subject", "attribute" and
+    "prompt" or "template" (the prompt is used where both are given). Raises `InputError` for anything else.
+    """
+    try:
+        lines = read_text(path).split("\n")  # not splitlines(): other characters may stand inside a JSON text
+    except Unreadable as error:
+        raise InputError(
+            f"the facts in {path} cannot be read ({error.why}); name a file with a JSON object a line"
+        ) from error
+    facts = [_fact(line, f"line {number} of {path}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not facts:
+        raise InputError(f"{path} holds no facts; write one JSON object a line, with prompt, subject and target")
+    return tuple(facts)
+
+
+def _fact(line: str, where: str) -> TracedFact:
+    try:
+        fields = parse(line)
+        prompt = fields["prompt"] if "prompt" in fields else fields["template"].replace("{}", fields["subject"])
+        target = fields["target"] if "target" in fields else fields["attribute"]
+        return TracedFact(prompt=prompt, subject=fields["subject"], target=target)
+    except BadJson as error:
+        raise InputError(
+            f"{where} is not JSON ({error.why}); write an object with prompt, subject and target"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where} is not a fact: it needs the texts prompt, subject and target") from error
+
+
+def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> FactsTraceResult:
+    """Trace every fact that the model knows, and average.
+
+    Progress counts a hundred for each fact. Raises `InputError` without facts, for a setting that makes no sense,
+    and, once the first fact has been timed, for a run that takes hours unless that is confirmed.
+    """
+    if not request.facts:
+        raise InputError("There are no facts to trace: name a file with at least one.")
+    subjects = (fact.subject for fact in request.facts)
+    std = request.noise_std or rounded(request.noise * corruption.embedding_std(model, subjects))
+    average = _Average(request, std)
+    known: list[tuple[TraceRequest, float]] = []
+    for number, fact in enumerate(request.facts):
+        progress(number, len(request.facts), stage="which facts the model knows")
+        asked = _trace_request(request, fact, std)
+        try:
+            clean = _clean_probability(model, asked.case)
+        except InputError:  # this fact's own: its subject is not in the prompt, say
+            average.unusable += 1
+            continue
+        if clean is None:
+            average.unknown += 1
+        else:
+            known.append((asked, clean))
+
+    for number, (asked, clean) in enumerate(known):
+        progress(100 * number, 100 * len(known), average.found(), stage="tracing")
+        file = _file(model, asked)
+        outcome = _remembered(file, clean)
+        if outcome is None:
+            began = time.perf_counter()
+            outcome = _outcome(causal_trace.run(model, asked, _within(progress, number, len(known))))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, outcome.model_dump_json())
+            if not request.confirmed:
+                _refuse_hours((time.perf_counter() - began) * (len(known) - number - 1))
+        average.add(outcome)
+    return average.found()
+
+
+def _trace_request(request: FactsTraceRequest, fact: TracedFact, std: float) -> TraceRequest:
+    """The trace of one fact."""
+    case = Case(prompt=fact.prompt, subject=fact.subject, target=fact.target, start=request.start)
+    return TraceRequest(
+        case=case,
+        kinds=request.kinds,
+        noise=request.noise,
+        noise_std=std,
+        samples=request.samples,
+        seed=request.seed,
+        window=request.window,
+        estimate=False,
+        confirmed=True,
+    )
+
+
+def _clean_probability(model: LoadedModel, case: Case) -> float | None:
+    """The target's probability, None unless it is the top token. Raises `InputError` for what cannot be traced."""
+    encoded = encode(model.tokenizer, case, model.info.context)
+    check_subject(encoded)
+    assert encoded.target is not None
+    with torch.no_grad():
+        input_ids = torch.tensor([encoded.ids], device=model.hf.device)
+        p = model.hf(input_ids=input_ids, use_cache=False).logits[0, -1].float().softmax(dim=-1)
+    return float(p[encoded.target.id]) if int(p.argmax()) == encoded.target.id else None
+
+
+def _file(model: LoadedModel, asked: TraceRequest) -> Path:
+    """Where one fact's outcome is kept: by weights, dtype and everything that is asked."""
+    key = f"{model.info.dtype} {asked.model_dump_json()}"
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return cache_folder() / "traces" / model.info.fingerprint / f"{name}.json"
+
+
+def _remembered(file: Path, clean: float) -> _Outcome | None:
+    """What an earlier run found, where it is readable and the model still answers alike."""
+    try:
+        outcome = _Outcome.model_validate_json(read_bytes(file))
+    except (Unreadable, ValidationError):
+        return None
+    return outcome if abs(outcome.clean - clean) <= SAME_CLEAN else None
+
+
+def _within(progress: Progress, number: int, facts: int) -> Progress:
+    """The progress of one fact's trace as a part of the whole."""
+
+    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+        del partial, stage  # the whole has its own
+        progress(100 * number + 100 * done // max(total, 1), 100 * facts, stage="tracing")
+
+    return report
+
+
+def _refuse_hours(seconds: float) -> None:
+    if seconds > LONG:
+        raise NotConfirmed(
+            f"These facts would take about {seconds / 3600:.1f} hours; fewer facts, samples or kinds take less. "
+            "What is traced already is kept."
+        )
+
+
+def _outcome(result: TraceResult) -> _Outcome:
+    """One trace as effects by role."""
+    tokens = token_roles(result.encoded)
+    effects = tuple(
+        RoleEffect(kind=grid.kind, role=role, mean=_mean_effect(result, grid, tokens[role]))
+        for grid in result.grids
+        for role in ROLES
+        if tokens[role]
+    )
+    return _Outcome(clean=result.clean, corrupted=result.corrupted, effects=effects)
+
+
+def token_roles(encoded: EncodedCase) -> dict[Role, range]:
+    """The tokens of each role. A subject of one token is a last one; so is the last token, unless the subject's."""
+    assert encoded.subject is not None
+    start, stop = encoded.subject
+    last = len(encoded.ids) - 1
+    return {
+        "first subject": range(start, min(start + 1, stop - 1)),
+        "middle subject": range(start + 1, stop - 1),
+        "last subject": range(stop - 1, stop),
+        "first subsequent": range(stop, min(stop + 1, last)),
+        "further": range(stop + 1, last),
+        "last": range(max(stop, last), last + 1),
+    }
+
+
+def _mean_effect(result: TraceResult, grid: TraceGrid, tokens: range) -> tuple[float, ...]:
+    rows = ([row[token] or 0.0 for token in tokens] for row in grid.values)
+    return tuple(rounded(sum(row) / len(row) - result.corrupted) for row in rows)
+
+
+class _Average:
+    """The outcomes so far."""
+
+    def __init__(self, request: FactsTraceRequest, noise_std: float) -> None:
+        self.unknown = self.unusable = 0
+        self._request = request
+        self._noise_std = noise_std
+        self._values: list[tuple[float, float]] = []
+        self._effects: dict[tuple[Kind, Role], list[tuple[float, ...]]] = {}
+
+    def add(self, outcome: _Outcome) -> None:
+        self._values.append((outcome.clean, outcome.corrupted))
+        for effect in outcome.effects:
+            self._effects.setdefault((effect.kind, effect.role), []).append(effect.mean)
+
+    def found(self) -> FactsTraceResult:
+        used, request = len(self._values), self._request
+        clean, corrupted = zip(*self._values, strict=True) if used else ((), ())
+        facts = f"{used} used, {self.unknown} not known by the model, {self.unusable} unusable"
+        noise = f"noise sd {self._noise_std:.3g}, {request.samples} samples, seed {request.seed}"
+        return FactsTraceResult(
+            effects=tuple(_averaged(kind, role, rows) for (kind, role), rows in self._effects.items()),
+            clean=rounded(fmean(clean)) if used else None,
+            corrupted=rounded(fmean(corrupted)) if used else None,
+            used=used,
+            unknown=self.unknown,
+            unusable=self.unusable,
+            noise_std=self._noise_std,
+            checks=(
+                Check(name="facts", text=facts, level="info" if used else "warn"),
+                Check(name="corruption", text=noise),
+            ),
+        )
+
+
+def _averaged(kind: Kind, role: Role, rows: list[tuple[float, ...]]) -> RoleEffect:
+    """``rows`` are the effects by layer of each fact."""
+    import numpy as np
+
+    table, error = np.array(rows), None  # (facts, layers)
+    if len(rows) > 1:
+        error = tuple(map(rounded, table.std(axis=0, ddof=1) / math.sqrt(len(rows))))
+    mean = tuple(map(rounded, table.mean(axis=0)))
+    return RoleEffect(kind=kind, role=role, mean=mean, error=error, facts=len(rows))

@@ -1,0 +1,91 @@
+"""Attribution patching: what restoring any state would do, estimated for all of them by one backward pass.
+
+Nanda, "Attribution Patching" (2023). The gradient is taken at the corrupted runs: at the clean one, where the
+answer is nearly certain, it says little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.lazy import nnsight, torch
+from workbench.memory import in_batches
+from workbench.models.anatomy import tensor_of
+from workbench.models.forward.runs import Part, Read, Run
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+BUDGET = 2**30
+"""Bytes of activations held at once for the backward pass."""
+
+Place = Literal["states"] | Part
+
+
+def first_order(model: LoadedModel, runs: Run, read: Read) -> dict[Place, torch.Tensor]:
+    """How much restoring would add to what is read: ``(layers, tokens)`` for block outputs, attention and MLP.
+
+    Row 0 of ``runs`` is clean, the others are corrupted. Gradient at each corrupted run times (clean − corrupted),
+    summed over d_model, the mean over runs. Raises `OutOfMemory` where not even one run fits.
+    """
+    goals: dict[Place, torch.Tensor] = {
+        "states": torch.stack([states[0] for states in runs.states[1:]]),
+        "attention": torch.stack(runs.parts["attention"]),
+        "mlp": torch.stack(runs.parts["mlp"]),
+    }  # each (layers, tokens, d_model)
+    total = {place: torch.zeros(goal.shape[:2], device=goal.device) for place, goal in goals.items()}
+
+    def work(rows: list[int]) -> None:
+        reached, gradients = _gradients(model, runs.rows(slice(rows[0], rows[-1] + 1)), read)
+        for place, goal in goals.items():
+            change = goal[:, None] - reached[place]
+            total[place] += (gradients[place].float() * change.float()).sum(dim=(1, 3))
+
+    bytes_each = _bytes_each(model, runs.tokens)
+    rows = range(1, len(runs.ids))
+    for _ in in_batches(rows, max(1, BUDGET // bytes_each), work, bytes_each):
+        pass
+    return {place: effect / len(rows) for place, effect in total.items()}
+
+
+def _gradients(model: LoadedModel, run: Run, read: Read) -> tuple[dict[Place, torch.Tensor], dict[Place, torch.Tensor]]:
+    """Values and gradients of what is read, each ``(layers, rows, tokens, d_model)``."""
+    n_rows = len(run.ids)
+    with torch.enable_grad():
+        with model.nn.trace(input_ids=run.ids, use_cache=False) as tracer:
+            states = nnsight.save([])
+            attention = nnsight.save([])
+            mlp = nnsight.save([])
+            model.nn.embedding.output = (model.nn.embedding.output + run.added).requires_grad_()
+            for block in model.nn.blocks:
+                attention.append(_first(block.attention.output))
+                mlp.append(_first(block.mlp.output))
+                states.append(_first(block.output))
+            tracer.stop()
+        outputs: dict[Place, list[torch.Tensor]] = {
+            "states": list(states),
+            "attention": list(attention),
+            "mlp": list(mlp),
+        }
+        value = read(model.unembed(states[-1][:, -1])).sum()
+        flat = [tensor for tensors in outputs.values() for tensor in tensors]
+        gradients = iter(torch.autograd.grad(value, flat))
+
+    def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([tensor_of(tensor, n_rows) for tensor in tensors]).detach()
+
+    reached = {place: stacked(tensors) for place, tensors in outputs.items()}
+    return reached, {place: stacked([next(gradients) for _ in tensors]) for place, tensors in outputs.items()}
+
+
+def _first(output: Any) -> torch.Tensor:
+    """The tensor of an output as it is in the graph: a view of it would have no gradient."""
+    tensor: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor
+
+
+def _bytes_each(model: LoadedModel, tokens: int) -> int:
+    """About what one run keeps for its backward pass: a dozen states, six MLP widths and the scores a block."""
+    anatomy, info = model.anatomy, model.info
+    a_token = 12 * info.d_model + 6 * anatomy.d_mlp + model.hf.config.num_attention_heads * tokens
+    return int(info.layers * tokens * a_token * model.hf.dtype.itemsize)

@@ -1,0 +1,146 @@
+"""Models by their Hugging Face id, through the hub's own client and cache: configuration, tokenizer, safetensors.
+
+HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean everywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import Cancelled, ModelError
+from workbench.protocol import Progress
+
+_WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.tiktoken", "merges.txt", "vocab.txt")
+_HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
+_LOOK_EVERY = 0.1  # seconds: how soon a cancelled job is noticed
+
+
+def is_hub_id(spec: str) -> bool:
+    """Whether ``spec`` looks like owner/name."""
+    return _HUB_ID.fullmatch(spec) is not None
+
+
+def cached(spec: str) -> Path | None:
+    """The folder of a model that the hub's cache holds already, or None."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        folder = snapshot_download(spec, allow_patterns=list(_WANTED), local_files_only=True)
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        return None
+    return Path(folder) if (Path(folder) / "config.json").is_file() else None
+
+
+def download(spec: str, progress: Progress) -> Path:
+    """The folder of a model, downloaded where the hub's cache does not hold it. Progress counts bytes.
+
+    Raises `ModelError` where there is no such model, access is not granted, the hub cannot be reached, or the model
+    has no safetensors. What ``progress`` raises stops the download.
+    """
+    bars = _Bars()
+    pool = ThreadPoolExecutor(max_workers=1)  # progress is told on the caller's thread, which may own a model
+    future = pool.submit(_snapshot, spec, bars)
+    try:
+        while not _is_done(future):
+            done, total = bars.bytes()
+            progress(done, total, stage=f"downloading {spec}")
+    finally:
+        bars.stopped.set()
+        pool.shutdown(wait=False)  # a connection that hangs must not hold up the cancelled one
+    folder = future.result()
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{spec} has no safetensors weights; use a model that has, or convert it to safetensors")
+    return folder
+
+
+def _snapshot(spec: str, bars: _Bars) -> Path:
+    # Each by name: the package fills itself on demand, and its submodules are no attributes before they are imported.
+    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its advice would be written across the screen
+    try:
+        folder = snapshot_download(
+            spec, allow_patterns=list(_WANTED), tqdm_class=bars.make, library_name="lm-workbench"
+        )
+    except errors.GatedRepoError as error:
+        raise ModelError(
+            f"{spec} is gated: ask for access on its page, then set HF_TOKEN (or run: hf auth login) and try again"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"the hub has no model {spec}, or it is private; check the spelling, or set HF_TOKEN to reach it"
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise ModelError(_no_route(spec)) from error
+    except errors.HFValidationError as error:
+        raise ModelError(f"{spec} cannot be a Hugging Face id: {error}") from error
+    # What the client's ways of fetching raise: files, HTTP, and its own protocol.
+    except (OSError, errors.HTTPError, RuntimeError) as error:  # type: ignore[attr-defined]
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise ModelError(
+                f"the disk is too full to fetch {spec}; make room, or set HF_HOME to a folder on another disk"
+            ) from error
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+            raise ModelError(
+                f"the hub does not let you have {spec}; check that HF_TOKEN is a valid token that may read it"
+            ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{spec} could not be fetched from the hub ({reason}); try again") from error
+    return Path(folder)
+
+
+def _no_route(spec: str) -> str:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return f"{spec} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it, or name a model that is here"
+    return (
+        f"{spec} is not in the hub's cache and the hub cannot be reached; bring the model's folder here and run: "
+        "workbench models add FOLDER"
+    )
+
+
+class _Bars:
+    """The progress bars that the hub's client asks for: they draw nothing, count bytes, and can stop it."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+
+        self.stopped = threading.Event()
+        self._counts: list[Any] = []
+        bars = self
+
+        class Bar(tqdm):  # type: ignore[misc]
+            """One bar. The client keeps several for the same bytes, on the way and on the disk."""
+
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **{**options, "disable": True})
+                if options.get("unit") == "B":
+                    bars._counts.append(self)
+
+            def update(self, n: float | None = 1) -> None:
+                if bars.stopped.is_set():
+                    raise Cancelled
+                self.n += n or 0
+
+        self.make = Bar
+
+    def bytes(self) -> tuple[int, int]:
+        """Bytes that are here, and bytes of all files as far as they are known (at least 1)."""
+        done = max((int(bar.n) for bar in self._counts), default=0)
+        return done, max([int(bar.total or 0) for bar in self._counts] + [done, 1])
+
+
+def _is_done(future: Future[Path]) -> bool:
+    try:
+        future.exception(_LOOK_EVERY)
+    except NotYet:
+        return False
+    return True

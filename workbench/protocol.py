@@ -1,0 +1,92 @@
+"""What every method is made of: a frozen request, a frozen result, and progress that can be cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+
+class Frozen(BaseModel):
+    """Plain immutable data: numbers, strings and tuples, never tensors. Unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", defer_build=True)
+
+
+class Check(Frozen):
+    """One entry of the trust strip: how far a result is to be believed, by the method's own measure.
+
+    ``level`` is ``ok`` where the check held, ``warn`` where the reader must take care, ``info`` for a plain fact.
+    """
+
+    name: str
+    text: str
+    level: Literal["ok", "warn", "info"] = "info"
+
+
+class Request(Frozen):
+    """What a method is asked. Holds everything that is needed to run it again."""
+
+    kind: str
+
+
+class Result(Frozen):
+    """What a method found. ``checks`` is the method's part of the trust strip."""
+
+    kind: str
+    checks: tuple[Check, ...] = ()
+
+
+class Progress(Protocol):
+    """How a running method reports.
+
+    ``done`` of ``total`` units of work are finished; ``partial`` is an unfinished result that a pane can already
+    draw; ``stage`` says in a few words what is being done. Raises `workbench.errors.Cancelled` when the job was
+    asked to stop, so calling it often is what makes a method easy to cancel.
+    """
+
+    def __call__(self, done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None: ...
+
+
+def silent(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+    """The progress of somebody who does not want to know: for tests and scripts."""
+
+
+def part(
+    progress: Progress,
+    before: int,
+    share: int,
+    whole: int,
+    stage: str = "{}",
+    found: Callable[[Result | None], Result | None] = lambda partial: partial,
+) -> Progress:
+    """The progress of a part that begins at ``before`` and takes ``share`` of the ``whole``.
+
+    ``stage`` says where in it the part's own stage stands; ``found`` makes a partial result of the part's.
+    """
+
+    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+        progress(before + share * done // max(total, 1), whole, found(partial), stage=template.format(stage))
+
+    template = stage
+    return report
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the registry: a method's name on screen, its request and result, and the function."""
+
+    title: str
+    request: type[Request]
+    result: type[Result]
+    run: Callable[[LoadedModel, Any, Progress], Result]
+
+    @property
+    def kind(self) -> str:
+        """The tag by which requests and results of this method are told apart in files."""
+        return str(self.request.model_fields["kind"].default)
