@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Literal
 from workbench.editing.queue import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
 from workbench.memory import is_out_of_memory
-from workbench.methods import method_of
 from workbench.models.info import ModelInfo
 from workbench.protocol import Progress, Request, Result
+from workbench.registry import method
 from workbench.session import Status, Step, StepError
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class Engine:
         if self._model is None:
             raise WorkbenchError("no model is loaded; load one first")
         with self._model.edits.transaction():
-            return method_of(request).run(self._model, request, progress)
+            return method(request.kind).run(self._model, request, progress)
 
     def _load(self, request: LoadRequest, progress: Progress) -> LoadResult:
         progress(0, 1, stage="importing torch")

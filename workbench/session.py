@@ -21,6 +21,7 @@ from workbench.methods import AnyRequest, AnyResult
 from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen
 from workbench.reading import MOST_BYTES, BadJson, Unreadable, first_problem, parse, quoted, read_bytes
+from workbench.registry import AnyRequest, AnyResult
 from workbench.shapes import increasing
 
 FORMAT: Literal["lm-workbench-session"] = "lm-workbench-session"

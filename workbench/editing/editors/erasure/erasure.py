@@ -38,7 +38,7 @@ from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise, off_by, states_behind
 from workbench.models.tokens import encode
 from workbench.numbers import rounded
-from workbench.protocol import Progress, Request, Result
+from workbench.protocol import Method, Progress, Request, Result
 from workbench.shapes import as_many, increasing
 
 if TYPE_CHECKING:
@@ -335,3 +335,6 @@ def _check_memory(model: LoadedModel, tokens: int) -> None:
             f"the states of all {tokens:,} tokens of these texts need {needed / 2**30:.0f} GiB and this computer has "
             f"{there / 2**30:.0f}; use shorter texts or --limit"
         )
+
+
+METHOD = Method("Concept erasure", ErasureRequest, ErasureResult, run)

@@ -34,7 +34,7 @@ from workbench.lazy import torch
 from workbench.models.forward.unembedding import Row, read_predictions
 from workbench.models.tokens import EncodedCase, continuation_ids, encode, token_text
 from workbench.numbers import rounded
-from workbench.protocol import Check, Frozen, Progress, Request, Result, part, silent
+from workbench.protocol import Check, Frozen, Method, Progress, Request, Result, part, silent
 from workbench.shapes import as_many
 
 if TYPE_CHECKING:
@@ -368,3 +368,6 @@ def _sweep(model: LoadedModel, request: RomeRequest, suite: Suite | None, progre
 def _best(swept: tuple[SweptLayer, ...]) -> int:
     """The sound layer with the best score, the likelier target where scores are equal or there is no suite."""
     return max(swept, key=lambda one: (one.sound, one.score or 0.0, one.target_probability)).layer
+
+
+METHOD = Method("ROME edit", RomeRequest, RomeResult, run)

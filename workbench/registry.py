@@ -1,0 +1,83 @@
+"""The methods there are: for each the module that declares it as ``METHOD``. Adding a method is one line here.
+
+A module is imported when its method is first asked for or read from a file, so that none costs the others anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from workbench.protocol import Frozen, Method, Request, Result
+
+METHODS: dict[str, str] = {
+    "lens": "workbench.methods.lens.logit_lens",
+    "continue": "workbench.methods.generation.continuation",
+    "attribution": "workbench.methods.attribution.attribution",
+    "trace": "workbench.methods.tracing.causal_trace",
+    "trace-facts": "workbench.methods.tracing.facts",
+    "cot": "workbench.methods.cot.truncation",
+    "cot-questions": "workbench.methods.cot.many_questions",
+    "rome": "workbench.editing.editors.rome.rome",
+    "erasure": "workbench.editing.editors.erasure.erasure",
+    "queue": "workbench.editing.operations",
+    "suite": "workbench.editing.suite.regression",
+    "bisect": "workbench.editing.bisection",
+    "edit-facts": "workbench.editing.records",
+}
+"""By the kind that tells requests and results apart in files."""
+
+
+def method(kind: str) -> Method:
+    """The method whose requests are of this kind. Raises `ValueError` where there is none."""
+    if kind not in METHODS:
+        raise ValueError(f"there is no method {kind!r}")
+    found: Method = import_module(METHODS[kind]).METHOD
+    assert found.kind == kind, f"{METHODS[kind]} declares {found.kind!r}"
+    return found
+
+
+def methods() -> Iterator[Method]:
+    """Every method, in the order of the registry. Imports all of them."""
+    return map(method, METHODS)
+
+
+class _OfItsMethod:
+    """Lets pydantic read a request or a result by its kind, when it is met and not before."""
+
+    def __init__(self, part: Literal["request", "result"]) -> None:
+        self._part = part
+
+    def _read(self, value: Any) -> Frozen:
+        if isinstance(value, Request | Result):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+            raise ValueError("it has no kind")
+        model: type[Frozen] = getattr(method(value["kind"]), self._part)
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(".".join(map(str, first["loc"])) + f": {first['msg']}") from None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        models: list[type[Frozen]] = [getattr(each, self._part) for each in methods()]
+        for model in models:
+            model.model_rebuild()
+        return {"oneOf": [handler(model.__pydantic_core_schema__) for model in models]}
+
+
+if TYPE_CHECKING:
+    AnyRequest = Request
+    AnyResult = Result
+else:
+    AnyRequest = Annotated[Request, _OfItsMethod("request")]
+    AnyResult = Annotated[Result, _OfItsMethod("result")]
