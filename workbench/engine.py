@@ -26,7 +26,7 @@ from workbench.editing.queue import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
 from workbench.memory import is_out_of_memory
 from workbench.models.info import ModelInfo
-from workbench.protocol import Progress, Request, Result
+from workbench.protocol import Frozen, Progress, Request, Result
 from workbench.registry import method
 from workbench.session import Status, Step, StepError
 
@@ -284,11 +284,12 @@ class _Reporter:
         self._stage_done = 0
         self._reported = 0.0
 
-    def __call__(self, done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+    def __call__(self, done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
         now = time.perf_counter()
         news = stage != self._stage or (partial is not None and self._job.partial is None)
         if stage != self._stage:
             self._stage, self._stage_began, self._stage_done = stage, now, done
+        assert partial is None or isinstance(partial, Result), "a part of a method reports through `part`"
         self._job.partial = partial or self._job.partial
         self.check()
         if news or now - self._reported >= REPORT_EVERY:

@@ -46,14 +46,15 @@ class Progress(Protocol):
     """How a running method reports.
 
     ``done`` of ``total`` units of work are finished; ``partial`` is an unfinished result that a pane can already
-    draw; ``stage`` says in a few words what is being done. Raises `workbench.errors.Cancelled` when the job was
-    asked to stop, so calling it often is what makes a method easy to cancel.
+    draw, or inside a method what one is made of; ``stage`` says in a few words what is being done. Raises
+    `workbench.errors.Cancelled` when the job was asked to stop, so calling it often is what makes a method easy to
+    cancel.
     """
 
-    def __call__(self, done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None: ...
+    def __call__(self, done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None: ...
 
 
-def silent(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+def silent(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
     """The progress of somebody who does not want to know: for tests and scripts."""
 
 
@@ -63,17 +64,26 @@ def part(
     share: int,
     whole: int,
     stage: str = "{}",
-    found: Callable[[Result | None], Result | None] = lambda partial: partial,
+    found: Callable[[Frozen | None], Frozen | None] = lambda partial: partial,
 ) -> Progress:
     """The progress of a part that begins at ``before`` and takes ``share`` of the ``whole``.
 
     ``stage`` says where in it the part's own stage stands; ``found`` makes a partial result of the part's.
     """
 
-    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+    def report(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
         progress(before + share * done // max(total, 1), whole, found(partial), stage=template.format(stage))
 
     template = stage
+    return report
+
+
+def partly(progress: Progress, found: Callable[[Frozen | None], Frozen | None]) -> Progress:
+    """The same progress, with partial results made of those that are reported."""
+
+    def report(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
+        progress(done, total, found(partial), stage=stage)
+
     return report
 
 

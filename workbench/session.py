@@ -17,7 +17,6 @@ from workbench.case import Case
 from workbench.errors import SessionError, SessionHeld
 from workbench.files import write_atomically
 from workbench.locking import Lock
-from workbench.methods import AnyRequest, AnyResult
 from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen
 from workbench.reading import MOST_BYTES, BadJson, Unreadable, first_problem, parse, quoted, read_bytes

@@ -125,9 +125,10 @@ class QueueState(Frozen):
         return self
 
 
-def edit_id(model: LoadedModel, request: Frozen) -> str:
-    """The name of the edit that a request makes, with the edits that are on now."""
-    parts = (model.info.fingerprint, model.info.dtype, *model.edits.active, request.model_dump_json())
+def edit_id(model: LoadedModel, editor: str, cases: Sequence[Frozen], settings: Frozen) -> str:
+    """The name of the edit that an editor makes of cases and settings, with the edits that are on now."""
+    made_of = (editor, *(case.model_dump_json() for case in cases), settings.model_dump_json())
+    parts = (model.info.fingerprint, model.info.dtype, *model.edits.active, *made_of)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
@@ -269,6 +270,15 @@ class EditQueue:
     def all_off(self) -> AbstractContextManager[None]:
         """A context within which the model is as it was loaded."""
         return self.only([])
+
+    def size(self, edit: Edit) -> float:
+        """‖ΔW‖ / ‖W‖ over the matrices that an edit changes, as they are now; 0 where it changes none."""
+        changed, there = 0.0, 0.0
+        for layer in {change.layer for change in edit.changes if isinstance(change, WeightChange)}:
+            updates = [c for c in edit.changes if isinstance(c, WeightChange) and c.layer == layer]
+            changed += float(sum(c.left.double() @ c.right.double().T for c in updates).norm()) ** 2  # type: ignore[union-attr]
+            there += float(self._weight(layer).detach().double().norm()) ** 2
+        return (changed / there) ** 0.5 if there else 0.0
 
     def _on(self, entries: Iterable[QueuedEdit]) -> list[Edit]:
         return [self._edits[entry.info.id] for entry in entries if entry.on]

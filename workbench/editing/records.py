@@ -12,15 +12,15 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, harmonic_mean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from workbench.case import Start
+from workbench.case import Case, Start
 from workbench.datasets.suites import ROLES, EditRecord, Role, Suite
-from workbench.editing.editors.rome import rome
-from workbench.editing.editors.rome.key import Variant
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import WithSettings, check
+from workbench.editing.editor import Made
+from workbench.editing.editors import editor
 from workbench.editing.queue import Edit
 from workbench.editing.suite.held_out import perplexity
 from workbench.editing.suite.regression import (
@@ -38,7 +38,7 @@ from workbench.errors import InputError, NumericalError
 from workbench.files import write_atomically
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result, part
+from workbench.protocol import Check, Frozen, Method, Progress, Result, part
 from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
@@ -51,20 +51,15 @@ TURNED = 0.1
 """A chart of sequential edits has turned where its score lies so far under its best, or perplexity grew by as much."""
 
 
-class FactsEditRequest(Request):
-    """Ask for every record to be edited by itself, or in sequence. The settings are those of `RomeRequest`.
+class FactsEditRequest(WithSettings):
+    """Ask ``editor`` to edit every record by itself, or in sequence.
 
     In a ``sequence`` the scores of all records edited so far are measured after 1, 2, 5, 10, 20, … edits.
     """
 
     kind: Literal["edit-facts"] = "edit-facts"
     records: tuple[EditRecord, ...]
-    sequence: bool = False
-    layer: int | None = None
-    variant: Variant = "balanced"
-    prefixes: int = 6
-    seed: int = 0
-    corpus: str | None = None
+    sequence: Annotated[bool, Field(description="Keep every record's edit: how many does the model bear?")] = False
 
 
 class FailingFact(Frozen):
@@ -84,7 +79,7 @@ class RecordOutcome(Frozen):
 
     id: str
     title: str
-    layer: int
+    layers: tuple[int, ...]
     scores: tuple[RoleScore, ...]
     failing: tuple[FailingFact, ...]
     perplexity: float
@@ -152,13 +147,12 @@ def _singly(model: LoadedModel, request: FactsEditRequest, before: float, progre
     for number, record in enumerate(request.records):
         found = _found(outcomes, before, unusable) if outcomes else None
         progress(100 * number, total, found, stage=f"record {number + 1} of {len(request.records)}")
-        asked = _asked(request, record)
-        file = _file(model, record, asked)
+        file = _file(model, request, record)
         outcome = _remembered(file)
         if outcome is None:
             try:
                 within = part(progress, 100 * number, 100, total, f"record {number + 1}: {{}}", lambda _: found)  # noqa: B023
-                outcome = _outcome(model, record, asked, within)
+                outcome = _outcome(model, request, record, within)
             except (InputError, NumericalError) as error:
                 unusable[record.id] = str(error)
                 continue
@@ -170,41 +164,33 @@ def _singly(model: LoadedModel, request: FactsEditRequest, before: float, progre
     return _found(outcomes, before, unusable)
 
 
-def _asked(request: FactsEditRequest, record: EditRecord) -> RomeRequest:
-    # Without the foil, which the edit has no use for: published pairs may begin with the same token.
-    return RomeRequest(
-        case=record.case.model_copy(update={"foil": None}),
-        layer=request.layer,
-        variant=request.variant,
-        prefixes=request.prefixes,
-        seed=request.seed,
-        corpus=request.corpus,
-        test=False,
-    )
+def _case(record: EditRecord) -> Case:
+    """Without the foil, which an edit has no use for: published pairs may begin with the same token."""
+    return record.case.model_copy(update={"foil": None})
 
 
-def _computed(model: LoadedModel, asked: RomeRequest, progress: Progress) -> tuple[rome.Computed, int, float]:
-    """The edit, its layer, and the seconds it took."""
-    rome.check(model, asked)
-    layer = asked.layer if asked.layer is not None else rome.default_layer(model)[0]
+def _made(model: LoadedModel, request: FactsEditRequest, record: EditRecord, progress: Progress) -> tuple[Made, float]:
+    """The edit, and the seconds it took."""
+    by, cases = editor(request.editor), (_case(record),)
+    check(model, by, cases, request.settings)
     began = time.perf_counter()
-    return rome.compute(model, asked, layer, progress), layer, time.perf_counter() - began
+    return by.make(model, cases, request.settings, progress), time.perf_counter() - began
 
 
-def _outcome(model: LoadedModel, record: EditRecord, asked: RomeRequest, progress: Progress) -> RecordOutcome:
-    computed, layer, seconds = _computed(model, asked, progress)
+def _outcome(model: LoadedModel, request: FactsEditRequest, record: EditRecord, progress: Progress) -> RecordOutcome:
+    made, seconds = _made(model, request, record, progress)
     before = _measure_unedited(model, record.suite)
-    with model.edits.added(computed.edit):
+    with model.edits.added(made.edit):
         tested = run_suite(model, record.suite, before=before, generate=False, canary=False)
         now = perplexity(model)
     return RecordOutcome(
         id=record.id,
-        title=computed.edit.info.title,
-        layer=layer,
+        title=made.edit.info.title,
+        layers=made.edit.info.layers,
         scores=tested.scores,
         failing=_failing(record.id, tested),
         perplexity=rounded(now),
-        size=computed.size,
+        size=rounded(model.edits.size(made.edit)),
         seconds=round(seconds, 2),
     )
 
@@ -256,9 +242,9 @@ def _found(outcomes: Sequence[RecordOutcome], before: float, unusable: dict[str,
     )
 
 
-def _file(model: LoadedModel, record: EditRecord, asked: RomeRequest) -> Path:
+def _file(model: LoadedModel, request: FactsEditRequest, record: EditRecord) -> Path:
     """Where one record's outcome is kept: by weights, dtype and everything that is asked."""
-    parts = (model.info.dtype, record.model_dump_json(), asked.model_dump_json())
+    parts = (model.info.dtype, record.model_dump_json(), request.editor, request.settings.model_dump_json())
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     return cache_folder() / "edited" / model.info.fingerprint / f"{name}.json"
 
@@ -285,12 +271,12 @@ def _sequence(model: LoadedModel, request: FactsEditRequest, before: float, prog
         within = part(progress, 100 * number, 100, total, f"edit {number + 1} of {len(request.records)}: {{}}")
         with model.edits.only(edits):
             try:
-                computed, _, _ = _computed(model, _asked(request, record), within)
+                made, _ = _made(model, request, record, within)
             except (InputError, NumericalError) as error:
                 unusable[record.id] = str(error)
                 continue
         # In a sequence the same record may come twice, and each is an edit of its own.
-        edits.append(computed.edit)
+        edits.append(made.edit)
         first = sum(len(each.suite.facts) for each in done)
         readings = _measure_unedited(model, record.suite).readings
         unedited.readings.update({(first + fact, start): reading for (fact, start), reading in readings.items()})

@@ -1,0 +1,26 @@
+"""The editors there are: for each the object that declares it. Adding an editor is one line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from workbench.editing.editor import Editor
+from workbench.errors import InputError
+
+EDITORS: dict[str, str] = {
+    "rome": "workbench.editing.editors.rome.rome:ROME",
+    "leace": "workbench.editing.editors.erasure.erasure:LEACE",
+    "orth": "workbench.editing.editors.erasure.erasure:ORTHOGONAL",
+    "steer": "workbench.editing.editors.erasure.erasure:STEERING",
+}
+"""By name, in the order in which they are offered."""
+
+
+def editor(name: str) -> Editor:
+    """The editor of a name. Raises `InputError` where there is none."""
+    if name not in EDITORS:
+        raise InputError(f"there is no editor {name!r}; choose one of {', '.join(EDITORS)}")
+    module, _, attribute = EDITORS[name].partition(":")
+    found: Editor = getattr(import_module(module), attribute)
+    assert found.name == name, f"{EDITORS[name]} is called {found.name!r}"
+    return found

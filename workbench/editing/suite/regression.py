@@ -248,7 +248,7 @@ def _part(
 ) -> Progress:
     """The progress of a part that begins ``before`` and takes ``share`` of the ``whole``."""
 
-    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+    def report(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
         now = partial if found is None else found()
         progress(before + share * done // max(total, 1), whole, now, stage=f"{stage} {when}".strip())
 

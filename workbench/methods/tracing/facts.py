@@ -242,7 +242,7 @@ def _remembered(file: Path, clean: float) -> _Outcome | None:
 def _within(progress: Progress, number: int, facts: int) -> Progress:
     """The progress of one fact's trace as a part of the whole."""
 
-    def report(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:
+    def report(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
         del partial, stage  # the whole has its own
         progress(100 * number + 100 * done // max(total, 1), 100 * facts, stage="tracing")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.protocol import Check
 
 if TYPE_CHECKING:
-    from workbench.editing.editors.erasure.erasure import ErasureResult
+    from workbench.editing.editors.erasure.erasure import Erased
     from workbench.editing.editors.erasure.layer import ErasedLayer
     from workbench.editing.editors.erasure.probes import Accuracy
 
@@ -27,19 +27,19 @@ PARITY = {"float32": 1e-4}
 PARITY_OF_HALF = 0.1
 
 
-def checks(result: ErasureResult, dtype: str, seed: int, parity: float | None) -> tuple[Check, ...]:
+def checks(result: Erased, dtype: str, seed: int, parity: float | None) -> tuple[Check, ...]:
     """Everything that can be said so far."""
     changed = [row for row in result.probed if row.changed]
     found: list[Check] = []
     if changed:
         found.append(_before(result, changed))
-        found += _erased(result, changed, dtype) if result.method != "steer" else []
+        found += _erased(result, changed, dtype) if result.how != "steer" else []
     found += _in_the_model(result, dtype, parity)
     found.append(Check(name="texts", text=_texts(result, seed)))
     return tuple(found)
 
 
-def _before(result: ErasureResult, changed: list[ErasedLayer]) -> Check:
+def _before(result: Erased, changed: list[ErasedLayer]) -> Check:
     """Whether there was anything to find."""
     best = max(row.before.texts for row in changed)
     readable = best > result.majority.texts + MARGIN
@@ -47,7 +47,7 @@ def _before(result: ErasureResult, changed: list[ErasedLayer]) -> Check:
     return Check(name="concept", text=text, level="ok" if readable else "warn")
 
 
-def _erased(result: ErasureResult, changed: list[ErasedLayer], dtype: str) -> Iterator[Check]:
+def _erased(result: Erased, changed: list[ErasedLayer], dtype: str) -> Iterator[Check]:
     ranks = sorted({row.rank for row in changed})
     rank = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
     values = [value for row in changed for value in row.singular_values]
@@ -84,7 +84,7 @@ def _read_again(name: str, found: Accuracy, majority: Accuracy) -> Check:
     return Check(name=name, text=f"{found.texts:.2f}{templates}", level=level)
 
 
-def _in_the_model(result: ErasureResult, dtype: str, parity: float | None) -> Iterator[Check]:
+def _in_the_model(result: Erased, dtype: str, parity: float | None) -> Iterator[Check]:
     if parity is not None:
         passes = parity <= PARITY.get(dtype, PARITY_OF_HALF)
         yield Check(name="in the model", text=f"parity {parity:.0e}", level="ok" if passes else "warn")
@@ -97,6 +97,6 @@ def _in_the_model(result: ErasureResult, dtype: str, parity: float | None) -> It
         yield Check(name="facts kept", text=f"{effects.kept} of {effects.known}", level=level)
 
 
-def _texts(result: ErasureResult, seed: int) -> str:
+def _texts(result: Erased, seed: int) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in sorted(result.texts.items(), reverse=True))
     return f"{counts}, {result.pool} pooled, seed {seed}"

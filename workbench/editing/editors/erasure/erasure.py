@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from workbench.case import Case, Start
 from workbench.datasets.concept_files import check_enough, read_concept
 from workbench.datasets.concepts import ConceptData, Split, shipped_concept, shipped_concepts
+from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors.erasure import checks as erasure_checks
 from workbench.editing.editors.erasure.effects import Effects, compare, observe
 from workbench.editing.editors.erasure.fit import (
@@ -31,14 +33,14 @@ from workbench.editing.editors.erasure.fit import (
 )
 from workbench.editing.editors.erasure.layer import ErasedLayer, look_at_layer
 from workbench.editing.editors.erasure.probes import Accuracy
-from workbench.editing.patches import keep_edit
-from workbench.editing.queue import Edit, EditInfo, QueueState, edit_id
+from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise, off_by, states_behind
 from workbench.models.tokens import encode
 from workbench.numbers import rounded
-from workbench.protocol import Method, Progress, Request, Result
+from workbench.protocol import Progress
+from workbench.settings import Layers
 from workbench.shapes import as_many, increasing
 
 if TYPE_CHECKING:
@@ -46,51 +48,50 @@ if TYPE_CHECKING:
 
     from workbench.models.loading import LoadedModel
 
-Method = Literal["leace", "orth", "steer"]
+How = Literal["leace", "orth", "steer"]
+"""By an eraser (LEACE, or an orthogonal projection), or by steering: the names of the editors."""
 
 MEMORY_SHARE = 0.5
 """The part of this computer's memory that the states of all texts may take."""
 
 
-class ErasureRequest(Request):
-    """Ask for a concept to be erased, from ``concept`` (a shipped set) or ``data`` (a file with its ``digest``).
+class ErasureSettings(Settings):
+    """The concept is ``concept`` (a shipped set of texts) or ``data`` (a file, with its ``digest``).
 
-    ``layers`` are those behind whose blocks states are changed, all if not given. States are pooled to one a text
-    (its last token, the mean) or taken at every token. ``method`` "orth" projects orthogonally, for comparison;
-    "steer" adds the difference of class means towards the class ``towards`` (the first, if not given), ``strength``
-    times. ``start`` is what stands in front of the texts. ``limit`` uses so many texts of the data. ``above`` also
-    probes the layers above the last changed one. ``case`` is a prompt that is watched.
+    ``layers`` are those after whose blocks states are changed. States are pooled to one a text (its last token, the
+    mean) or taken at every token.
     """
 
-    kind: Literal["erasure"] = "erasure"
-    concept: str | None = None
-    data: str | None = None
+    concept: Annotated[str | None, Field(description="A shipped set of texts.")] = None
+    data: Annotated[str | None, Field(description="A file of texts and labels: .csv, .tsv or .jsonl.")] = None
     digest: str | None = None
-    layers: tuple[int, ...] | None = None
-    pool: Pool = "last"
-    method: Method = "leace"
-    towards: str | None = None
-    strength: float = 1.0
+    layers: Annotated[Layers | None, Field(description="Where to change states: 12, 5-12 or 3,5,8; else all.")] = None
+    pool: Annotated[Pool, Field(description="The state of a text: its last token's, the mean, or every one.")] = "last"
     start: Start = "as-is"
-    limit: int | None = None
-    above: bool = True
-    seed: int = 0
-    case: Case | None = None
+    limit: Annotated[int | None, Field(description="Use only so many texts.")] = None
+    above: Annotated[bool, Field(description="Probe the layers above as well.")] = True
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of splits and probes.")] = 0
 
 
-class ErasureResult(Result):
-    """An edit that is in the queue and on, from the moment that ``edit`` is there; before that only probes.
+class SteeringSettings(ErasureSettings):
+    """The difference of class means towards a class is added ``strength`` times."""
+
+    towards: Annotated[str | None, Field(description="Steer to this class; else the first.")] = None
+    strength: Annotated[float, Field(description="How many times the direction is added; below 0 away.")] = 1.0
+
+
+class Erased(Details):
+    """What probes read, layer by layer, and from the moment that ``effects`` are there what the edit does.
 
     ``texts`` counts those of each split, ``states`` those that were fitted on and ``per_dimension`` how many that
     is for each of the ``d_model`` dimensions. ``majority`` is the accuracy of always guessing the most frequent
     class. ``layers`` are those changed; ``probed`` has these and, if asked for, those above.
     """
 
-    kind: Literal["erasure"] = "erasure"
     concept: str
     digest: str
     classes: tuple[str, ...]
-    method: Method
+    how: How
     pool: Pool
     layers: tuple[int, ...]
     towards: str | None = None
@@ -99,9 +100,7 @@ class ErasureResult(Result):
     per_dimension: float
     majority: Accuracy
     probed: tuple[ErasedLayer, ...]
-    edit: EditInfo | None = None
     effects: Effects | None = None
-    queue: QueueState
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -117,84 +116,107 @@ class ErasureResult(Result):
         return next((row for row in self.probed if row.layer == layer), None)
 
 
-def concept_of(request: ErasureRequest) -> ConceptData:
-    """The data that a request names, cut to its limit.
+def concept_of(settings: ErasureSettings) -> ConceptData:
+    """The data that settings name, cut to their limit.
 
-    Raises `InputError` where they are missing, bad or changed, or have no class such as the request steers to.
+    Raises `InputError` where they are missing, bad or changed, or have no class such as is steered to.
     """
-    if request.concept is None and request.data is None:
+    if settings.concept is None and settings.data is None:
         raise InputError(f"name a concept ({', '.join(shipped_concepts())}) or a file of texts and labels")
-    if request.concept is not None and request.data is not None:
+    if settings.concept is not None and settings.data is not None:
         raise InputError("name a shipped concept or a file of texts and labels, and not both")
-    if request.limit is not None and request.limit < 1:
-        raise InputError(f"{request.limit} texts are too few; name a higher limit, or none")
-    if request.concept is not None:
-        data = shipped_concept(request.concept)
+    if settings.limit is not None and settings.limit < 1:
+        raise InputError(f"{settings.limit} texts are too few; name a higher limit, or none")
+    if settings.concept is not None:
+        data = shipped_concept(settings.concept)
     else:
-        data = read_concept(Path(request.data or "").expanduser(), request.seed)
-    if request.limit is not None:
-        data = data.limited(request.limit, request.seed)
+        data = read_concept(Path(settings.data or "").expanduser(), settings.seed)
+    if settings.limit is not None:
+        data = data.limited(settings.limit, settings.seed)
         check_enough(data, "raise the limit")
-    _towards(request, data)
-    if request.digest is not None and request.digest != data.digest:
-        raise InputError(f"{request.concept or request.data} is not what it was when this was asked; ask anew")
+    _towards(settings, data)
+    if settings.digest is not None and settings.digest != data.digest:
+        raise InputError(f"{settings.concept or settings.data} is not what it was when this was asked; ask anew")
     return data
 
 
-def run(model: LoadedModel, request: ErasureRequest, progress: Progress) -> ErasureResult:
-    """Fit layer by layer, put the edit into the queue, look at what it does, and probe the layers above.
+def make(how: How, model: LoadedModel, cases: Cases, settings: ErasureSettings, progress: Progress) -> Made:
+    """Fit layer by layer, look at what the edit does, and probe the layers above.
 
-    Cancelled before the edit is there, nothing has changed. Progress counts tokens times blocks. Raises `InputError`
-    for data, layers or settings that make no sense and for an eraser that would erase nothing, `NumericalError`
-    for states that are not finite, `OutOfMemory`.
+    Progress counts tokens times blocks, with `Erased` as far as it is. Raises `InputError` for data and layers that
+    make no sense and for an eraser that would erase nothing, `NumericalError` for states that are not finite,
+    `OutOfMemory`.
     """
     progress(0, 1, stage="reading texts")
-    layers = _layers(model, request)
-    data = concept_of(request)
-    work = _Work(model, request, data, layers, progress)
-    before = observe(model, data, request.case, request.start, work.looking("before"))
+    layers = _layers(model, settings)
+    data = concept_of(settings)
+    case = cases[0] if cases else None
+    work = _Work(model, how, settings, data, layers, progress)
+    before = observe(model, data, case, settings.start, work.looking("before"))
     work.climb(layers[-1])
     work.refuse_nothing()
-    edit = Edit(_info(model, request, data, layers), tuple(fitted.change for fitted in work.fits))
-    model.edits.add(edit)
-    keep_edit(model.info.fingerprint, edit)
-    work.edit = edit.info
-    work.measure_parity()
-    after = observe(model, data, request.case, request.start, work.looking("after"))
+    edit = Edit(_info(model, how, settings, data, layers), tuple(fitted.change for fitted in work.fits))
+    with model.edits.added(edit):
+        work.measure_parity()
+        after = observe(model, data, case, settings.start, work.looking("after"))
     work.effects = compare(data, before, after)
-    if request.above:
+    if settings.above:
         work.climb(model.info.layers - 1)
-    return work.found()
+    checks = erasure_checks.checks(work.found(), model.info.dtype, settings.seed, work.parity)
+    return Made(edit, work.found(), checks=checks)
 
 
-def _layers(model: LoadedModel, request: ErasureRequest) -> tuple[int, ...]:
+def _check(cases: Cases, settings: ErasureSettings) -> None:
+    """Raise `InputError` for data that cannot be read and settings that do not suit them."""
+    if len(cases) > 1:
+        raise InputError("one prompt can be watched; give one, or none")
+    concept_of(settings)
+
+
+def _fits(model: LoadedModel, cases: Cases, settings: ErasureSettings) -> None:
+    _layers(model, settings)
+    for case in cases:
+        encode(model.tokenizer, case, model.info.context)
+
+
+def _layers(model: LoadedModel, settings: ErasureSettings) -> tuple[int, ...]:
     everything = range(model.info.layers)
-    layers = tuple(sorted(set(everything if request.layers is None else request.layers)))
+    layers = tuple(sorted(set(everything if settings.layers is None else settings.layers)))
     if not layers or not set(layers) <= set(everything):
         raise InputError(f"there are layers 0 to {everything[-1]} to erase at; name some of them")
     return layers
 
 
-def _info(model: LoadedModel, request: ErasureRequest, data: ConceptData, layers: tuple[int, ...]) -> EditInfo:
-    where = f"L{layers[0]}" if len(layers) == 1 else f"L{layers[0]}–{layers[-1]}"
-    what = f"towards {_towards(request, data)}, {request.strength:g} ×" if request.method == "steer" else "erased"
-    named = request.model_copy(update={"case": None, "above": True, "digest": data.digest, "layers": layers})
-    return EditInfo(
-        id=edit_id(model, named), method=request.method, title=f"{where} {data.title} {what}", layers=layers
-    )
+def _info(
+    model: LoadedModel,
+    how: How,
+    settings: ErasureSettings,
+    data: ConceptData,
+    layers: tuple[int, ...],
+) -> EditInfo:
+    towards = _towards(settings, data)
+    what = f"towards {towards}, {settings.strength:g} ×" if isinstance(settings, SteeringSettings) else "erased"
+    named = settings.model_copy(update={"above": True, "digest": data.digest, "layers": layers})
+    title = f"{layers_in_words(layers)} {data.title} {what}"
+    return EditInfo(id=edit_id(model, how, (), named), method=how, title=title, layers=layers)
 
 
-def _towards(request: ErasureRequest, data: ConceptData) -> str | None:
+def layers_in_words(layers: Sequence[int]) -> str:
+    """``L12``, ``L5–12``, ``L3,5,8``."""
+    if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"L{layers[0]}–{layers[-1]}"
+    return "L" + ",".join(map(str, layers))
+
+
+def _towards(settings: ErasureSettings, data: ConceptData) -> str | None:
     """The class that is steered to, None for an erasure. Raises `InputError` for one that the data have not."""
-    if request.method != "steer":
-        if request.towards is not None:
-            raise InputError(f"{request.method} has no class to go towards; steer, or leave {request.towards!r} out")
+    if not isinstance(settings, SteeringSettings):
         return None
-    if not math.isfinite(request.strength):
-        raise InputError(f"{request.strength} is no strength to steer by; name a number, below 0 to steer away")
-    if request.towards is not None and request.towards not in data.classes:
-        raise InputError(f"there is no class {request.towards!r} to steer to; choose one of {', '.join(data.classes)}")
-    return request.towards or data.classes[0]
+    if not math.isfinite(settings.strength):
+        raise InputError(f"{settings.strength} is no strength to steer by; name a number, below 0 to steer away")
+    if settings.towards is not None and settings.towards not in data.classes:
+        raise InputError(f"there is no class {settings.towards!r} to steer to; choose one of {', '.join(data.classes)}")
+    return settings.towards or data.classes[0]
 
 
 class _Work:
@@ -203,28 +225,28 @@ class _Work:
     def __init__(
         self,
         model: LoadedModel,
-        request: ErasureRequest,
+        how: How,
+        settings: ErasureSettings,
         data: ConceptData,
         layers: tuple[int, ...],
         progress: Progress,
     ) -> None:
         self.fits: list[Fitted] = []
-        self.edit: EditInfo | None = None
         self.effects: Effects | None = None
         self.parity: float | None = None
-        self._model, self._request, self._data, self._layers = model, request, data, layers
-        self._towards = _towards(request, data)
+        self._model, self._how, self._settings, self._data, self._layers = model, how, settings, data, layers
+        self._towards = _towards(settings, data)
         self._progress = progress
-        cases = (Case(prompt=example.text, start=request.start) for example in data.examples)
+        cases = (Case(prompt=example.text, start=settings.start) for example in data.examples)
         encoded = [encode(model.tokenizer, case, model.info.context) for case in cases]
         _check_memory(model, sum(len(each.ids) for each in encoded))
         self._clean = Layerwise(model, [each.ids for each in encoded], progress)
         self._changed: Layerwise | None = None
         fronts = [each.in_front for each in encoded]
-        self._pooling = Pooling(self._clean, request.pool, data.examples, data.classes, fronts, request.seed)
+        self._pooling = Pooling(self._clean, settings.pool, data.examples, data.classes, fronts, settings.seed)
         self._rows: list[ErasedLayer] = []
         self._blocks_done = 0
-        last = model.info.layers if request.above else layers[-1] + 1
+        last = model.info.layers if settings.above else layers[-1] + 1
         self._blocks = layers[0] + 1 + 2 * (last - layers[0] - 1)
 
     @property
@@ -251,7 +273,7 @@ class _Work:
 
     def refuse_nothing(self) -> None:
         """Raise `InputError` where not one eraser erases anything."""
-        if self._request.method != "steer":
+        if self._how != "steer":
             refuse_nothing(self.fits, Counter(e.label for e in self._data.of("train")))
 
     def measure_parity(self) -> None:
@@ -260,16 +282,16 @@ class _Work:
         batch, states = self._changed.batches[-1], self._changed.states[-1]
         self.parity = off_by(states, states_behind(self._model, batch.ids, self._changed.layer))
 
-    def found(self) -> ErasureResult:
+    def found(self) -> Erased:
         """Everything so far."""
         pooling = self._pooling
         states = int(pooling.fitted.sum())
-        result = ErasureResult(
+        return Erased(
             concept=self._data.title,
             digest=self._data.digest,
             classes=self._data.classes,
-            method=self._request.method,
-            pool=self._request.pool,
+            how=self._how,
+            pool=self._settings.pool,
             layers=self._layers,
             towards=self._towards,
             texts=dict(Counter(example.split for example in self._data.examples)),
@@ -277,12 +299,8 @@ class _Work:
             per_dimension=rounded(states / self._model.info.d_model),
             majority=pooling.majority(),
             probed=tuple(self._rows),
-            edit=self.edit,
             effects=self.effects,
-            queue=self._model.edits.state,
         )
-        checks = erasure_checks.checks(result, self._model.info.dtype, self._request.seed, self.parity)
-        return result.model_copy(update={"checks": checks})
 
     def _advance(self, stream: Layerwise) -> None:
         done, total = self.done
@@ -311,19 +329,20 @@ class _Work:
             self._data.examples,
             fitted,
             None if self._towards is None else self._data.classes.index(self._towards),
-            self._request.seed,
+            self._settings.seed,
             tick,
         )
 
     def _fit(self, stream: Layerwise, rows: Tensor) -> Fitted:
-        pooling, request, layer = self._pooling, self._request, stream.layer
+        pooling, settings, layer = self._pooling, self._settings, stream.layer
         states, classes = rows[torch.from_numpy(pooling.fitted)], pooling.classes[pooling.fitted]
-        if request.method == "steer":
+        if self._how == "steer":
+            assert isinstance(settings, SteeringSettings)
             assert self._towards is not None
             towards = self._data.classes.index(self._towards)
-            return fit_steering(layer, states, classes, towards, request.strength)
+            return fit_steering(layer, states, classes, towards, settings.strength)
         everywhere = pooling.every_token(stream)
-        return fit_eraser(layer, states, classes, len(self._data.classes), request.method, everywhere)
+        return fit_eraser(layer, states, classes, len(self._data.classes), self._how, everywhere)
 
 
 def _check_memory(model: LoadedModel, tokens: int) -> None:
@@ -337,4 +356,6 @@ def _check_memory(model: LoadedModel, tokens: int) -> None:
         )
 
 
-METHOD = Method("Concept erasure", ErasureRequest, ErasureResult, run)
+LEACE = Editor("leace", "LEACE", ErasureSettings, Erased, _check, _fits, partial(make, "leace"))
+ORTHOGONAL = Editor("orth", "Orthogonal projection", ErasureSettings, Erased, _check, _fits, partial(make, "orth"))
+STEERING = Editor("steer", "Steering", SteeringSettings, Erased, _check, _fits, partial(make, "steer"))

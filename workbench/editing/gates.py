@@ -30,10 +30,6 @@ DRIFT = 0.05
 CANARY = 0.01
 """A perplexity of plain prose that grew by more than this part."""
 
-UNEVEN = 0.5
-"""The least part of the change that a context may receive. The published computation collapses where the prompt's
-own key receives next to nothing and is divided by it (arXiv 2402.09656, 2406.11263)."""
-
 
 @dataclass(frozen=True)
 class Soundness:
@@ -61,18 +57,20 @@ def soundness(model: LoadedModel, edit: Edit, subject: str | None, progress: Pro
     return Soundness(float(drift), perplexity_before, perplexity_now)
 
 
-def checks(found: Soundness, size: float, shares: tuple[float, ...]) -> tuple[Check, ...]:
-    """The gates. ``size`` is ‖ΔW‖ / ‖W‖, ``shares`` what part of the change each context receives."""
+def gates(model: LoadedModel, edit: Edit, subject: str | None, progress: Progress, *more: Check) -> tuple[Check, ...]:
+    """Size, the editor's own ``more``, drift and held-out perplexity of an edit that changes weights."""
+    found, size = soundness(model, edit, subject, progress), model.edits.size(edit)
     growth = found.perplexity / found.perplexity_before - 1
     return (
-        _gate("size", f"{size:.1%} of the matrix", size > LARGE),
-        _gate("contexts", f"receive {min(shares):.2f} … {max(shares):.2f} of the change", min(shares) < UNEVEN),
-        _gate("drift", f"{found.drift:.1e} nats on unrelated prompts", found.drift > DRIFT),
-        _gate("canary", f"perplexity {found.perplexity_before:.2f} → {found.perplexity:.2f}", growth > CANARY),
+        gate("size", f"{size:.1%} of the matrix", size > LARGE),
+        *more,
+        gate("drift", f"{found.drift:.1e} nats on unrelated prompts", found.drift > DRIFT),
+        gate("canary", f"perplexity {found.perplexity_before:.2f} → {found.perplexity:.2f}", growth > CANARY),
     )
 
 
-def _gate(name: str, text: str, failed: bool) -> Check:
+def gate(name: str, text: str, failed: bool) -> Check:
+    """A check that warns where it failed."""
     return Check(name=name, text=text, level="warn" if failed else "ok")
 
 

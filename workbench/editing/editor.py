@@ -1,0 +1,60 @@
+"""What an editor is: from cases and its settings to an edit that is in no queue yet.
+
+An editor is one module (or folder) that declares itself as an `Editor`, and one line in `workbench.editing.editors`.
+Everything else (the command line, the form, suites, records, sequences, patches, reports) knows no editor by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.case import Case
+from workbench.editing.queue import Edit
+from workbench.protocol import Check, Frozen, Progress
+
+if TYPE_CHECKING:
+    from workbench.models.loading import LoadedModel
+
+Cases = tuple[Case, ...]
+"""What an edit is made from; none for an editor that needs no prompt."""
+
+
+class Settings(Frozen):
+    """What can be set about an editor: fields with a description, bounds and a default (`workbench.settings`)."""
+
+
+class Details(Frozen):
+    """What an editor found on the way to its edit: losses, sizes, what probes read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """An edit that is in no queue yet.
+
+    ``gates`` are the checks of which one that warns makes the edit suspicious; ``checks`` say how it came about.
+    """
+
+    edit: Edit
+    details: Details
+    gates: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True)
+class Editor:
+    """An editor, by what it does.
+
+    ``check`` raises `workbench.errors.InputError` for cases or settings that make no sense; no model is needed to see
+    that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
+    edit and leaves the model as it was; the partial results that it reports are `Details`.
+    """
+
+    name: str
+    title: str
+    settings: type[Settings]
+    details: type[Details]
+    check: Callable[[Cases, Any], None]
+    fits: Callable[[LoadedModel, Cases, Any], None]
+    make: Callable[[LoadedModel, Cases, Any, Progress], Made]

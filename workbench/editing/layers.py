@@ -1,0 +1,53 @@
+"""Which layer's MLP an editor changes, and the matrix that it changes there: the down-projection ``W_out``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workbench.errors import InputError, ModelError
+from workbench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.models.loading import LoadedModel
+
+LAYERS = {("llama", 30, 576): 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, ("gptj", 28, 4096): 5}
+"""Where to edit, by architecture, layers and width: the default model by our measurement (docs/edits.md), the others
+as published (arXiv 2202.05262; the code that came with it)."""
+
+DEPTH = 0.2
+"""Where to edit a model that nobody has measured, as a part of its layers."""
+
+
+def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
+    """The layer to edit, and where it comes from: asked for, known for the model, or a part of the depth."""
+    if asked is not None:
+        return asked, "asked for"
+    info = model.info
+    known = LAYERS.get((info.architecture, info.layers, info.d_model))
+    if known is not None:
+        return known, "known for this model"
+    return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth"
+
+
+def check_layer(model: LoadedModel, layer: int | None) -> None:
+    """Raise `InputError` for a layer that is not there, `ModelError` where W_out cannot be changed."""
+    if layer is not None and not 0 <= layer < model.info.layers:
+        raise InputError(f"there is no layer {layer}; choose from 0 to {model.info.layers - 1}")
+    weight = model.value_matrix(0).weight
+    assert isinstance(weight, torch.Tensor)
+    if not weight.is_floating_point() or weight.shape not in (
+        (model.info.d_model, model.anatomy.d_mlp),
+        (model.anatomy.d_mlp, model.info.d_model),
+    ):
+        raise ModelError(
+            f"the value matrices of {model.info.name} are quantised, and a change cannot be added to them; load the "
+            "model in float32, bfloat16 or float16"
+        )
+
+
+def down_projection(model: LoadedModel, layer: int) -> Tensor:
+    """W_out ``(d_model, d_mlp)`` in float64 on the CPU, as it is now."""
+    weight: Tensor = model.value_matrix(layer).weight.detach().double().cpu()  # type: ignore[operator]
+    return weight.T if model.anatomy.value_matrix_in_first else weight
