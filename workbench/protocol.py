@@ -89,12 +89,18 @@ def partly(progress: Progress, found: Callable[[Frozen | None], Frozen | None]) 
 
 @dataclass(frozen=True)
 class Method:
-    """One entry of the registry: a method's name on screen, its request and result, and the function."""
+    """What a method's module declares, for everything that is to know it.
+
+    ``figures`` says what there is to draw in a result. With ``help`` it is a command of its own, named by its kind and
+    made of its request's settings; with a ``key`` it can be asked for in the app.
+    """
 
     title: str
     request: type[Request]
     result: type[Result]
     run: Callable[[LoadedModel, Any, Progress], Result]
+    help: str = ""
+    key: str = ""
 
     @property
     def kind(self) -> str:

@@ -11,12 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from workbench.case import Case, Start
+from workbench.cli.options import Typed, parameters
 from workbench.cli.output import echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.models.store.catalog import DEFAULT_MODEL
-from workbench.protocol import Request
+from workbench.protocol import Frozen, Method, Request
 from workbench.session import Step
+from workbench.settings import filled
 
 Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="The continuation that is wanted.")]
@@ -69,32 +71,51 @@ class Plan:
     unless: str = ""
 
 
-def asks(to_request: Callable[..., Request | Plan]) -> Callable[..., None]:
-    """Make a command of a function that turns a case and options of its own into a request, or a plan of several.
+def asks(*models: type[Frozen]) -> Callable[[Callable[..., Request | Plan]], Callable[..., None]]:
+    """Make a command of a function that turns a case, and what was typed for the settings of ``models``, into a
+    request, or a plan of several.
 
-    The command has the shared options besides, loads the model, runs the request, and prints its step. The function
-    is given those of the shared options that it names, and may declare them in words of its own.
+    The command has an option for each of these settings and the shared options besides; it loads the model, runs the
+    request, and prints its step. The function is given those of the shared options that it names, and may declare them,
+    and more options, in words of its own.
     """
-    shared = dict(inspect.signature(_shared, eval_str=True).parameters)
-    named = list(inspect.signature(to_request, eval_str=True).parameters.values())[1:]  # all but the case
-    own = [parameter for parameter in named if parameter.name not in shared]
-    also = [parameter.name for parameter in named if parameter.name in shared]
-    shared |= {p.name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named if p.name in shared}
 
-    def command(**given: Any) -> None:
-        common = {name: given.pop(name) for name in shared}
-        case = Case(**{name: common[name] for name in CASE})
-        load = LoadRequest(**{name: common[name] for name in LOAD})
-        plan = to_request(case, **given, **{name: common[name] for name in also})
-        plan = plan if isinstance(plan, Plan) else Plan(plan)
-        if getattr(plan.request, "case", None) == case and not case.prompt.strip():  # before a model is fetched for it
-            raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
-        _run(plan, load, common["session"], common["json"])
+    def made(to_request: Callable[..., Request | Plan]) -> Callable[..., None]:
+        shared = dict(inspect.signature(_shared, eval_str=True).parameters)
+        named = list(inspect.signature(to_request, eval_str=True).parameters.values())[2:]  # all but case and typed
+        own = [parameter for parameter in named if parameter.name not in shared]
+        also = [parameter.name for parameter in named if parameter.name in shared]
+        shared |= {p.name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named if p.name in shared}
+        settings = parameters(models)
 
-    parameters = [*shared.values(), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__name__, command.__doc__ = to_request.__name__, to_request.__doc__
-    return command
+        def command(**given: Any) -> None:
+            common = {name: given.pop(name) for name in shared}
+            typed = {setting.name: given.pop(setting.name) for setting in settings}
+            case = Case(**{name: common[name] for name in CASE})
+            load = LoadRequest(**{name: common[name] for name in LOAD})
+            plan = to_request(case, typed, **given, **{name: common[name] for name in also})
+            plan = plan if isinstance(plan, Plan) else Plan(plan)
+            if getattr(plan.request, "case", None) == case and not case.prompt.strip():  # before a model is fetched
+                raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
+            _run(plan, load, common["session"], common["json"])
+
+        every = [*shared.values(), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *settings]
+        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        command.__name__, command.__doc__ = to_request.__name__, to_request.__doc__
+        return command
+
+    return made
+
+
+def asks_method(method: Method) -> Callable[..., None]:
+    """The command of a method whose request's own settings are all there is to say."""
+
+    def to_request(case: Case, typed: Typed) -> Request:
+        return filled(method.request, typed, case=case)
+
+    to_request.__name__ = method.kind.replace("-", "_")
+    to_request.__doc__ = method.help
+    return asks(method.request)(to_request)
 
 
 def _run(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:

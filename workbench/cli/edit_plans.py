@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from workbench.case import Case
+from workbench import settings as fields
+from workbench.case import Case, Start
 from workbench.cli.asking import Plan
+from workbench.cli.options import Typed, only_of
 from workbench.datasets.suites import Suite, read_records, read_suite
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editor import Settings
+from workbench.editing.editors import editor, editors
+from workbench.editing.editors.erasure.erasure import ErasureSettings, concept_of
 from workbench.editing.operations import QueueRequest
 from workbench.editing.patches import check_folder, check_free, check_place
 from workbench.editing.records import FactsEditRequest, FactsEditResult
@@ -19,11 +24,12 @@ from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.paths import patch_path, written_path
 from workbench.protocol import Request
 from workbench.session import load_session
+from workbench.settings import filled
 
 
 def edit_plan(
     case: Case,
-    request: RomeRequest | None,
+    request: EditRequest | None,
     apply: Path | None,
     after: tuple[Request, ...],
     require_score: float | None,
@@ -66,28 +72,43 @@ def _check_free(place: Path) -> None:
 
 
 def facts_plan(
-    facts: Path, limit: int | None, require_score: float | None, *, sequence: bool, layer: int | None, **settings: Any
+    facts: Path, limit: int | None, require_score: float | None, by: str, settings: Settings, *, sequence: bool
 ) -> Plan:
     """Edit the records of a file."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit must be at least 1, not {limit}")
     records = read_records(facts)[:limit]
-    request = FactsEditRequest(records=records, sequence=sequence, layer=layer, **settings)
+    request = FactsEditRequest(editor=by, settings=settings, records=records, sequence=sequence)
     return Plan(request, passes=lambda result: _passes(result, require_score), unless=_missed(require_score))
 
 
-def layers(text: str) -> tuple[int, ...]:
-    """Layers as in 3-8 or 3,5,8. Raises `InputError`."""
-    found: list[int] = []
-    for piece in text.split(","):
-        first, dash, last = piece.strip().partition("-")
-        try:
-            found += range(int(first), int(last if dash else first) + 1)
-        except ValueError as error:
-            raise InputError(f"{text!r} does not name layers; write 3-8 or 3,5,8") from error
-    if not found:
-        raise InputError(f"{text!r} names no layer; write the lower one first, as in 3-8")
-    return tuple(dict.fromkeys(found))
+def settings_of(by: str, of: Literal["fact", "concept"], typed: Typed) -> Settings:
+    """The settings of an editor, as they were typed. Raises `InputError` where it is none of these, or has no such."""
+    names = [each.name for each in editors(of)]
+    if by not in names:
+        raise InputError(f"there is no editor {by!r} of a {of}; choose one of {', '.join(names)}")
+    model = editor(by).settings
+    requests = {setting.name for setting in fields.settings_of(EditRequest)}
+    own = {name: value for name, value in typed.items() if name not in requests}
+    return filled(model, only_of(model, own, editor(by).title))
+
+
+def concept_settings(by: str, typed: Typed, start: Start) -> Settings:
+    """The settings of an editor of concepts, with the digest of the texts, which are read for it."""
+    settings = settings_of(by, "concept", typed)
+    assert isinstance(settings, ErasureSettings)
+    settings = settings.model_copy(update={"start": start})
+    return settings.model_copy(update={"digest": concept_of(settings).digest})
+
+
+def with_traced_layer(request: EditRequest, session: Path | None) -> EditRequest:
+    """Checked, and at the layer that a trace in the session found where no layer is asked for."""
+    editor(request.editor).check(request.cases, request.settings)
+    settings = request.settings
+    if request.sweep or request.case is None or getattr(settings, "layer", 0) is not None:
+        return request
+    layer = traced_layer(session, request.case)
+    return request.model_copy(update={"settings": settings.model_copy(update={"layer": layer})})
 
 
 def traced_layer(session: Path | None, case: Case) -> int | None:

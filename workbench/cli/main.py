@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -29,27 +29,26 @@ from workbench.cli.asking import (
     Subject,
     Target,
     asks,
+    asks_method,
 )
 from workbench.cli.models import models
-from workbench.editing.editors.erasure.erasure import ErasureRequest, concept_of
-from workbench.editing.editors.erasure.erasure import Method as ErasureMethod
-from workbench.editing.editors.erasure.fit import Pool
-from workbench.editing.editors.rome.key import Variant
-from workbench.editing.editors.rome.rome import RomeRequest, check_case
+from workbench.cli.options import Typed, only_of
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors import editors
 from workbench.engine import LoadRequest, is_at_work
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.last import last_session
-from workbench.methods.attribution.attribution import AttributionMethod, AttributionRequest
-from workbench.methods.cot.answers import Reading as AnswerReading
-from workbench.methods.cot.reasoning import Sampling
-from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.attribution.attribution import AttributionRequest
+from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.methods.tracing.causal_trace import Kind, Reading, TraceRequest
+from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, read_facts
 from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.paths import cache_folder
 from workbench.protocol import Request
+from workbench.registry import methods
 from workbench.session import SessionFile, load_session
+from workbench.settings import filled
 
 BAD_INPUT, CANCELLED = 2, 130
 
@@ -75,6 +74,12 @@ app = typer.Typer(
     help="Find out why a language model said what it said, and repair it.\n\n"
     "Without a command the app is opened: workbench [PROMPT].",
 )
+
+
+def _names(of: Literal["fact", "concept"]) -> str:
+    return f"[{'|'.join(each.name for each in editors(of))}]"
+
+
 app.add_typer(models, name="models")
 
 
@@ -197,70 +202,29 @@ def doctor() -> None:
 
 
 @app.command()
-@asks
+@asks(LensRequest)
 def lens(
     case: Case,
+    typed: Typed,
     position: Annotated[int, typer.Option(help="The token to look at, from 0; negative from the end.")] = -1,
     all_tokens: Annotated[bool, typer.Option("--all", help="Compute every token, not only that one.")] = False,
-    top_k: Annotated[int, typer.Option(help="Tokens listed for each layer.")] = 5,
 ) -> Request:
     """Print what the model would say if it stopped at each layer."""
-    return LensRequest(case=case, first=position, positions=None if all_tokens else (position,), top_k=top_k)
-
-
-@app.command("continue")
-@asks
-def continue_(
-    case: Case,
-    tokens: Annotated[int, typer.Option(help="How many tokens at most.")] = 12,
-) -> Request:
-    """Continue the prompt greedily, with the probability of every token."""
-    return ContinueRequest(case=case, tokens=tokens)
+    return filled(LensRequest, typed, case=case, first=position, positions=None if all_tokens else (position,))
 
 
 @app.command()
-@asks
-def attribute(
-    case: Case,
-    method: Annotated[AttributionMethod, typer.Option(help="How scores are computed.")] = "integrated-gradients",
-    position: Annotated[int | None, typer.Option(help="The token behind which the prediction is asked about.")] = None,
-    baseline: Annotated[str, typer.Option(help="mean, eos, zero, or the text of one token.")] = "mean",
-    unit: Annotated[Literal["token", "word"], typer.Option(help="What occlusion takes away together.")] = "token",
-    samples: Annotated[int, typer.Option(help="Permutations for Shapley values.")] = 25,
-    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 1,
-    tolerance: Annotated[float, typer.Option(help="Completeness error at which to stop, as a share.")] = 0.05,
-    limit: Annotated[int, typer.Option(help="Most gradients to evaluate.")] = 800,
-) -> Request:
+@asks(AttributionRequest)
+def attribute(case: Case, typed: Typed) -> Request:
     """Print which tokens pull towards the target, and which towards the foil."""
-    return AttributionRequest(
-        case=case,
-        method=method,
-        position=position,
-        baseline=baseline,
-        unit=unit,
-        samples=samples,
-        seed=seed,
-        tolerance=tolerance,
-        limit=limit,
-    )
+    return filled(AttributionRequest, typed, case=case)
 
 
 @app.command()
-@asks
+@asks(TraceRequest)
 def trace(
     case: Case,
-    kinds: Annotated[
-        str | None,
-        typer.Option(help="Of states, mlp, attention, with commas.  [default: states]"),
-    ] = None,
-    noise: Annotated[float, typer.Option(help="Noise, in standard deviations of the subjects' embeddings.")] = 3.0,
-    noise_std: Annotated[float | None, typer.Option(help="Noise, as a standard deviation of its own.")] = None,
-    replacement: Annotated[str | None, typer.Option(help="Another subject, instead of noise.")] = None,
-    samples: Annotated[int, typer.Option(help="Noised runs.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 1,
-    window: Annotated[int | None, typer.Option(help="Layers of MLP or attention restored together.")] = None,
-    read: Annotated[Reading, typer.Option(help="Probability of the answer, or target − foil.")] = "probability",
-    answer: Annotated[Literal["top", "target"], typer.Option(help="Whose probability.")] = "top",
+    typed: Typed,
     facts: Annotated[
         Path | None, typer.Option(help="Average over the facts of this file (JSON lines), by role of the token.")
     ] = None,
@@ -268,45 +232,21 @@ def trace(
     yes: Annotated[bool, typer.Option("--yes", help="Start even if it takes hours.")] = False,
 ) -> Request:
     """Print which states carry the fact: the causal trace of a prompt, or the average over many facts."""
-    noised = {"noise": noise, "noise_std": noise_std, "samples": samples, "seed": seed, "window": window}
-    if facts is not None:
-        if case.prompt or case.subject or replacement or (read, answer) != ("probability", "top"):
-            raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
-        every = _kinds(kinds or ",".join(get_args(Kind)))
-        return FactsTraceRequest(
-            facts=read_facts(facts)[:limit], kinds=every, start=case.start, confirmed=yes, **noised
-        )
-    return TraceRequest(
-        case=case,
-        kinds=_kinds(kinds or "states"),
-        replacement=replacement,
-        read=read,
-        answer=answer,
-        confirmed=yes,
-        **noised,
-    )
+    if facts is None:
+        return filled(TraceRequest, typed, case=case, confirmed=yes)
+    if case.prompt or case.subject or typed["replacement"] or typed["read"] or typed["answer"]:
+        raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
+    given = {"facts": read_facts(facts)[:limit], "start": case.start, "confirmed": yes}
+    return filled(FactsTraceRequest, only_of(FactsTraceRequest, typed, "a trace of facts"), **given)
 
 
 @app.command()
-@asks
+@asks(*(each.settings for each in editors("fact")), EditRequest)
 def edit(
     case: Case,
-    layer: Annotated[
-        int | None, typer.Option(help="Where to edit.  [default: the trace's peak in the session, else the known one]")
-    ] = None,
-    sweep: Annotated[
-        str | None, typer.Option("--sweep", help="Try these layers, such as 3-8 or 3,5,8, and take the best.")
-    ] = None,
-    variant: Annotated[
-        Variant, typer.Option(help="Every context receives the change, or their mean, or as published.")
-    ] = "balanced",
-    prefixes: Annotated[int, typer.Option(help="Sampled texts in front of which key and value are averaged.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of those texts.")] = 0,
-    corpus: Annotated[
-        Path | None, typer.Option(help="A text file for the statistics, instead of sampled text.")
-    ] = None,
+    typed: Typed,
+    by: Annotated[str, typer.Option("--editor", help="What makes the edit.", metavar=_names("fact"))] = "rome",
     suite: Annotated[Path | None, typer.Option(help="A regression suite, instead of one of the shipped facts.")] = None,
-    test: Annotated[bool, typer.Option("--test/--no-test", help="Run the suite.")] = True,
     save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
     save_model: Annotated[Path | None, typer.Option(help="Save the whole edited model into this folder.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
@@ -322,38 +262,27 @@ def edit(
     session: SessionPath = None,
 ) -> Plan:
     """Rewrite a fact in the weights, and say what else that changed; or measure that over many records."""
-    from workbench.cli import edit_plans as editing
+    from workbench.cli import edit_plans
 
-    layers = editing.layers(sweep) if sweep else ()
-    settings = {"variant": variant, "prefixes": prefixes, "seed": seed, "corpus": str(corpus) if corpus else None}
+    settings = edit_plans.settings_of(by, "fact", typed)
     if facts is not None:
-        if case.prompt or case.subject or case.target or layers or suite or save or save_model or apply:
+        if case.prompt or case.subject or case.target or typed["sweep"] or suite or save or save_model or apply:
             raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
-        return editing.facts_plan(facts, limit, require_score, sequence=sequence, layer=layer, **settings)
-    after = editing.saving(save, save_model, yes)
+        return edit_plans.facts_plan(facts, limit, require_score, by, settings, sequence=sequence)
+    after = edit_plans.saving(save, save_model, yes)
     request = None
     if case.target or not apply:
-        check_case(case)
-        if layer is None and not layers:
-            layer = editing.traced_layer(session, case)
-        attached = editing.attached_suite(suite)
-        request = RomeRequest(case=case, layer=layer, sweep=layers, suite=attached, test=test, **settings)
-    return editing.edit_plan(case, request, apply, after, require_score)
+        given = {"editor": by, "case": case, "settings": settings, "suite": edit_plans.attached_suite(suite)}
+        request = edit_plans.with_traced_layer(filled(EditRequest, typed, **given), session)
+    return edit_plans.edit_plan(case, request, apply, after, require_score)
 
 
 @app.command()
-@asks
+@asks(CotRequest)
 def cot(
     case: Case,
+    typed: Typed,
     choices: Annotated[str | None, typer.Option(help="The answers to choose from, between semicolons.")] = None,
-    answer: Annotated[str | None, typer.Option(help="The right answer, if it is known.")] = None,
-    read: Annotated[AnswerReading, typer.Option(help="What is read: the choices' texts, or their letters.")] = "texts",
-    lead_in: Annotated[str | None, typer.Option(help="What leads to the answer.")] = None,
-    instruction: Annotated[str, typer.Option(help="What is said behind the question.")] = "Let's think step by step.",
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Sample among the tokens that have this much probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
-    tokens: Annotated[int, typer.Option(help="Most tokens of reasoning.")] = 256,
     reasoning: Annotated[Path | None, typer.Option(help="A text file with the reasoning.")] = None,
     within: Annotated[int | None, typer.Option(help="Leave one out of the first so many sentences.")] = None,
     filler: Annotated[bool, typer.Option("--filler", help="Replace the reasoning by dots.")] = False,
@@ -374,69 +303,46 @@ def cot(
     from workbench.cli import question_plans as questioning
 
     questioning.check_case(case)
-    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed, tokens=tokens)
-    settings = {"read": read, "lead_in": lead_in, "instruction": instruction, "sampling": sampling}
     if questions is not None:
-        own = (case.prompt, choices, answer, reasoning, within, filler, mistake, paraphrase, position)
+        own = (case.prompt, choices, typed["answer"], reasoning, within, filler, mistake, paraphrase, position)
         if any(own) or cue not in (None, questioning.ANY):
             raise InputError("--questions brings questions, choices and answers of its own: leave yours out")
-        return questioning.many_questions(questions, limit, settings=settings)
+        return questioning.many_questions(questions, limit, typed)
     if limit is not None:
         raise InputError("--limit is for --questions: leave it out, or name some")
     asked = questioning.interventions(within, filler, mistake or (), paraphrase or (), cue, position)
-    return questioning.one_question(case.prompt, choices, reasoning, asked, settings | {"answer": answer})
+    return questioning.one_question(case.prompt, choices, reasoning, asked, typed)
 
 
 @app.command()
-@asks
+@asks(*(each.settings for each in editors("concept")))
 def erase(
     case: Case,
+    typed: Typed,
     prompt: Annotated[
         str,
         typer.Argument(metavar="[DATA]", help="A file of texts and labels: .csv, .tsv or .jsonl.", show_default=False),
     ] = "",
-    concept: Annotated[str | None, typer.Option(help="A shipped set of texts, in place of DATA.")] = None,
-    layers: Annotated[str | None, typer.Option(help="Where to erase: 12, 5-12 or 3,5,8.  [default: all]")] = None,
-    pool: Annotated[Pool, typer.Option(help="The state of a text: its last token's, the mean, or every one.")] = "last",
-    method: Annotated[ErasureMethod, typer.Option(help="LEACE, orthogonal projection, or add a direction.")] = "leace",
-    towards: Annotated[str | None, typer.Option(help="Steer to this class.  [default: the first]")] = None,
-    strength: Annotated[float, typer.Option(help="How many times the direction is added in steering.")] = 1.0,
-    limit: Annotated[int | None, typer.Option(help="Use only so many texts.")] = None,
-    above: Annotated[bool, typer.Option("--above/--no-above", help="Probe the layers above as well.")] = True,
-    seed: Annotated[int, typer.Option(help="Of splits and probes.")] = 0,
+    by: Annotated[str, typer.Option("--editor", help="What makes the edit.", metavar=_names("concept"))] = "leace",
     watch: Annotated[str | None, typer.Option("--prompt", help="A prompt to watch, with --target and --foil.")] = None,
     save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
     yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
 ) -> Plan:
     """Erase a concept from the states, or steer along it, and say what can still be read."""
-    from workbench.cli import edit_plans as editing
+    from workbench.cli import edit_plans
 
     if not watch and (case.subject or case.target or case.foil):
         raise InputError("--subject, --target and --foil are about a prompt that is watched; give it by --prompt")
-    request = ErasureRequest(
-        concept=concept,
-        data=prompt or None,
-        layers=editing.layers(layers) if layers else None,
-        pool=pool,
-        method=method,
-        towards=towards,
-        strength=strength,
-        start=case.start,
-        limit=limit,
-        above=above,
-        seed=seed,
-        case=case.model_copy(update={"prompt": watch}) if watch else None,
-    )
-    request = request.model_copy(update={"digest": concept_of(request).digest})
-    return Plan(request, after=editing.saving(save, yes=yes))
+    typed = {**typed, "data": typed["data"] or prompt or None}
+    settings = edit_plans.concept_settings(by, typed, case.start)
+    watched = case.model_copy(update={"prompt": watch}) if watch else None
+    request = EditRequest(editor=by, case=watched, settings=settings, test=False)
+    return Plan(request, after=edit_plans.saving(save, yes=yes))
 
 
-def _kinds(text: str) -> tuple[Kind, ...]:
-    named = [name.strip() for name in text.split(",")]
-    for name in named:
-        if name not in get_args(Kind):
-            raise InputError(f"there is no kind {name!r} to restore; name some of {', '.join(get_args(Kind))}")
-    return tuple(cast(Kind, name) for name in named)
+for _method in methods():
+    if _method.help:
+        app.command(_method.kind)(asks_method(_method))
 
 
 def _log_to_file() -> None:

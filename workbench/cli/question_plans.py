@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from workbench.case import Case
+from workbench.cli.options import Typed
 from workbench.datasets.questions import Question, check_choices, questions_of
 from workbench.errors import InputError
 from workbench.methods.cot.interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot.many_questions import CotQuestionsRequest
 from workbench.methods.cot.truncation import CotRequest
 from workbench.reading import Unreadable, read_text
+from workbench.settings import filled
 
 ANY = "any"
 """What is said in place of a suggested answer, for the workbench to choose one."""
@@ -36,7 +37,7 @@ def one_question(
     choices: str | None,
     reasoning: Path | None,
     interventions: Sequence[Intervention],
-    settings: dict[str, Any],
+    typed: Typed,
 ) -> CotRequest:
     """The request for one question; ``choices`` stand between semicolons. Raises `InputError`."""
     if not question.strip():
@@ -44,16 +45,19 @@ def one_question(
     listed = tuple(choice.strip() for choice in choices.split(";")) if choices is not None else ()
     check_choices(listed)  # before a model is loaded for them
     text = None if reasoning is None else _text_of(reasoning)
-    return CotRequest(question=question, choices=listed, reasoning=text, interventions=tuple(interventions), **settings)
+    given = {"question": question, "choices": listed, "reasoning": text, "interventions": tuple(interventions)}
+    return filled(CotRequest, typed, **given)
 
 
-def many_questions(name: str, limit: int | None, settings: dict[str, Any]) -> CotQuestionsRequest:
+def many_questions(name: str, limit: int | None, typed: Typed) -> CotQuestionsRequest:
     """The request for the questions of a file or a shipped set, or for ``limit`` of each task, drawn by a seed."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit is the number of questions of each task, at least 1, not {limit}")
     questions = sorted(questions_of(name), key=lambda question: question.task)  # stable
     chosen = [question for _, some in groupby(questions, key=lambda q: q.task) for question in _drawn([*some], limit)]
-    return CotQuestionsRequest(questions=tuple(chosen), **settings)
+    alike = filled(CotRequest, typed, question="?")
+    shared = {name: getattr(alike, name) for name in ("read", "lead_in", "instruction", "sampling")}
+    return CotQuestionsRequest(questions=tuple(chosen), **shared)
 
 
 def _drawn(questions: list[Question], limit: int | None) -> list[Question]:

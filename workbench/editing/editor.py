@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.case import Case
 from workbench.editing.queue import Edit
@@ -44,7 +44,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Editor:
-    """An editor, by what it does.
+    """An editor, by what it does: it rewrites a fact (a case with subject and target) or acts on a concept.
 
     ``check`` raises `workbench.errors.InputError` for cases or settings that make no sense; no model is needed to see
     that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
@@ -53,6 +53,7 @@ class Editor:
 
     name: str
     title: str
+    of: Literal["fact", "concept"]
     settings: type[Settings]
     details: type[Details]
     check: Callable[[Cases, Any], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Literal
 
 from workbench.editing.editor import Editor
 from workbench.errors import InputError
@@ -24,3 +25,8 @@ def editor(name: str) -> Editor:
     found: Editor = getattr(import_module(module), attribute)
     assert found.name == name, f"{EDITORS[name]} is called {found.name!r}"
     return found
+
+
+def editors(of: Literal["fact", "concept"]) -> tuple[Editor, ...]:
+    """Those that rewrite facts, or act on concepts. Imports all."""
+    return tuple(each for each in map(editor, EDITORS) if each.of == of)

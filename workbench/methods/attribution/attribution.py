@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import StatisticsError, correlation
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from workbench.case import Case
 from workbench.errors import InputError, NumericalError
@@ -54,16 +54,24 @@ class AttributionRequest(Request):
 
     kind: Literal["attribution"] = "attribution"
     case: Case
-    method: AttributionMethod = "integrated-gradients"
-    position: int | None = None
+    method: Annotated[AttributionMethod, Field(description="How scores are computed.")] = "integrated-gradients"
+    position: Annotated[
+        int | None, Field(description="The token after which the prediction is asked about; else the last.")
+    ] = None
     target: str | None = None
     foil: str | None = None
-    baseline: str = "mean"
-    unit: Literal["token", "word"] = "token"
-    samples: int = 25
-    seed: int = 1
-    tolerance: float = 0.05
-    limit: int = 800
+    baseline: Annotated[
+        str, Field(description="What a token is compared with: mean, eos, zero, or the text of one token.")
+    ] = "mean"
+    unit: Annotated[
+        Literal["token", "word"], Field(description="What occlusion and Shapley values take away together.")
+    ] = "token"
+    samples: Annotated[int, Field(description="Permutations for Shapley values.")] = 25
+    seed: Annotated[int, Field(description="Of the permutations.")] = 1
+    tolerance: Annotated[
+        float, Field(description="Completeness error at which to stop, as a share of the difference.")
+    ] = 0.05
+    limit: Annotated[int, Field(description="Most gradients to evaluate.")] = 800
 
 
 class AttributionResult(Result):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.lazy import torch
@@ -25,10 +27,10 @@ class Sampling(Frozen):
     ``numpy.random.RandomState``, from which each continuation draws the same numbers. ``tokens`` is the limit.
     """
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 1
-    tokens: int = 256
+    temperature: Annotated[float, Field(description="0 is greedy.")] = 0.0
+    top_p: Annotated[float, Field(description="Sample among the tokens that have this much probability.")] = 1.0
+    seed: Annotated[int, Field(description="Of the sampling.")] = 1
+    tokens: Annotated[int, Field(description="Most tokens of reasoning.")] = 256
 
     def check(self) -> None:
         """Raise `InputError` for numbers that make no sense."""

@@ -8,7 +8,9 @@ reasoning; it is no proof that the reasoning tells why.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from workbench.case import Case
 from workbench.datasets.questions import check_choices
@@ -56,10 +58,10 @@ class CotRequest(Request):
     kind: Literal["cot"] = "cot"
     question: str
     choices: tuple[str, ...] = ()
-    answer: str | None = None
-    read: Reading = "texts"
-    instruction: str = INSTRUCTION
-    lead_in: str | None = None
+    answer: Annotated[str | None, Field(description="The right answer, if it is known.")] = None
+    read: Annotated[Reading, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
+    instruction: Annotated[str, Field(description="What is said after the question.")] = INSTRUCTION
+    lead_in: Annotated[str | None, Field(description="What leads to the answer.")] = None
     sampling: Sampling = Sampling()
     reasoning: str | None = None
     interventions: tuple[Intervention, ...] = (Early(), LeaveOneOut())

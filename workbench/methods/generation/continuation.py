@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from workbench.case import Case
 from workbench.errors import InputError, NumericalError
@@ -21,7 +23,7 @@ class ContinueRequest(Request):
 
     kind: Literal["continue"] = "continue"
     case: Case
-    tokens: int = 12
+    tokens: Annotated[int, Field(description="How many tokens at most.")] = 12
 
 
 class ContinuedToken(Frozen):
@@ -91,4 +93,10 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
     return found()
 
 
-METHOD = Method("Continuation", ContinueRequest, ContinueResult, run)
+METHOD = Method(
+    "Continuation",
+    ContinueRequest,
+    ContinueResult,
+    run,
+    help="Continue the prompt greedily, with the probability of every token.",
+)

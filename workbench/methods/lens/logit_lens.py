@@ -7,9 +7,9 @@ norm and unembedding, at every token: nostalgebraist, "interpreting GPT: the log
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from workbench.case import Case
 from workbench.errors import InputError, NumericalError
@@ -46,7 +46,7 @@ class LensRequest(Request):
     case: Case
     first: int | None = None
     positions: tuple[int, ...] | None = None
-    top_k: int = 5
+    top_k: Annotated[int, Field(description="Tokens listed for each layer.")] = 5
 
 
 class TokenTrack(Frozen):

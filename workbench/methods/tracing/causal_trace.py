@@ -8,9 +8,9 @@ much of the answer returns: Meng et al. 2022, "Locating and Editing Factual Asso
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from workbench.case import Case
 from workbench.errors import NotConfirmed, OutOfMemory
@@ -21,6 +21,7 @@ from workbench.models.forward.runs import record
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Method, Progress, Request, Result
+from workbench.settings import Listed
 from workbench.shapes import as_many, different, within
 
 if TYPE_CHECKING:
@@ -46,15 +47,19 @@ class TraceRequest(Request):
 
     kind: Literal["trace"] = "trace"
     case: Case
-    kinds: tuple[Kind, ...] = ("states",)
-    noise: float = 3.0
-    noise_std: float | None = None
-    replacement: str | None = None
-    samples: int = 10
-    seed: int = 1
-    window: int | None = None
-    read: Reading = "probability"
-    answer: Literal["top", "target"] = "top"
+    kinds: Annotated[
+        tuple[Kind, ...], Listed, Field(description="What is restored: some of states, mlp, attention, with commas.")
+    ] = ("states",)
+    noise: Annotated[float, Field(description="Noise, in standard deviations of the subjects' embeddings.")] = 3.0
+    noise_std: Annotated[float | None, Field(description="Noise, as a standard deviation of its own.")] = None
+    replacement: Annotated[str | None, Field(description="Another subject, instead of noise.")] = None
+    samples: Annotated[int, Field(description="Noised runs.")] = 10
+    seed: Annotated[int, Field(description="Of the noise.")] = 1
+    window: Annotated[int | None, Field(description="Layers of MLP or attention outputs restored together.")] = None
+    read: Annotated[Reading, Field(description="Probability of the answer, or target − foil.")] = "probability"
+    answer: Annotated[
+        Literal["top", "target"], Field(description="Whose probability: that of the first choice, or of the target.")
+    ] = "top"
     estimate: bool = True
     confirmed: bool = False
 

@@ -10,9 +10,9 @@ import math
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from workbench.case import Case, Start
 from workbench.errors import InputError, NotConfirmed
@@ -27,6 +27,7 @@ from workbench.numbers import rounded
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen, Method, Progress, Request, Result
 from workbench.reading import BadJson, Unreadable, parse, read_bytes, read_text
+from workbench.settings import Listed
 from workbench.shapes import as_many, different
 
 if TYPE_CHECKING:
@@ -62,12 +63,14 @@ class FactsTraceRequest(Request):
 
     kind: Literal["trace-facts"] = "trace-facts"
     facts: tuple[TracedFact, ...]
-    kinds: tuple[Kind, ...] = ("states", "mlp", "attention")
-    noise: float = 3.0
-    noise_std: float | None = None
-    samples: int = 10
-    seed: int = 1
-    window: int | None = None
+    kinds: Annotated[
+        tuple[Kind, ...], Listed, Field(description="What is restored: some of states, mlp, attention, with commas.")
+    ] = ("states", "mlp", "attention")
+    noise: Annotated[float, Field(description="Noise, in standard deviations of the subjects' embeddings.")] = 3.0
+    noise_std: Annotated[float | None, Field(description="Noise, as a standard deviation of its own.")] = None
+    samples: Annotated[int, Field(description="Noised runs of each fact.")] = 10
+    seed: Annotated[int, Field(description="Of the noise.")] = 1
+    window: Annotated[int | None, Field(description="Layers of MLP or attention outputs restored together.")] = None
     start: Start = "as-is"
     confirmed: bool = False
 

@@ -356,6 +356,8 @@ def _check_memory(model: LoadedModel, tokens: int) -> None:
         )
 
 
-LEACE = Editor("leace", "LEACE", ErasureSettings, Erased, _check, _fits, partial(make, "leace"))
-ORTHOGONAL = Editor("orth", "Orthogonal projection", ErasureSettings, Erased, _check, _fits, partial(make, "orth"))
-STEERING = Editor("steer", "Steering", SteeringSettings, Erased, _check, _fits, partial(make, "steer"))
+LEACE = Editor("leace", "LEACE", "concept", ErasureSettings, Erased, _check, _fits, partial(make, "leace"))
+ORTHOGONAL = Editor(
+    "orth", "Orthogonal projection", "concept", ErasureSettings, Erased, _check, _fits, partial(make, "orth")
+)
+STEERING = Editor("steer", "Steering", "concept", SteeringSettings, Erased, _check, _fits, partial(make, "steer"))

@@ -151,4 +151,4 @@ def _prefixes(model: LoadedModel, settings: RomeSettings) -> tuple[str, ...]:
     return found
 
 
-ROME = Editor("rome", "ROME", RomeSettings, RomeDetails, one_rewrite, _fits, make)
+ROME = Editor("rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make)
