@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.methods.test_rome import CASE, suite
@@ -39,7 +41,7 @@ def records(number=2):
 
 
 def request(**settings):
-    return FactsEditRequest(**{"records": records(), "layer": 1, "prefixes": 2, **settings})
+    return FactsEditRequest(**{"records": records(), "settings": {"layer": 1, "prefixes": 2}, **settings})
 
 
 def test_every_record_is_edited_by_itself_and_taken_back():
@@ -76,8 +78,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(monkeypatch):
     with pytest.raises(Cancelled):
         edit_facts.run(loaded, request(), stop_at_the_second)
     computed = []
-    original = edit_facts.rome.compute
-    monkeypatch.setattr(edit_facts.rome, "compute", lambda *a: computed.append(a[1].case.subject) or original(*a))
+    rome = edit_facts.editor("rome")
+    counting = replace(rome, make=lambda *a: computed.append(a[1][0].subject) or rome.make(*a))
+    monkeypatch.setattr(edit_facts, "editor", lambda _: counting)
     result = edit_facts.run(loaded, request(), silent)
     assert computed == ["France"]
     assert len(result.records) == 2

@@ -15,9 +15,12 @@ from concept_erasure import LeaceEraser, LeaceFitter
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.case import Case
 from workbench.datasets.concepts import shipped_concept
+from workbench.editing import edit
 from workbench.editing import queue as edits
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors import editor
 from workbench.editing.editors.erasure import erasure
-from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult, concept_of
+from workbench.editing.editors.erasure.erasure import Erased, ErasureSettings, concept_of
 from workbench.editing.editors.erasure.fit import Fitted, Pooling, fit_eraser, fit_steering
 from workbench.editing.editors.erasure.probes import largest_coefficient, linear
 from workbench.editing.operations import QueueRequest
@@ -27,7 +30,7 @@ from workbench.errors import Cancelled, InputError, NumericalError
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.forward.layerwise import Layerwise
 from workbench.models.tokens import encode
-from workbench.protocol import Result, silent
+from workbench.protocol import Frozen, Progress, silent
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -35,7 +38,19 @@ if TYPE_CHECKING:
 DTYPES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """How near to nothing "nothing" is, after rounding to the dtype."""
 
-REQUEST = ErasureRequest(concept="pronoun-gender", limit=160, layers=(0, 1))
+SETTINGS = ErasureSettings(concept="pronoun-gender", limit=160, layers=(0, 1))
+
+
+def erased(model: LoadedModel, progress: Progress = silent, **changed: Any) -> EditResult:
+    """What an erasure of the settings above gives, but for what is changed."""
+    by, case = changed.pop("by", "leace"), changed.pop("case", None)
+    settings = editor(by).settings(**{**SETTINGS.model_dump(), **changed})
+    return edit.run(model, EditRequest(editor=by, case=case, settings=settings, test=False), progress)
+
+
+def found(result: EditResult) -> Erased:
+    assert isinstance(result.details, Erased)
+    return result.details
 
 
 def states_of_classes(n_classes: int = 3, count: int = 900, width: int = 24) -> tuple[torch.Tensor, np.ndarray]:
@@ -231,12 +246,12 @@ def fits_by_the_obvious_loop(
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])
 def test_every_layer_is_fitted_on_states_that_are_erased_below(architecture: str) -> None:
     model = tiny_loaded(architecture)
-    data = concept_of(REQUEST)
+    data = concept_of(SETTINGS)
     training = data.of("train")
     texts = [encode(model.tokenizer, Case(prompt=example.text)).ids for example in training]
     classes = np.array([data.classes.index(example.label) for example in training])
     expected = fits_by_the_obvious_loop(model, texts, classes, (0, 1, 2))
-    result = erasure.run(model, REQUEST.model_copy(update={"layers": (0, 1, 2)}), silent)
+    result = erased(model, layers=(0, 1, 2))
     assert result.edit is not None
     for change in model.edits.get(result.edit.id).changes:
         library = expected[change.layer]
@@ -249,7 +264,7 @@ def test_all_layers_cost_one_forward_of_every_text_and_probing_before_another() 
     calls = [0] * model.info.layers
     for layer, block in enumerate(model.block_modules):
         block.register_forward_pre_hook(lambda _module, args, at=layer: calls.__setitem__(at, calls[at] + len(args[0])))
-    data = concept_of(REQUEST)
+    data = concept_of(SETTINGS)
     texts = [encode(model.tokenizer, Case(prompt=example.text)).ids for example in data.examples]
     walk = Layerwise(model, texts)
     calls[:] = [0] * len(calls)
@@ -262,15 +277,15 @@ def test_all_layers_cost_one_forward_of_every_text_and_probing_before_another() 
 @pytest.mark.parametrize("pool", ["last", "mean", "all"])
 def test_what_is_pooled_has_equal_class_means_in_the_model_itself(pool: Any) -> None:
     model = tiny_loaded("llama")
-    request = REQUEST.model_copy(update={"pool": pool, "layers": (1,), "start": "document"})
-    result = erasure.run(model, request, silent)
+    settings = SETTINGS.model_copy(update={"pool": pool, "layers": (1,), "start": "document"})
+    result = found(edit.run(model, EditRequest(editor="leace", settings=settings), silent))
     row = result.at(1)
     assert row is not None
     assert row.rank == 1
     assert row.class_means[0] > 1e-3
     assert row.class_means[1] < 1e-5
     pooled: dict[str, list[torch.Tensor]] = {label: [] for label in result.classes}
-    for example in concept_of(request).of("train"):
+    for example in concept_of(settings).of("train"):
         encoded = encode(model.tokenizer, Case(prompt=example.text, start="document"))
         outputs: list[torch.Tensor] = []
         hook = model.block_modules[1].register_forward_hook(
@@ -289,7 +304,7 @@ def test_what_is_pooled_has_equal_class_means_in_the_model_itself(pool: Any) -> 
 def test_the_edit_does_in_the_model_what_was_fitted(architecture: str) -> None:
     model = tiny_loaded(architecture)
     before = logits(model)
-    result = erasure.run(model, REQUEST.model_copy(update={"limit": 120, "pool": "mean"}), silent)
+    result = erased(model, limit=120, pool="mean")
     assert result.edit is not None
     assert result.edit.layers == (0, 1)
     assert not torch.equal(logits(model), before)
@@ -299,18 +314,18 @@ def test_the_edit_does_in_the_model_what_was_fitted(architecture: str) -> None:
     assert checks["in the model"].level == "ok"
     assert checks["guarantee"].level == "ok"
     assert checks["after"].level == "ok"
-    assert [row.layer for row in result.probed] == list(range(model.info.layers))
-    assert [row.changed for row in result.probed] == [row.layer < 2 for row in result.probed]
-    assert all(row.rank == 1 for row in result.probed if row.changed)
+    assert [row.layer for row in found(result).probed] == list(range(model.info.layers))
+    assert [row.changed for row in found(result).probed] == [row.layer < 2 for row in found(result).probed]
+    assert all(row.rank == 1 for row in found(result).probed if row.changed)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_models_are_fitted_in_double_precision(dtype: torch.dtype) -> None:
     model = tiny_loaded("llama", dtype=dtype)
     before = logits(model)
-    result = erasure.run(model, REQUEST, silent)
+    result = erased(model)
     assert result.edit is not None
-    for row in result.probed[:2]:
+    for row in found(result).probed[:2]:
         assert row.class_means[1] < 0.02
         assert row.before.texts > row.after.texts or row.before.texts < 0.6
     levels = {check.name: check.level for check in result.checks}
@@ -324,8 +339,7 @@ def test_half_precision_models_are_fitted_in_double_precision(dtype: torch.dtype
 def test_several_classes_are_erased_together(tmp_path: Path) -> None:
     places = ("garden", "river", "street")
     rows = [{"text": f"{i} Tom is in the {places[i % 3]}", "label": places[i % 3]} for i in range(150)]
-    request = ErasureRequest(data=file_of(tmp_path, rows), layers=(1,))
-    result = erasure.run(tiny_loaded("llama"), request, silent)
+    result = found(erased(tiny_loaded("llama"), concept=None, limit=None, data=file_of(tmp_path, rows), layers=(1,)))
     row = result.at(1)
     assert row is not None
     assert row.rank == 2
@@ -340,7 +354,7 @@ def test_several_classes_are_erased_together(tmp_path: Path) -> None:
 def test_an_erasure_is_undone_to_the_bit() -> None:
     model = tiny_loaded("llama")
     before = logits(model)
-    result = erasure.run(model, REQUEST, silent)
+    result = erased(model)
     assert result.edit is not None
     edited = logits(model)
     assert not torch.equal(edited, before)
@@ -355,18 +369,18 @@ def test_an_erasure_is_undone_to_the_bit() -> None:
 @pytest.mark.parametrize("method", ["leace", "orth", "steer"])
 def test_a_patch_does_the_same_in_a_fresh_model(method: Any, tmp_path: Path) -> None:
     model, path = tiny_loaded("llama"), tmp_path / "edit.safetensors"
-    erasure.run(model, REQUEST.model_copy(update={"method": method}), silent)
+    erased(model, by=method)
     run_queue(model, QueueRequest(action="save", path=str(path)), silent)
     fresh = tiny_loaded("llama")
-    for edit in load_patch(path, fresh):
-        fresh.edits.add(edit)
+    for each in load_patch(path, fresh):
+        fresh.edits.add(each)
     assert torch.equal(logits(fresh), logits(model))
 
 
 def test_an_erasure_stands_on_the_edits_that_were_on() -> None:
     model = tiny_loaded("llama")
-    first = erasure.run(model, REQUEST, silent)
-    again = erasure.run(model, REQUEST.model_copy(update={"concept": "tense"}), silent)
+    first = erased(model)
+    again = erased(model, concept="tense")
     assert first.edit is not None
     assert again.edit is not None
     assert model.edits.active == (first.edit.id, again.edit.id)
@@ -374,24 +388,24 @@ def test_an_erasure_stands_on_the_edits_that_were_on() -> None:
 
 
 def test_the_same_request_makes_the_same_edit() -> None:
-    one, other = (erasure.run(tiny_loaded("llama"), REQUEST, silent) for _ in range(2))
+    one, other = (erased(tiny_loaded("llama")) for _ in range(2))
     assert one == other
 
 
 def test_nothing_has_changed_when_it_is_cancelled_before_the_edit_is_there() -> None:
     model = tiny_loaded("llama")
-    partial: list[Result] = []
+    partial: list[Frozen] = []
 
-    def progress(done: int, total: int, found: Result | None = None, *, stage: str = "") -> None:
-        partial.extend([found] if found else [])
+    def progress(done: int, total: int, partly: Frozen | None = None, *, stage: str = "") -> None:
+        partial.extend([partly] if partly else [])
         if partial:
             raise Cancelled
 
     before = logits(model)
     with pytest.raises(Cancelled):
-        erasure.run(model, REQUEST, progress)
-    assert isinstance(partial[0], ErasureResult)
-    assert [row.layer for row in partial[0].probed] == [0]
+        erased(model, progress)
+    assert isinstance(partial[0], EditResult)
+    assert [row.layer for row in found(partial[0]).probed] == [0]
     assert partial[0].edit is None
     assert model.edits.entries == ()
     assert torch.equal(logits(model), before)
@@ -400,10 +414,10 @@ def test_nothing_has_changed_when_it_is_cancelled_before_the_edit_is_there() -> 
 def test_progress_ends_where_it_said_it_would() -> None:
     seen: list[tuple[int, int]] = []
 
-    def progress(done: int, total: int, found: Result | None = None, *, stage: str = "") -> None:
+    def progress(done: int, total: int, partly: Frozen | None = None, *, stage: str = "") -> None:
         seen.append((done, total))
 
-    erasure.run(tiny_loaded("llama"), REQUEST.model_copy(update={"above": False}), progress)
+    erased(tiny_loaded("llama"), progress, above=False)
     of_blocks = [pair for pair in seen if pair[1] == seen[-1][1]]
     assert of_blocks == sorted(of_blocks)
     assert max(done for done, _ in of_blocks) == of_blocks[-1][1]
@@ -416,10 +430,10 @@ def test_the_case_is_read_before_and_after() -> None:
     model = tiny_loaded("llama")
     case = Case(prompt="The doctor told us that", target=".", foil=",", start="document")
     before = logits_of(model, case)
-    result = erasure.run(model, REQUEST.model_copy(update={"case": case}), silent)
+    result = erased(model, case=case)
     after = logits_of(model, case)
-    assert result.effects is not None
-    watched = result.effects.case
+    assert found(result).effects is not None
+    watched = found(result).effects.case
     assert watched is not None
     assert watched.encoded.target is not None
     assert watched.before.target is not None
@@ -439,10 +453,10 @@ def logits_of(model: LoadedModel, case: Case) -> torch.Tensor:
 def test_words_of_a_class_have_the_probability_that_the_model_gives_them() -> None:
     model = tiny_loaded("gpt2")
     data = shipped_concept("tense")
-    result = erasure.run(model, REQUEST.model_copy(update={"concept": "tense"}), silent)
-    assert result.effects is not None
-    assert [effect.prompt for effect in result.effects.words] == list(data.prompts)
-    effect = result.effects.words[0]
+    result = erased(model, concept="tense")
+    assert found(result).effects is not None
+    assert [effect.prompt for effect in found(result).effects.words] == list(data.prompts)
+    effect = found(result).effects.words[0]
     tokens = set()
     for word in data.words["present"]:
         choice = encode(model.tokenizer, Case(prompt=effect.prompt, target=word)).target
@@ -455,8 +469,7 @@ def test_words_of_a_class_have_the_probability_that_the_model_gives_them() -> No
 
 @pytest.mark.parametrize("towards", ["feminine", "masculine"])
 def test_steering_moves_states_towards_the_class(towards: str) -> None:
-    request = REQUEST.model_copy(update={"method": "steer", "towards": towards, "layers": (1,), "strength": 8.0})
-    result = erasure.run(tiny_loaded("llama"), request, silent)
+    result = found(erased(tiny_loaded("llama"), by="steer", towards=towards, layers=(1,), strength=8.0))
     row = result.at(1)
     assert row is not None
     assert row.towards is not None
@@ -480,7 +493,7 @@ def test_an_eraser_that_would_erase_nothing_is_an_error_and_no_edit(tmp_path: Pa
     rows = [{"text": f"text {i // 2}", "label": "ab"[i % 2], "split": "train" if i < 60 else "test"} for i in range(90)]
     model = tiny_loaded("llama")
     with pytest.raises(InputError, match="erase nothing"):
-        erasure.run(model, ErasureRequest(data=file_of(tmp_path, rows), layers=(1,)), silent)
+        erased(model, concept=None, limit=None, data=file_of(tmp_path, rows), layers=(1,))
     assert model.edits.entries == ()
 
 
@@ -495,16 +508,15 @@ def test_an_eraser_that_would_erase_nothing_is_an_error_and_no_edit(tmp_path: Pa
         ({"layers": (-1,)}, "layers 0 to 2"),
         ({"limit": 20}, "examples of"),
         ({"limit": 0}, "higher limit"),
-        ({"method": "steer", "towards": "neuter"}, "no class 'neuter'"),
-        ({"method": "orth", "towards": "feminine"}, "leave 'feminine' out"),
-        ({"method": "steer", "strength": float("inf")}, "no strength"),
+        ({"by": "steer", "towards": "neuter"}, "no class 'neuter'"),
+        ({"by": "steer", "strength": float("inf")}, "no strength"),
         ({"digest": "0123"}, "not what it was"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(changed: dict[str, Any], said: str) -> None:
     model = tiny_loaded("llama")
     with pytest.raises(InputError, match=said):
-        erasure.run(model, REQUEST.model_copy(update=changed), silent)
+        erased(model, **changed)
     assert model.edits.entries == ()
 
 
@@ -512,7 +524,7 @@ def test_states_that_are_not_finite_are_refused() -> None:
     model = tiny_loaded("llama")
     walk = Layerwise(model, [[1, 2, 3]])
     walk.states[0][0, 0, 0] = float("nan")
-    data = concept_of(REQUEST)
+    data = concept_of(SETTINGS)
     with pytest.raises(NumericalError, match="not finite"):
         Pooling(walk, "mean", data.examples[:1], data.classes, [0], 0).rows(walk)
 
@@ -520,4 +532,4 @@ def test_states_that_are_not_finite_are_refused() -> None:
 def test_more_texts_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure.os, "sysconf", lambda name: 64 if name == "SC_PHYS_PAGES" else 4096)
     with pytest.raises(InputError, match="--limit"):
-        erasure.run(tiny_loaded("llama"), REQUEST, silent)
+        erased(tiny_loaded("llama"))

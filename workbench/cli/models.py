@@ -13,7 +13,7 @@ from pydantic import RootModel
 from workbench.cli.output import echo, echo_json
 from workbench.models.store.describe import ModelDescription
 from workbench.models.store.space import megabytes
-from workbench.protocol import Progress, Result
+from workbench.protocol import Frozen, Progress
 
 models = typer.Typer(help="List, describe and fetch models.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -133,7 +133,7 @@ def _bar() -> Iterator[Progress]:
     bar = bars(stage_column, BarColumn(), DownloadColumn(), TimeElapsedColumn())
     lines: dict[str, TaskID] = {}
 
-    def show(done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:  # noqa: ARG001
+    def show(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:  # noqa: ARG001
         if stage not in lines:
             bar.start()
             lines[stage] = bar.add_task(stage)
