@@ -1,0 +1,70 @@
+"""What there is to draw of edits that are made: the queue, a bisection, edits of many records."""
+
+from __future__ import annotations
+
+from workbench.datasets.suites import MUST_CHANGE
+from workbench.editing.bisection import BisectResult
+from workbench.editing.operations import QueueResult
+from workbench.editing.records import FactsEditResult, FailingFact
+from workbench.editing.suite.figures import FIRST_POSITION, MOST_FAILING, harmonic_lines, rest, score_table
+from workbench.figures import Curve, Curves, Figure, line, said
+from workbench.models.tokentext import display
+from workbench.wording import count
+
+
+def queue_figures(result: QueueResult) -> tuple[Figure, ...]:
+    """Every edit of the queue, on or off."""
+    queue = result.queue
+    lines = [
+        f"{'●' if entry.on else '○'} {number} {entry.info.id} {entry.info.method} {entry.info.title}"
+        for number, entry in enumerate(queue.entries, 1)
+    ]
+    off = " (all off for a comparison)" if queue.bypassed else ""
+    summary = f"{count(len(lines), 'edit')}, {sum(entry.on for entry in queue.entries)} on{off}"
+    return said(*([result.done] if result.done else []), *lines, line(summary, "muted"))
+
+
+def bisect_figures(result: BisectResult) -> tuple[Figure, ...]:
+    """The edit that broke the fact, and the answers on either side of it."""
+    fact = f"{display(result.fact.prompt)} → {display(result.fact.target.strip())}"
+    passing, failing = result.passing, result.failing
+    return said(
+        line(f"{fact} is broken by edit {result.broken_by.id}, {result.broken_by.title}", "strong"),
+        f"with the {result.before} edits before it: “{passing.top}” {passing.top_probability:.2f}",
+        f"with it too: “{failing.top}” {failing.top_probability:.2f}; {result.tried} trials",
+    )
+
+
+def facts_edit_figures(result: FactsEditResult) -> tuple[Figure, ...]:
+    """The table of scores, what a sequence of edits comes to, and what failed."""
+    parts: list[Figure] = [score_table("Edits of records", result.scores, "records")]
+    parts += said(*harmonic_lines(result.harmonic, result.harmonic_before))
+    if result.points:
+        parts.append(_sequence(result))
+    elif result.perplexity is not None and result.records:
+        seconds = sum(record.seconds for record in result.records) / len(result.records)
+        growth = result.perplexity / result.perplexity_before - 1
+        canary = f"canary perplexity {result.perplexity_before:.2f} → {result.perplexity:.2f} ({growth:+.2%})"
+        parts += said(f"{canary}, {seconds:.1f} s an edit")
+    failing = [fact for fact in result.failing if fact.role in MUST_CHANGE]
+    unusable = (line(f"record {name}: {reason}", "warning") for name, reason in result.unusable.items())
+    return (*parts, *said(*(_failing(fact) for fact in failing[:MOST_FAILING]), *rest(len(failing)), *unusable))
+
+
+def _sequence(result: FactsEditResult) -> Curves:
+    """Scores and perplexity after so many edits, 0 among them."""
+    curves = []
+    for start in result.points[0].harmonic:
+        found = [(0, result.harmonic_before.get(start)), *((p.edits, p.harmonic[start]) for p in result.points)]
+        scored = tuple((edits, None if score is None else 100 * score) for edits, score in found)
+        curves.append(Curve(label=start, points=scored, decimals=1))
+    perplexities = ((0, result.perplexity_before), *((point.edits, point.perplexity) for point in result.points))
+    curves.append(Curve(label="perplexity", points=perplexities, right=True))
+    return Curves(
+        title="After so many edits", x="edits", y="harmonic score %", right="canary perplexity", curves=tuple(curves)
+    )
+
+
+def _failing(fact: FailingFact) -> str:
+    text = f"✗ {fact.record} {fact.role}, {fact.start}: {display(fact.prompt)} → {display(fact.wanted.strip())}; "
+    return f"{text}says “{fact.says}”{FIRST_POSITION if fact.first_position else ''}"

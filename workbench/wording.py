@@ -1,0 +1,18 @@
+"""How numbers are written in sentences and tables: the same way on every surface."""
+
+from __future__ import annotations
+
+
+def count(number: int, thing: str) -> str:
+    """A number and what there is so many of."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A number with its sign, a true minus."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def points(share: float | None) -> str:
+    """A share 0 … 1 as a score 0.0 … 100.0."""
+    return "–" if share is None else f"{100 * share:.1f}"
