@@ -290,6 +290,12 @@ class Line(Frozen):
     def _of_a_string(cls, data: Any) -> Any:
         return {"text": data} if isinstance(data, str) else data
 
+    @property
+    def shown(self) -> str:
+        """The sentence, with what says without colour that it is a note or warns; it may have a sign of its own."""
+        signs = {"note": "· ", "warning": "! " if self.text[:1].isalnum() else ""}
+        return signs.get(self.meaning, "") + self.text
+
 
 class Lines(_Figure):
     """Sentences, one under the other."""

@@ -23,7 +23,6 @@ from workbench.figures import (
     Curves,
     Figure,
     Heatmap,
-    Line,
     Lines,
     Meaning,
     TokenScores,
@@ -77,14 +76,7 @@ class _Drawn:
 def _lines(figure: Lines, _width: int) -> Iterator[Text]:
     yield from _title(figure.title)
     for line in figure.lines:
-        yield Text(f"{_sign_of(line)}{line.text}", style=STYLES[line.meaning])
-
-
-def _sign_of(line: Line) -> str:
-    """What says without colour that a sentence is a note, or warns; one may begin with a sign of its own."""
-    if line.meaning == "note":
-        return "· "
-    return "! " if line.meaning == "warning" and line.text[:1].isalnum() else ""
+        yield Text(line.shown, style=STYLES[line.meaning])
 
 
 def _title(title: str) -> Iterator[Text]:

@@ -1,0 +1,166 @@
+"""The pane of every method that has nothing but figures: its last step, with all that stands around a picture.
+
+`figure_panes` makes one of each registered method that has a key and no pane of its own, so that a further method
+needs no line in `screens`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Protocol, cast
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from screens.messages import Ask, Cursor
+from screens.panes.pane import Pane
+from screens.panes.picture import PicturePane
+from screens.widgets.figure import FigureView
+from screens.widgets.trust_strip import TrustStrip
+from workbench.figures import Figure
+from workbench.protocol import Check, Request, Result
+
+
+class Pictured(Protocol):
+    """What a pane needs of a `workbench.protocol.Method`."""
+
+    @property
+    def title(self) -> str:
+        """What it is called on screen."""
+
+    @property
+    def request(self) -> type[Request]:
+        """What is asked, with a default for all but the case."""
+
+    @property
+    def figures(self) -> Callable[[Any], tuple[Figure, ...]]:
+        """What there is to draw of a result."""
+
+    @property
+    def key(self) -> str | None:
+        """By which it is asked."""
+
+
+class FigurePane(PicturePane):
+    """Shows the figures of a method's last step, and follows the shared cursor where they have layers or tokens.
+
+    It asks with the request's defaults, about the case where the request takes one, and about the cursor's token
+    where it has a ``position``.
+    """
+
+    METHOD: ClassVar[Pictured]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[Request, Result] | None = None
+
+    def compose(self) -> ComposeResult:
+        """A sentence where something went wrong, the figures, how far to believe them."""
+        yield Static(id="legend")
+        yield FigureView()
+        yield TrustStrip()
+
+    def focus_content(self) -> None:
+        """Put the keyboard into the first figure with a cursor."""
+        self._view.focus_figure()
+
+    # Asking
+
+    def ask(self) -> None:
+        """Ask with defaults."""
+        fields = self.METHOD.request.model_fields
+        asked: dict[str, Any] = {}
+        if "case" in fields:
+            if self.case is None:
+                return
+            asked["case"] = self.case
+        if "position" in fields and self.cursor is not None:
+            asked["position"] = self.cursor.token
+        self.post_message(Ask(self.METHOD.request(**asked)))
+
+    # What happened
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found yet."""
+        return self._shown is None
+
+    def clear(self) -> None:
+        """Begin empty again."""
+        self._shown = None
+        super().clear()
+
+    def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
+        """Keep it in place of the one before."""
+        self._shown = request, result
+        self.drawn_case, self.drawn_edits = getattr(request, "case", None), edits
+
+    def unfinished(self, result: Result) -> str:  # noqa: ARG002 - figures mark what is not known
+        """What there is."""
+        return "partial: stopped before the end"
+
+    def pictured(self) -> tuple[Request, ...]:
+        """What was asked."""
+        return (self._shown[0],) if self._shown else ()
+
+    # Drawing
+
+    @property
+    def _view(self) -> FigureView:
+        return self.query_one(FigureView)
+
+    def draw(self) -> None:
+        """Draw the figures."""
+        if self._shown is not None:
+            self._view.show(self.METHOD.figures(self._shown[1]))
+            self.draw_cursor()
+
+    def draw_cursor(self) -> None:
+        """Put the cursors of figures that have layers or tokens where the shared one is."""
+        if (here := self.here) is not None:
+            self._view.show_index("layer", here.layer)
+            self._view.show_index("token", here.token)
+
+    def on_figure_view_moved(self, event: FigureView.Moved) -> None:
+        """The person moved: tell everybody."""
+        event.stop()
+        here = self.here or Cursor(self.model.layers - 1 if self.model else 0, 0)
+        self.move_cursor(Cursor(event.indices.get("layer", here.layer), event.indices.get("token", here.token)))
+
+    def say_instead(self, sentence: str) -> None:
+        """Say something where the figures will be."""
+        self._view.show_placeholder(sentence or f"Nothing yet.\nPress {self.ASK_KEY} for: {self.TITLE}.")
+
+    def headline(self) -> str:
+        """The method."""
+        return self.TITLE
+
+    def legend(self) -> Content:
+        """Scales stand under the figures."""
+        return Content("")
+
+    def checks(self) -> tuple[Check, ...]:
+        """The method's own."""
+        return self._shown[1].checks if self._shown else ()
+
+
+def figure_pane(method: Pictured) -> type[FigurePane]:
+    """The class of the pane of a method."""
+    name = "".join(word.capitalize() for word in method.title.split())
+    made_of = {
+        "METHOD": method,
+        "TITLE": method.title,
+        "ASK_KEY": method.key or "",
+        "ABOUT_PROMPT": "case" in method.request.model_fields,
+        "accepts": (method.request,),
+        "__module__": __name__,
+        "__doc__": f"Figures of: {method.title}.",
+    }
+    return cast("type[FigurePane]", type(f"{name}FigurePane", (FigurePane,), made_of))
+
+
+def figure_panes(methods: Iterable[Pictured], own: Iterable[type[Pane]]) -> tuple[type[Pane], ...]:
+    """A pane for each method that has a key and is not accepted by a pane of its own."""
+    accepted = {request for pane in own for request in pane.accepts}
+    return tuple(figure_pane(method) for method in methods if method.key and method.request not in accepted)

@@ -1,0 +1,385 @@
+"""What the grids of figures draw, computed from figures without any widget: heatmaps, tables, bars, scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rich.cells import cell_len
+from textual.color import Color
+from textual.content import Content
+
+from screens.panes.attribution.score_strip import ScoreRow, Scores
+from screens.widgets.colours import Shade, block, fill, horizontal_bar, sequential, signed
+from screens.widgets.grid_model import Cell, Column, GridModel, Place, Tone, fit
+from workbench.blocks import bar, dots, sign
+from workbench.figures import Axis, Bars, Curves, Figure, Heatmap, Meaning, Scale, Table, TokenScores
+
+TONES: dict[Meaning, Tone] = {
+    "plain": "plain",
+    "strong": "strong",
+    "muted": "dim",
+    "heading": "strong",
+    "note": "dim",
+    "good": "strong",
+    "warning": "warn",
+    "bad": "error",
+    "target": "target",
+    "foil": "foil",
+    "subject": "strong",
+}
+STYLES: dict[Tone, str] = {
+    "plain": "$foreground",
+    "dim": "$foreground 65%",
+    "strong": "bold $foreground",
+    "target": "bold $text-primary",
+    "foil": "bold $text-warning",
+    "warn": "bold $text-warning",
+    "error": "$text-error",
+}
+
+LABEL, TEXT = 24, 12
+"""Cells that a row's label may take, and that a text keeps where there is no room."""
+
+PEAK, UNKNOWN, SUBJECT = "◆", "·", "*"
+
+
+def grid_model(figure: Figure) -> GridModel:
+    """What a `CellGrid` draws of a heatmap, a table or bars."""
+    models: dict[type[Figure], Callable[[Any], GridModel]] = {Heatmap: HeatmapModel, Table: TableModel, Bars: BarsModel}
+    return models[type(figure)](figure)
+
+
+def shade(scale: Scale, value: float | None) -> Shade | None:
+    """The shade of a value on its scale, None where it is not known."""
+    return (signed if scale.ramp == "signed" else sequential)(scale.share(value))
+
+
+def mark(scale: Scale, value: float | None, estimated: bool = False) -> str:
+    """A value as one character."""
+    if value is None:
+        return UNKNOWN
+    share = scale.share(value)
+    return sign(share) if scale.ramp == "signed" else dots(share) if estimated else bar(share)
+
+
+def labels(axis: Axis) -> list[str]:
+    """An axis' labels, those of the subject starred."""
+    return [
+        f"{fit(text.strip() or text, LABEL - 1).rstrip()}{SUBJECT if axis.is_subject(place) else ''}"
+        for place, text in enumerate(axis.labels)
+    ]
+
+
+@dataclass(frozen=True)
+class HeatmapModel:
+    """Texts or numbers on their shades where there is room for them, and else blocks side by side."""
+
+    figure: Heatmap
+
+    @property
+    def n_rows(self) -> int:
+        """The rows."""
+        return len(self.figure.rows.labels)
+
+    @property
+    def corner(self) -> str:
+        """What stands in its line: the columns' labels."""
+        return self.figure.columns.name
+
+    @property
+    def labels_right(self) -> bool:
+        """Layers are numbers."""
+        return self.figure.rows.index == "layer"
+
+    def row_label(self, row: int) -> str:
+        """A token or a layer."""
+        return self._row_labels[row]
+
+    def columns(self, width: int) -> tuple[Column, ...]:
+        """Texts are written whatever the width, and scroll; numbers where all fit; else there are blocks."""
+        n, names = len(self.figure.columns.labels), labels(self.figure.columns)
+        longest = max((cell_len(text) for row in self._texts for text in row), default=1)
+        wide = max(min(TEXT, longest), min(6, max(map(cell_len, names), default=0))) + 3
+        if self.figure.texts or n * wide <= width:
+            return tuple(Column((column, True), names[column], wide) for column in range(n))
+        each = 2 if 2 * n <= width else 1
+        return tuple(Column((c, False), label, each, tight=True) for c, label in enumerate(ruler(names, each)))
+
+    def cell(self, row: int, column: Column) -> Cell:
+        """A text with a block or sign at its end, or that alone."""
+        assert isinstance(column.key, tuple)
+        at, written = column.key
+        value, scale = self.figure.values[row][at], self.figure.scale
+        drawn = mark(scale, value, self.figure.is_estimate(row, at)) * (1 if written else column.room)
+        if (row, at) in self.figure.peaks:
+            drawn = drawn[:-1] + PEAK
+        found = shade(scale, value)
+        tone: Tone = "dim" if value is None else "plain"
+        if written:
+            return Cell(self._texts[row][at], tone, found, drawn)
+        return Cell(drawn, tone, found)
+
+    @cached_property
+    def _texts(self) -> Sequence[Sequence[str]]:
+        figure = self.figure
+        return figure.texts or [list(map(figure.scale.text, row)) for row in figure.values]
+
+    @cached_property
+    def _row_labels(self) -> list[str]:
+        return labels(self.figure.rows)
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """The first column stays put as the labels of the rows. Texts give way to numbers where there is no room."""
+
+    table: Table
+
+    @property
+    def n_rows(self) -> int:
+        """The rows."""
+        return len(self.table.rows)
+
+    @property
+    def corner(self) -> str:
+        """The first heading."""
+        return self.table.columns[0].heading if self._first else ""
+
+    @property
+    def labels_right(self) -> bool:
+        """Whether the labels are numbers."""
+        return self.table.columns[0].right
+
+    def row_label(self, row: int) -> str:
+        """The first cell."""
+        return fit(self.table.rows[row][0].text, LABEL).rstrip() if self._first else ""
+
+    def columns(self, width: int) -> tuple[Column, ...]:
+        """As wide as their texts, but the longest are cut until all fit; what is cut is read at the cursor."""
+        table, places = self.table, range(self._first, len(self.table.columns))
+        widths = {
+            place: max(cell_len(text) for text in (table.columns[place].heading, *self._texts(place)))
+            + table.columns[place].right
+            for place in places
+        }
+        texts = [place for place in places if not table.columns[place].right]
+        while texts and sum(widths.values()) + len(widths) > width:
+            widest = max(texts, key=widths.__getitem__)
+            if widths[widest] <= TEXT:
+                break
+            widths[widest] = max(TEXT, widths[widest] - max(1, sum(widths.values()) + len(widths) - width))
+        return tuple(
+            Column(place, table.columns[place].heading, widths[place] + 1, right=table.columns[place].right)
+            for place in places
+        )
+
+    def cell(self, row: int, column: Column) -> Cell:
+        """A text and its meaning."""
+        assert isinstance(column.key, int)
+        found = self.table.rows[row][column.key]
+        return Cell(found.text, TONES[found.meaning])
+
+    @property
+    def _first(self) -> int:
+        """The first column that is none of labels."""
+        return 1 if len(self.table.columns) > 1 else 0
+
+    def _texts(self, place: int) -> list[str]:
+        return [row[place].text for row in self.table.rows]
+
+
+@dataclass(frozen=True)
+class BarsModel:
+    """A number, its interval and a bar in each row."""
+
+    bars: Bars
+
+    corner = ""
+    labels_right = False
+
+    @property
+    def n_rows(self) -> int:
+        """The bars."""
+        return len(self.bars.bars)
+
+    def row_label(self, row: int) -> str:
+        """What the number is of."""
+        return fit(self.bars.bars[row].label, LABEL).rstrip()
+
+    def columns(self, width: int) -> tuple[Column, ...]:
+        """The bar takes what the numbers leave."""
+        rows = range(self.n_rows)
+        number = 1 + max((cell_len(self._number(row)) for row in rows), default=1)
+        number = max(number, 1 + cell_len(self.bars.scale.unit))
+        interval = max((cell_len(self._interval(row)) for row in rows), default=0)
+        found = [Column("number", self.bars.scale.unit, number + 1, right=True)]
+        if interval:
+            found.append(Column("interval", "95 %", interval + 2, right=True))
+        room = max(10, min(60, width - sum(column.width for column in found)))
+        return (*found, Column("bar", "", room))
+
+    def cell(self, row: int, column: Column) -> Cell:
+        """A number, the interval, or the bar with its sign."""
+        each, scale = self.bars.bars[row], self.bars.scale
+        if column.key == "number":
+            return Cell(self._number(row), TONES[each.meaning])
+        if column.key == "interval":
+            return Cell(self._interval(row), "dim")
+        share = scale.share(each.value)
+        before = "" if scale.ramp == "sequential" else "−" if share < 0 else "+"
+        drawn = horizontal_bar(abs(share), column.room - 1)
+        return Cell(before + drawn if drawn else "", "foil" if share < 0 else "target")
+
+    def _number(self, row: int) -> str:
+        return self.bars.scale.text(self.bars.bars[row].value)
+
+    def _interval(self, row: int) -> str:
+        interval = self.bars.bars[row].interval
+        return "" if interval is None else "…".join(map(self.bars.scale.text, interval))
+
+
+def scores(figure: TokenScores) -> Scores:
+    """Tokens coloured by their scores, with the numbers under them."""
+    values = [
+        score if figure.attributed[0] <= token < figure.attributed[1] else None
+        for token, score in enumerate(figure.scores)
+    ]
+    texts = tuple("" if value is None else figure.scale.text(value) for value in values)
+    row = ScoreRow(label="", texts=texts, shades=tuple(shade(figure.scale, value) for value in values))
+    return Scores(tokens=figure.tokens, rows=(row,), underlined=figure.subject)
+
+
+def ruler(names: Sequence[str], each: int) -> tuple[str, ...]:
+    """As many labels as there is room for, each from its column on, cut into pieces of ``each`` cells."""
+    sparse = (5 if each > 1 else 10) if all(name.lstrip("-").isdigit() for name in names) else 1
+    line, length = "", len(names) * each
+    for place, name in enumerate(names):
+        name = fit(name, max(each, 6)).rstrip()
+        start = place * each
+        if not place % sparse and start >= cell_len(line) + bool(line) and start + cell_len(name) <= length:
+            line = fit(line, start) + name
+    line = fit(line, length)
+    return tuple(line[start : start + each] for start in range(0, length, each))
+
+
+# What stands under a figure
+
+
+def legend(figure: Figure, dark: bool) -> Content:
+    """The scale in its colours and characters, and what signs mean."""
+    if isinstance(figure, TokenScores):
+        ends = (f"{figure.foil} ", f" {figure.target}") if figure.target else ("", "")
+        return Content.assemble(*_ramp(figure.scale, dark, ends, blocks=False))
+    if not isinstance(figure, Heatmap):
+        return Content("")
+    signs = []
+    if any(figure.is_estimate(r, c) for r, row in enumerate(figure.values) for c in range(len(row))):
+        signs.append("░▒▓ estimate")
+    if figure.peaks:
+        signs.append(f"{PEAK} peak")
+    if figure.rows.subject[1] or figure.columns.subject[1]:
+        signs.append(f"{SUBJECT} subject")
+    return Content.assemble(
+        *_ramp(figure.scale, dark, ("", ""), not figure.texts), ("".join(f"   {s}" for s in signs), "")
+    )
+
+
+def _ramp(scale: Scale, dark: bool, ends: tuple[str, str], blocks: bool) -> list[tuple[str, str]]:
+    parts = [(f"{ends[0]}{scale.text(scale.low)} ", "")]
+    steps = 7 if scale.ramp == "signed" else 8
+    for step in range(steps):
+        share = (step - 3) / 3 if scale.ramp == "signed" else (step + 0.5) / steps
+        if scale.ramp == "signed":
+            colours = fill(signed(share) or Shade("signed", 0), dark)
+            parts.append((sign(share), f"{colours.foreground} on {colours.background}"))
+        else:
+            found = sequential(share) or Shade("sequential", 0)
+            foreground, background = block(found, dark) if blocks else fill(found, dark)[1::-1]
+            parts.append((bar(share), f"{foreground} on {background}"))
+    return [*parts, (f" {scale.text(scale.high)}{ends[1]} {scale.unit}".rstrip(), "")]
+
+
+def read_out(figure: Figure, place: Place) -> str:
+    """What is at a place of a figure, in full; nothing where the picture says it already."""
+    if isinstance(figure, Heatmap):
+        return _heatmap_cell(figure, place)
+    if isinstance(figure, Table) and place.row < len(figure.rows):
+        row, first = figure.rows[place.row], 1 if len(figure.columns) > 1 else 0
+        at = place.column + first
+        named = f"{figure.columns[at].heading}: " if figure.columns[at].heading else ""
+        return f"{f'{row[0].text} · ' if first and row[0].text else ''}{named}{row[at].text}"
+    if isinstance(figure, TokenScores):
+        score = figure.scale.text(figure.scores[place.column])
+        start, stop = figure.attributed
+        inside = start <= place.column < stop
+        return f'"{figure.tokens[place.column]}" {f"{score} {figure.scale.unit}".rstrip() if inside else "not varied"}'
+    return ""
+
+
+def _heatmap_cell(figure: Heatmap, place: Place) -> str:
+    if not (figure.rows.labels and figure.columns.labels):
+        return ""
+    axes = ((figure.rows, place.row), (figure.columns, place.column))
+    where = " · ".join(f"{axis.name} {axis.labels[at].strip() or axis.labels[at]}".strip() for axis, at in axes)
+    value = figure.values[place.row][place.column]
+    parts = [where, *([figure.texts[place.row][place.column]] if figure.texts else [])]
+    parts.append("not known" if value is None else f"{figure.scale.text(value)} {figure.scale.unit}".rstrip())
+    share = figure.scale.share(value)
+    if figure.scale.ramp == "sequential" and not math.isnan(share) and (figure.scale.low, figure.scale.high) != (0, 1):
+        parts.append(f"{round(100 * share)}% of the scale".replace("-", "−"))
+    parts += ["estimate"] * figure.is_estimate(place.row, place.column)
+    return " · ".join([*parts, *["peak"] * ((place.row, place.column) in figure.peaks)])
+
+
+def points(figure: Curves) -> list[str]:
+    """The points of curves in words: a line for each curve, its ends and extremes where there are many."""
+    return [_points(figure, place) for place in range(len(figure.curves))]
+
+
+def _points(figure: Curves, place: int) -> str:
+    curve = figure.curves[place]
+    known = [(x, y) for x, y in curve.points if y is not None]
+    if not known:
+        return f"{curve.label}: nothing is known"
+    shown = [f"{x:g}: {_written(y, curve.decimals)}" for x, y in known]
+    if len(shown) > 12:
+        low, high = (_written(end(y for _, y in known), curve.decimals) for end in (min, max))
+        shown = [shown[0], "…", shown[-1], f"from {low} to {high}"]
+    return f"{curve.label} {SIGNS[place % len(SIGNS)]}  {' · '.join(shown)}"
+
+
+def _written(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+SIGNS = ("●", "x", "▲", "■", "◆", "+")
+"""What the points of the curves of a chart are drawn with, which differ without colour."""
+
+_COLOURS = {
+    True: ("#7DB8EC", "#E59A45", "#6DAE62", "#C58FE0", "#5CC8C0", "#E07A7A"),
+    False: ("#0B4A8F", "#9A4A00", "#2E6B24", "#6E2F91", "#0F6B66", "#9C2B2B"),
+}
+"""And in which colours on a dark theme, or a light one: the first two are those of the signed ramp."""
+
+
+def draw_curves(plt: Any, figure: Curves, dark: bool = True) -> None:
+    """Put curves into a plot of plotext."""
+    colours = _COLOURS[dark]
+    for place, curve in enumerate(figure.curves):
+        known = [(x, y) for x, y in curve.points if y is not None]
+        if known:
+            xs, ys = ([point[axis] for point in known] for axis in (0, 1))
+            colour, side = Color.parse(colours[place % len(colours)]).rgb, "right" if curve.right else "left"
+            plt.plot(xs, ys, marker="braille", color=colour, yside=side)
+            sign_ = SIGNS[place % len(SIGNS)]
+            plt.scatter(xs, ys, marker=sign_, label=curve.label, color=colour, yside=side)
+    if len(places := figure.places) <= 12:
+        plt.xticks(list(places), [f"{place:g}" for place in places])
+    plt.xlabel(figure.x)
+    plt.ylabel(figure.y)
+    if figure.right:
+        plt.ylabel(figure.right, yside="right")
