@@ -33,9 +33,10 @@ CHART = 16
 
 @dataclass
 class Beyond(Message):
-    """A key would have gone beyond the first (−) or last (+) row of a figure, by so many rows."""
+    """A key would have gone beyond the first (−1) or last (+1) row of a figure, by a row or a page."""
 
-    by: int
+    direction: int
+    page: bool = False
 
 
 class FigureGrid(CellGrid):
@@ -71,7 +72,7 @@ class FigureGrid(CellGrid):
         before = self.cursor
         super().action_page(direction)
         if self.cursor == before:
-            self.post_message(Beyond(direction * max(1, self.size.height)))
+            self.post_message(Beyond(direction, page=True))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """There is no more about a cell than is said under the figure."""
@@ -304,14 +305,16 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
     def on_beyond(self, event: Beyond) -> None:
         """Go to the next figure with a cursor if it can be seen; until then scroll."""
         event.stop()
-        stops, direction = self._stops, 1 if event.by > 0 else -1
+        stops, direction = self._stops, event.direction
         here = next((place for place, box in enumerate(stops) if box.has_focus_within), None)
         following = None if here is None else here + direction
         if following is not None and 0 <= following < len(stops) and self._can_be_seen(stops[following]):
             stops[following].enter(direction)
             self.scroll_to_widget(stops[following], animate=False)
+        elif event.page:
+            self.action_by_page(direction)
         else:
-            self.scroll_relative(y=event.by, animate=False)
+            self.action_by(direction)
 
     def on_cell_grid_moved(self, event: CellGrid.Moved) -> None:
         """The person moved in a grid."""
