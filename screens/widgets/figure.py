@@ -6,7 +6,7 @@ one leads to the next as soon as that can be seen, and scrolls until then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -133,9 +133,10 @@ class FigureBox(Vertical):
     }
     """
 
-    def __init__(self, figure: Figure) -> None:
+    def __init__(self, figure: Figure, indices: Mapping[Index, int]) -> None:
+        """``indices`` are the layer and token that the view is to show, as far as it was told."""
         super().__init__()
-        self.figure = figure
+        self.figure, self._indices = figure, indices
         self._title = Static(classes="title")
         self._said = Static(classes="said")
         self.body = _body_of(figure)
@@ -153,6 +154,8 @@ class FigureBox(Vertical):
             self.body.move_to(Place(*self.figure.peaks[0]))
         elif isinstance(self.body, FigureStrip) and isinstance(self.figure, TokenScores):
             self.body.move_to(self.figure.attributed[0])
+        for index, number in self._indices.items():
+            self.show_index(index, number)
         self.say()
 
     def take(self, figure: Figure) -> None:
@@ -264,6 +267,7 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self._instead = Static(id="instead")
         self.boxes: list[FigureBox] = []
+        self._indices: dict[Index, int] = {}
 
     def compose(self) -> ComposeResult:
         """Nothing but a place for words, at first."""
@@ -276,7 +280,7 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
             for box, figure in zip(self.boxes, figures, strict=True):
                 box.take(figure)
             return
-        self._replace([FigureBox(figure) for figure in figures])
+        self._replace([FigureBox(figure, self._indices) for figure in figures])
 
     def show_placeholder(self, text: str) -> None:
         """Say something in place of figures."""
@@ -285,7 +289,8 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
         self._instead.update(Content(text))
 
     def show_index(self, index: Index, number: int) -> None:
-        """Put all cursors on a layer or token."""
+        """Put all cursors on a layer or token, those of figures to come too."""
+        self._indices[index] = number
         for box in self.boxes:
             box.show_index(index, number)
 

@@ -103,9 +103,10 @@ class HeatmapModel:
         """Texts are written whatever the width, and scroll; numbers where all fit; else there are blocks."""
         n, names = len(self.figure.columns.labels), labels(self.figure.columns)
         longest = max((cell_len(text) for row in self._texts for text in row), default=1)
-        wide = max(min(TEXT, longest), min(6, max(map(cell_len, names), default=0))) + 3
-        if self.figure.texts or n * wide <= width:
-            return tuple(Column((column, True), names[column], wide) for column in range(n))
+        for most in (TEXT, 6):  # cells of a label
+            wide = max(min(TEXT, longest), min(most, max(map(cell_len, names), default=0))) + 3
+            if n * wide <= width or (self.figure.texts and most == 6):
+                return tuple(Column((column, True), names[column], wide) for column in range(n))
         each = 2 if 2 * n <= width else 1
         return tuple(Column((c, False), label, each, tight=True) for c, label in enumerate(ruler(names, each)))
 
