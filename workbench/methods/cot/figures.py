@@ -21,7 +21,8 @@ def cot_figures(result: CotResult) -> tuple[Figure, ...]:
     if full is None:
         return said(*result.reasoning.split("\n"))
     answer = display(result.candidates[full.answer].name)
-    parts = [table for table in (_kept(result, answer), _others(result, answer)) if table.rows]
+    tables = (_kept(result, answer), _dropped(result, answer), _others(result, answer))
+    parts = [table for table in tables if table.rows]
     return (*parts, *_summary(result, answer))
 
 
@@ -39,6 +40,17 @@ def _kept(result: CotResult, answer: str) -> Table:
         rows.append((str(kept), display(sentence), *cells, ", ".join(marks)))
     left_out = (Column(heading="without"), Column(heading=f"p {answer}", right=True)) if dropped else ()
     return _table("The answer if the reasoning stopped here", "sentence", answer, left_out, rows)
+
+
+def _dropped(result: CotResult, answer: str) -> Table:
+    """What leaving one out gave, where it does not stand beside what stopping there gave."""
+    rows = []
+    for outcome in () if result.of("kept") else result.of("dropped"):
+        nth = outcome.sentence or 0
+        mark = "necessary" if nth in (result.necessary or ()) else ""
+        sentence = display(" ".join(result.sentences[nth].split()))
+        rows.append((str(nth + 1), sentence, *_answer(result, outcome), mark))
+    return _table("The answer without this sentence", "sentence", answer, (), rows)
 
 
 def _others(result: CotResult, answer: str) -> Table:
