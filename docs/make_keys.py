@@ -26,6 +26,7 @@ PLACES = {
     "PromptArea": "In the prompt's text",
     "PromptPane": "In the prompt pane",
     "CellGrid": "In a picture of layers",
+    "FigureView": "In figures that have no cursor",
     "LensPane": "In the logit lens",
     "LensDetail": "In the detail of a cell",
     "AttributionPane": "In the attribution",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
+    from workbench.figures import Figure
     from workbench.models.loading import LoadedModel
 
 
@@ -91,14 +92,16 @@ def partly(progress: Progress, found: Callable[[Frozen | None], Frozen | None]) 
 class Method:
     """What a method's module declares, for everything that is to know it.
 
-    ``figures`` says what there is to draw in a result. With ``help`` it is a command of its own, named by its kind and
-    made of its request's settings; with a ``key`` it can be asked for in the app.
+    ``figures`` says what there is to draw of a result. With ``help`` it is a command of its own, named by its kind and
+    made of its request's settings. With a ``key`` it can be asked for in the app, where a pane of figures shows it if
+    it has none of its own.
     """
 
     title: str
     request: type[Request]
     result: type[Result]
     run: Callable[[LoadedModel, Any, Progress], Result]
+    figures: Callable[[Any], tuple[Figure, ...]] = lambda _: ()
     help: str = ""
     key: str = ""
 

@@ -1,4 +1,4 @@
-"""The methods there are: for each the module that declares it as ``METHOD``. Adding a method is one line here.
+"""The methods there are: for each the object that declares it. Adding a method is one line here.
 
 A module is imported when its method is first asked for or read from a file, so that none costs the others anything.
 """
@@ -16,18 +16,18 @@ from pydantic_core import CoreSchema, core_schema
 from workbench.protocol import Frozen, Method, Request, Result
 
 METHODS: dict[str, str] = {
-    "lens": "workbench.methods.lens.logit_lens",
-    "continue": "workbench.methods.generation.continuation",
-    "attribution": "workbench.methods.attribution.attribution",
-    "trace": "workbench.methods.tracing.causal_trace",
-    "trace-facts": "workbench.methods.tracing.facts",
-    "cot": "workbench.methods.cot.truncation",
-    "cot-questions": "workbench.methods.cot.many_questions",
-    "edit": "workbench.editing.edit",
-    "queue": "workbench.editing.operations",
-    "suite": "workbench.editing.suite.regression",
-    "bisect": "workbench.editing.bisection",
-    "edit-facts": "workbench.editing.records",
+    "lens": "workbench.methods.lens:LENS",
+    "continue": "workbench.methods.generation:CONTINUE",
+    "attribution": "workbench.methods.attribution:ATTRIBUTION",
+    "trace": "workbench.methods.tracing:TRACE",
+    "trace-facts": "workbench.methods.tracing:TRACE_FACTS",
+    "cot": "workbench.methods.cot:COT",
+    "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
+    "edit": "workbench.editing.methods:EDIT",
+    "queue": "workbench.editing.methods:QUEUE",
+    "suite": "workbench.editing.methods:SUITE",
+    "edit-facts": "workbench.editing.methods:RECORDS",
+    "bisect": "workbench.editing.methods:BISECTION",
 }
 """By the kind that tells requests and results apart in files."""
 
@@ -36,8 +36,9 @@ def method(kind: str) -> Method:
     """The method whose requests are of this kind. Raises `ValueError` where there is none."""
     if kind not in METHODS:
         raise ValueError(f"there is no method {kind!r}")
-    found: Method = import_module(METHODS[kind]).METHOD
-    assert found.kind == kind, f"{METHODS[kind]} declares {found.kind!r}"
+    module, _, name = METHODS[kind].partition(":")
+    found: Method = getattr(import_module(module), name)
+    assert found.kind == kind, f"{METHODS[kind]} is of kind {found.kind!r}"
     return found
 
 

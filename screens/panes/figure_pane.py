@@ -38,7 +38,7 @@ class Pictured(Protocol):
         """What there is to draw of a result."""
 
     @property
-    def key(self) -> str | None:
+    def key(self) -> str:
         """By which it is asked."""
 
 

@@ -2,7 +2,7 @@
 
 A model names a `Shade`; the widget that draws turns it into colours for a dark or a light theme. Sixteen levels are
 what 256 terminal colours can tell apart, and few enough that neighbouring cells often share one escape sequence.
-Colour is never the only carrier: `bar` and `sign` are the same value as a character.
+Colour is never the only carrier: `workbench.blocks` has the same values as characters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from textual.color import Color, Gradient
 
 LEVELS = 16
 """Levels of a ramp. The signed one has half of them on either side of neutral."""
-
-BARS = "▁▂▃▄▅▆▇█"
 
 
 class Shade(NamedTuple):
@@ -45,33 +43,6 @@ def signed(fraction: float) -> Shade | None:
     if not math.isfinite(fraction):
         return None
     return Shade("signed", round((min(1.0, max(-1.0, fraction)) + 1) / 2 * (LEVELS - 2)))
-
-
-def bar(fraction: float) -> str:
-    """A block character as high as the fraction, so that the value can be read without colour."""
-    if not math.isfinite(fraction):
-        return "?"
-    return BARS[min(len(BARS) - 1, max(0, int(fraction * len(BARS))))]
-
-
-def sign(fraction: float) -> str:
-    """``+`` or ``−``, doubled in weight where the value is more than half of the scale."""
-    if not math.isfinite(fraction):
-        return "?"
-    if abs(fraction) < 1 / (LEVELS - 2):
-        return "·"
-    if fraction > 0:
-        return "▲" if fraction > 0.5 else "+"
-    return "▼" if fraction < -0.5 else "−"
-
-
-def horizontal_bar(fraction: float, width: int) -> str:
-    """A bar of at most ``width`` cells, to an eighth of a cell; anything above nothing shows at least a sliver."""
-    if not math.isfinite(fraction) or fraction <= 0:
-        return ""
-    eighths = max(1, round(min(1.0, fraction) * width * 8))
-    parts: tuple[str, ...] = ("", *"▏▎▍▌▋▊▉")
-    return "█" * (eighths // 8) + parts[eighths % 8]
 
 
 def fill(shade: Shade, dark: bool = True) -> Fill:

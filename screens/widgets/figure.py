@@ -18,10 +18,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from screens.panes.attribution.score_strip import ScoreStrip
 from screens.widgets import figure_models as models
 from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import Place
+from screens.widgets.score_strip import ScoreStrip
 from workbench.figures import Axis, Curves, Figure, Heatmap, Index, Lines, TokenScores
 
 AROUND = 3

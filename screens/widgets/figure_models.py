@@ -12,10 +12,10 @@ from rich.cells import cell_len
 from textual.color import Color
 from textual.content import Content
 
-from screens.panes.attribution.score_strip import ScoreRow, Scores
-from screens.widgets.colours import Shade, block, fill, horizontal_bar, sequential, signed
+from screens.widgets.colours import Shade, block, fill, sequential, signed
 from screens.widgets.grid_model import Cell, Column, GridModel, Place, Tone, fit
-from workbench.blocks import bar, dots, sign
+from screens.widgets.score_strip import ScoreRow, Scores
+from workbench.blocks import bar, dots, horizontal_bar, sign
 from workbench.figures import Axis, Bars, Curves, Figure, Heatmap, Meaning, Scale, Table, TokenScores
 
 TONES: dict[Meaning, Tone] = {

@@ -307,7 +307,8 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         if row_is_here and self._pages is None and index == self.cursor.column:
             style = quiet = self._style("cursor")
         elif shade is not None:
-            style, quiet = _block_styles(shade, dark) if column.tight else _shade_styles(shade, dark)
+            are_blocks = column.tight and shade.ramp == "sequential"  # signs are texts
+            style, quiet = _block_styles(shade, dark) if are_blocks else _shade_styles(shade, dark)
         else:
             style = quiet = self._style(tone, row_is_here and self._pages is not None)
         lead = Segment(" " * column.lead, self._style("plain"))

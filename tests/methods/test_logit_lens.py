@@ -13,9 +13,10 @@ from rich.console import Console
 
 from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
-from workbench.cli.reports.analyses import draw_lens
+from workbench.cli.figures import draw_all
 from workbench.errors import InputError, NumericalError
 from workbench.methods.lens import logit_lens
+from workbench.methods.lens.figures import lens_figures
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
 from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import token_text
@@ -153,7 +154,7 @@ def test_what_is_not_there_yet_can_be_drawn_and_kept_already() -> None:
     for partial in found:
         assert LensResult.model_validate_json(partial.model_dump_json()) == partial
         page = Console(file=io.StringIO(), width=120)
-        page.print(draw_lens(partial))
+        page.print(draw_all(lens_figures(partial)))
         assert isinstance(page.file, io.StringIO)
         assert page.file.getvalue().count("Logit lens at") == len(there(partial))
         for position in there(partial):

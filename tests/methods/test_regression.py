@@ -11,11 +11,12 @@ import torch
 from rich.console import Console
 
 from tests.tiny import ARCHITECTURES, LAYERS, tiny_loaded
-from workbench.cli.reports.edits import draw_suite
+from workbench.cli.figures import draw_all
 from workbench.datasets.suites import ROLES, Suite, SuiteFact
 from workbench.editing.queue import Edit, EditInfo, StateChange
 from workbench.editing.suite import answers as suite_answers
 from workbench.editing.suite.answers import evaluate
+from workbench.editing.suite.figures import suite_figures
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, baseline, measure, run, run_suite
 from workbench.errors import Cancelled, InputError, NumericalError
 from workbench.models.forward import unembedding
@@ -369,7 +370,7 @@ def test_it_is_drawn_with_its_scores_and_every_failing_fact():
     model.edits.add(damage())
     result = run_suite(model, SUITE, before=before)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(draw_suite(result))
+    console.print(draw_all(suite_figures(result)))
     text = console.export_text()
     assert "Regression suite · tiny" in text
     for role in ROLES:

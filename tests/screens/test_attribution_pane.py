@@ -15,9 +15,9 @@ from textual.widgets import Static
 from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.attribution import views
 from screens.panes.attribution.pane import AttributionPane
-from screens.panes.attribution.score_strip import ScoreStrip, wrapped
 from screens.panes.attribution.views import Variant
 from screens.replay import ReplayApp
+from screens.widgets.score_strip import ScoreStrip, wrapped
 from screens.widgets.trust_strip import TrustStrip
 from tests.screens.fake import MODEL, STARTED, attribution_result
 from tests.screens.test_app import HERO, ask_hero, running

@@ -17,16 +17,14 @@ from screens.widgets import numbers
 from screens.widgets.colours import (
     LEVELS,
     Shade,
-    bar,
     contrast,
     fill,
-    horizontal_bar,
     sequential,
-    sign,
     signed,
 )
 from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import Cell, Column, Place, fit
+from workbench.blocks import bar, horizontal_bar, sign
 
 
 @dataclass(frozen=True)

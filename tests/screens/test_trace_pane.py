@@ -20,11 +20,11 @@ from screens.panes.trace.pane import TracePane
 from screens.panes.trace.views import Traced, TracePicture
 from screens.panes.trace.widgets import SubjectInput, TraceGrid
 from screens.replay import ReplayApp
-from screens.widgets.colours import BARS
 from screens.widgets.grid_model import Place
 from screens.widgets.trust_strip import TrustStrip
 from tests.screens.fake import MODEL, STARTED, trace_result
 from tests.screens.test_app import HERO, ask_hero, running
+from workbench.blocks import BARS
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.errors import InputError

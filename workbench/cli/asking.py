@@ -119,7 +119,7 @@ def asks_method(method: Method) -> Callable[..., None]:
 
 
 def _run(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
-    from workbench.cli.reports import print_step  # not at the top: the app paints sooner without tables and bars
+    from workbench.cli.step_report import print_step  # not at the top: the app paints sooner without tables and bars
     from workbench.cli.waiting import WaitingEngine
 
     with WaitingEngine(load, session) as engine:

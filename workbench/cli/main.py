@@ -176,7 +176,7 @@ def check(
 ) -> None:
     """Run every step of a session again and compare the results; exit code 1 where they drifted."""
     from workbench.checking import check_session
-    from workbench.cli.reports.checks import print_check
+    from workbench.cli.check_report import print_check
     from workbench.cli.waiting import WaitingEngine
 
     session = load_session(file)

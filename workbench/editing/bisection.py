@@ -9,7 +9,7 @@ from workbench.datasets.suites import Suite, SuiteFact
 from workbench.editing.queue import EditInfo
 from workbench.editing.suite.answers import Answer, evaluate
 from workbench.errors import InputError
-from workbench.protocol import Check, Method, Progress, Request, Result
+from workbench.protocol import Check, Progress, Request, Result
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -79,6 +79,3 @@ def run(model: LoadedModel, request: BisectRequest, progress: Progress) -> Bisec
         failing=failing,
         checks=(Check(name="bisection", text=f"{tried} trials over {len(edits)} edits, {request.start}", level="ok"),),
     )
-
-
-METHOD = Method("Bisection", BisectRequest, BisectResult, run)

@@ -18,7 +18,7 @@ from workbench.editing.suite.regression import SuiteResult, run_suite
 from workbench.errors import InputError
 from workbench.models.tokens import EncodedCase, encode
 from workbench.numbers import rounded
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result, part, partly
+from workbench.protocol import Check, Frozen, Progress, Request, Result, part, partly
 from workbench.settings import Layers
 from workbench.shapes import as_many
 
@@ -205,6 +205,3 @@ def _tried(model: LoadedModel, made: Made, layer: int, request: EditRequest, sui
 def _best(swept: tuple[SweptLayer, ...]) -> int:
     """The sound layer with the best score, the likelier target where scores are equal or there is no suite."""
     return max(swept, key=lambda one: (one.sound, one.score or 0.0, one.target_probability)).layer
-
-
-METHOD = Method("Edit", EditRequest, EditResult, run)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.case import Case
 from workbench.editing.queue import Edit
+from workbench.figures import Figure
 from workbench.protocol import Check, Frozen, Progress
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Editor:
 
     ``check`` raises `workbench.errors.InputError` for cases or settings that make no sense; no model is needed to see
     that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
-    edit and leaves the model as it was; the partial results that it reports are `Details`.
+    edit and leaves the model as it was; the partial results that it reports are `Details`. ``figures`` says what there
+    is to draw of these.
     """
 
     name: str
@@ -59,3 +61,4 @@ class Editor:
     check: Callable[[Cases, Any], None]
     fits: Callable[[LoadedModel, Cases, Any], None]
     make: Callable[[LoadedModel, Cases, Any, Progress], Made]
+    figures: Callable[[Any], tuple[Figure, ...]]

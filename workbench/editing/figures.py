@@ -1,15 +1,63 @@
-"""What there is to draw of edits that are made: the queue, a bisection, edits of many records."""
+"""What there is to draw of edits: one that is made, the queue, a bisection, edits of many records."""
 
 from __future__ import annotations
 
 from workbench.datasets.suites import MUST_CHANGE
 from workbench.editing.bisection import BisectResult
+from workbench.editing.edit import EditResult, SweptLayer
+from workbench.editing.editors import editor
 from workbench.editing.operations import QueueResult
 from workbench.editing.records import FactsEditResult, FailingFact
-from workbench.editing.suite.figures import FIRST_POSITION, MOST_FAILING, harmonic_lines, rest, score_table
-from workbench.figures import Curve, Curves, Figure, line, said
+from workbench.editing.said import Said
+from workbench.editing.suite.figures import (
+    FIRST_POSITION,
+    MOST_FAILING,
+    harmonic_lines,
+    rest,
+    score_table,
+    suite_figures,
+)
+from workbench.figures import Column, Curve, Curves, Figure, Table, line, notes, said
 from workbench.models.tokentext import display
-from workbench.wording import count
+from workbench.wording import count, points
+
+
+def edit_figures(result: EditResult) -> tuple[Figure, ...]:
+    """What the model said to the prompt and says now, how the edit was made, its gates, and its suite."""
+    suspicious = "suspicious: a check below warns; trust no more than its suite says"
+    return (
+        *([_before_and_after(result)] if result.after else []),
+        *said(
+            *(line(_swept(one), "muted") for one in result.sweep),
+            *([] if result.sound else [line(suspicious, "warning")]),
+        ),
+        *editor(result.editor).figures(result.details),
+        *notes(result.encoded.notes if result.encoded else ()),
+        *(suite_figures(result.suite) if result.suite else ()),
+    )
+
+
+def _before_and_after(result: EditResult) -> Table:
+    target, foil = (result.encoded.target, result.encoded.foil) if result.encoded else (None, None)
+    answers = [f"p “{answer.text.strip()}”" for answer in (target, foil) if answer]
+    rows = []
+    for before, after in zip(result.before, result.after, strict=True):
+        pairs = [*([(after.target, before.target)] if target else []), *([(after.foil, before.foil)] if foil else [])]
+        cells = ["–" if value is None else f"{value:.3f}" for pair in pairs for value in pair]
+        rows.append((after.start, _top(after), _top(before), *cells))
+    numbers = (Column(heading=heading, right=True) for answer in answers for heading in (answer, "was"))
+    title = f"Edit {result.edit.id} · {result.edit.title}" if result.edit else ""
+    return Table(title=title, columns=("start", "says", "said", *numbers), rows=tuple(rows))
+
+
+def _swept(one: SweptLayer) -> str:
+    suspicious = "" if one.sound else ", suspicious"
+    gates = "; ".join(f"{gate.name} {gate.text}" for gate in one.gates)
+    return f"layer {one.layer}: score {points(one.score)}, p {one.target_probability:.2f}, {gates}{suspicious}"
+
+
+def _top(answer: Said) -> str:
+    return f"{answer.top.strip() or answer.top} {answer.top_probability:.2f}"
 
 
 def queue_figures(result: QueueResult) -> tuple[Figure, ...]:

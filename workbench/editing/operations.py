@@ -9,7 +9,7 @@ from workbench.editing.patches import check_free, check_place, keep_edit, kept_e
 from workbench.editing.queue import QueuedEdit, QueueState
 from workbench.errors import InputError
 from workbench.paths import patch_path, written_path
-from workbench.protocol import Method, Progress, Request, Result
+from workbench.protocol import Progress, Request, Result
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -145,6 +145,3 @@ def _apply(model: LoadedModel, path: Path) -> str:
 
 def _count(number: int) -> str:
     return f"{number} edit{'s' * (number != 1)}"
-
-
-METHOD = Method("Edit queue", QueueRequest, QueueResult, run)

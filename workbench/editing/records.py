@@ -38,7 +38,7 @@ from workbench.errors import InputError, NumericalError
 from workbench.files import write_atomically
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
-from workbench.protocol import Check, Frozen, Method, Progress, Result, part
+from workbench.protocol import Check, Frozen, Progress, Result, part
 from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
@@ -369,6 +369,3 @@ def harmonics(scores: Sequence[RoleScore], before: bool = False) -> dict[Start, 
         ]
         found[start] = rounded(harmonic_mean(parts)) if len(parts) == len(SCORED) else None
     return found
-
-
-METHOD = Method("Edits of records", FactsEditRequest, FactsEditResult, run)

@@ -14,9 +14,9 @@ from textual.widgets import Static
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.attribution import views
-from screens.panes.attribution.score_strip import ScoreStrip
 from screens.panes.attribution.views import BASELINES, METHODS, Variant, variant_of
 from screens.panes.picture import PicturePane
+from screens.widgets.score_strip import ScoreStrip
 from screens.widgets.trust_strip import TrustStrip
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult
 from workbench.protocol import Check, Request, Result

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, get_args
 
 from textual.content import Content
 
-from screens.panes.attribution.score_strip import ScoreRow, Scores
 from screens.widgets import numbers
 from screens.widgets.colours import fill, signed
+from screens.widgets.score_strip import ScoreRow, Scores
 from workbench.methods.attribution.attribution import (
     AttributionMethod,
     AttributionRequest,

@@ -14,8 +14,8 @@ from textual.content import Content
 
 from screens.panes.cot.ledger import Done, Job, Run
 from screens.widgets import numbers
-from screens.widgets.colours import bar, horizontal_bar
 from screens.widgets.grid_model import fit
+from workbench.blocks import bar, horizontal_bar
 from workbench.methods.cot.interventions import Cue, Early, Intervention, LeaveOneOut, What
 from workbench.methods.cot.result import CotResult, Outcome
 from workbench.models.tokentext import display

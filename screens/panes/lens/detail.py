@@ -17,8 +17,8 @@ from screens.dialog import Dialog
 from screens.messages import Cursor
 from screens.panes.lens.words import contenders, layer_label, overtake_sentence, overtakes
 from screens.widgets import numbers
-from screens.widgets.colours import horizontal_bar
 from screens.widgets.grid_model import fit
+from workbench.blocks import horizontal_bar
 from workbench.methods.lens.logit_lens import LensColumn, TokenTrack
 from workbench.models.tokens import EncodedCase, TokenChoice
 

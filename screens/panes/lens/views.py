@@ -18,8 +18,9 @@ from textual.content import Content
 from screens.messages import Cursor
 from screens.panes.lens.words import Overtake, contenders, layer_label, overtake_sentence, overtakes
 from screens.widgets import numbers
-from screens.widgets.colours import Shade, bar, fill, sequential, sign, signed
+from screens.widgets.colours import Shade, fill, sequential, signed
 from screens.widgets.grid_model import Cell, Column, Place, Tone
+from workbench.blocks import bar, sign
 from workbench.methods.lens.logit_lens import LensColumn, LensResult, TokenTrack
 from workbench.models.tokens import EncodedCase
 

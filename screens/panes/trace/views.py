@@ -15,8 +15,9 @@ from textual.content import Content
 
 from screens.messages import Cursor
 from screens.widgets import numbers
-from screens.widgets.colours import bar, block, sequential
+from screens.widgets.colours import block, sequential
 from screens.widgets.grid_model import Cell, Column, Place, fit
+from workbench.blocks import bar
 from workbench.methods.tracing.causal_trace import Kind, TraceGrid, TraceResult
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -22,7 +22,7 @@ from workbench.editing.suite.answers import Answer, Key, Reading, evaluate
 from workbench.editing.suite.held_out import perplexity
 from workbench.errors import InputError
 from workbench.numbers import rounded
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result, silent
+from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
 from workbench.shapes import Share, different, within
 
 if TYPE_CHECKING:
@@ -340,6 +340,3 @@ def _change(name: str, before: float | None, now: float | None, suspicious: Call
         part = now / before - 1 if before else 0.0
         text = f"{before:.4g} → {now:.4g} ({100 * part:+.1f} %)".replace("-", "−")
         yield Check(name=name, text=text, level="warn" if suspicious(part) else "ok")
-
-
-METHOD = Method("Regression suite", SuiteRequest, SuiteResult, run)

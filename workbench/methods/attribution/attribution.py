@@ -27,7 +27,7 @@ from workbench.methods.attribution.integrated_gradients import STEPS, Path, inte
 from workbench.models.tokens import EncodedCase
 from workbench.models.tokentext import token_table
 from workbench.numbers import significant
-from workbench.protocol import Check, Method, Progress, Request, Result
+from workbench.protocol import Check, Progress, Request, Result
 from workbench.shapes import as_many, span_within, within
 
 if TYPE_CHECKING:
@@ -332,6 +332,3 @@ def _checks_of(question: Question, encoded: EncodedCase) -> Iterator[Check]:
     if encoded.starts_bare:
         text = "the first word stands where the model reads badly; compare with a document start"
         yield Check(name="first position", text=text, level="warn")
-
-
-METHOD = Method("Attribution", AttributionRequest, AttributionResult, run)

@@ -1,0 +1,14 @@
+"""Chain-of-thought truncation: how far the answer depends on the reasoning, of one question or of many."""
+
+from __future__ import annotations
+
+from workbench.methods.cot import many_questions, truncation
+from workbench.methods.cot.figures import cot_figures, cot_questions_figures
+from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
+from workbench.methods.cot.result import CotResult
+from workbench.protocol import Method
+
+COT = Method("Chain of thought", truncation.CotRequest, CotResult, truncation.run, cot_figures)
+COT_QUESTIONS = Method(
+    "Chains of thought", CotQuestionsRequest, CotQuestionsResult, many_questions.run, cot_questions_figures
+)

@@ -25,7 +25,7 @@ from workbench.methods.cot.result import AOC_RULE, CAPTION, CotResult
 from workbench.methods.cot.truncation import CotRequest
 from workbench.models.forward.prefixes import Prefixes
 from workbench.paths import cache_folder
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result, silent
+from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
 from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
@@ -316,6 +316,3 @@ def _measures(request: CotQuestionsRequest, outcomes: Sequence[QuestionOutcome])
         "cue acknowledged": [(o.acknowledged, 1) for o in outcomes if o.acknowledged is not None],
     }
     return {name: estimate(some, request.resamples, request.seed) for name, some in pairs.items() if some}
-
-
-METHOD = Method("Chains of thought", CotQuestionsRequest, CotQuestionsResult, run)

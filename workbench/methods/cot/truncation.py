@@ -33,7 +33,7 @@ from workbench.methods.cot.reasoning import Reasoned, Sampling, reason
 from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, context, settles_at
 from workbench.methods.cot.sentences import sentences_of
 from workbench.models.forward.prefixes import Prefixes
-from workbench.protocol import Check, Method, Progress, Request
+from workbench.protocol import Check, Progress, Request
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -293,6 +293,3 @@ class _Cot:
             low = self._request.read == "letters" and mass < 0.5
             checks.append(Check(name=name, text=f"p {mass:.2g} together", level="warn" if low else "info"))
         return tuple(checks)
-
-
-METHOD = Method("Chain of thought", CotRequest, CotResult, run)

@@ -1,0 +1,16 @@
+"""What the model goes on to say."""
+
+from __future__ import annotations
+
+from workbench.methods.generation.continuation import ContinueRequest, ContinueResult, run
+from workbench.methods.generation.figures import continuation_figures
+from workbench.protocol import Method
+
+CONTINUE = Method(
+    "Continuation",
+    ContinueRequest,
+    ContinueResult,
+    run,
+    continuation_figures,
+    help="Continue the prompt greedily, with the probability of every token.",
+)

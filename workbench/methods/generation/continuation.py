@@ -12,7 +12,7 @@ from workbench.lazy import torch
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import significant
-from workbench.protocol import Frozen, Method, Progress, Request, Result
+from workbench.protocol import Frozen, Progress, Request, Result
 
 if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
@@ -91,12 +91,3 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
             inputs = torch.tensor([[best]], device=model.hf.device)
             progress(len(generated), total, found(), stage="continuing")
     return found()
-
-
-METHOD = Method(
-    "Continuation",
-    ContinueRequest,
-    ContinueResult,
-    run,
-    help="Continue the prompt greedily, with the probability of every token.",
-)

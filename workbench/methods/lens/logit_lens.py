@@ -18,7 +18,7 @@ from workbench.memory import in_batches
 from workbench.models.anatomy import tensor_of
 from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_texts
 from workbench.numbers import significant
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result
+from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.shapes import Layers, as_many
 
 if TYPE_CHECKING:
@@ -256,6 +256,3 @@ def _first_position_check(columns: list[LensColumn | None], behind: Answer | Non
     verb = "stays" if behind.token == now else "becomes"
     text = f"the top answer {verb} “{behind.token.strip()}” {behind.probability:.2f} behind a document start"
     return (Check(name="first position", text=text, level="info" if verb == "stays" else "warn"),)
-
-
-METHOD = Method("Logit lens", LensRequest, LensResult, run)

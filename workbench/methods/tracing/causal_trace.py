@@ -20,7 +20,7 @@ from workbench.models.forward.resume import Branch, branching
 from workbench.models.forward.runs import record
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result
+from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.settings import Listed
 from workbench.shapes import as_many, different, within
 
@@ -332,6 +332,3 @@ def _unfinished(grids: tuple[TraceGrid, ...]) -> list[Check]:
     if all(cells):
         return []
     return [Check(name="cells", text=f"{sum(cells)} of {len(cells)} exact", level="warn")]
-
-
-METHOD = Method("Causal trace", TraceRequest, TraceResult, run)

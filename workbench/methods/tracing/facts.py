@@ -25,7 +25,7 @@ from workbench.models.forward import corruption
 from workbench.models.tokens import EncodedCase, encode
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
-from workbench.protocol import Check, Frozen, Method, Progress, Request, Result
+from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.reading import BadJson, Unreadable, parse, read_bytes, read_text
 from workbench.settings import Listed
 from workbench.shapes import as_many, different
@@ -336,6 +336,3 @@ def _averaged(kind: Kind, role: Role, rows: list[tuple[float, ...]]) -> RoleEffe
         error = tuple(map(rounded, table.std(axis=0, ddof=1) / math.sqrt(len(rows))))
     mean = tuple(map(rounded, table.mean(axis=0)))
     return RoleEffect(kind=kind, role=role, mean=mean, error=error, facts=len(rows))
-
-
-METHOD = Method("Trace of facts", FactsTraceRequest, FactsTraceResult, run)

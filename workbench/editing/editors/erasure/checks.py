@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.protocol import Check
 
 if TYPE_CHECKING:
-    from workbench.editing.editors.erasure.erasure import Erased
+    from workbench.editing.editors.erasure.erased import Erased
     from workbench.editing.editors.erasure.layer import ErasedLayer
     from workbench.editing.editors.erasure.probes import Accuracy
 

@@ -13,16 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from workbench.case import Case, Start
 from workbench.datasets.concept_files import check_enough, read_concept
-from workbench.datasets.concepts import ConceptData, Split, shipped_concept, shipped_concepts
-from workbench.editing.editor import Cases, Details, Editor, Made, Settings
+from workbench.datasets.concepts import ConceptData, shipped_concept, shipped_concepts
+from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.erasure import checks as erasure_checks
 from workbench.editing.editors.erasure.effects import Effects, compare, observe
+from workbench.editing.editors.erasure.erased import Erased, How
+from workbench.editing.editors.erasure.figures import erasure_figures
 from workbench.editing.editors.erasure.fit import (
     Fitted,
     Pool,
@@ -32,7 +34,6 @@ from workbench.editing.editors.erasure.fit import (
     refuse_nothing,
 )
 from workbench.editing.editors.erasure.layer import ErasedLayer, look_at_layer
-from workbench.editing.editors.erasure.probes import Accuracy
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.errors import InputError
 from workbench.lazy import torch
@@ -41,15 +42,12 @@ from workbench.models.tokens import encode
 from workbench.numbers import rounded
 from workbench.protocol import Progress
 from workbench.settings import Layers
-from workbench.shapes import as_many, increasing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.models.loading import LoadedModel
 
-How = Literal["leace", "orth", "steer"]
-"""By an eraser (LEACE, or an orthogonal projection), or by steering: the names of the editors."""
 
 MEMORY_SHARE = 0.5
 """The part of this computer's memory that the states of all texts may take."""
@@ -78,42 +76,6 @@ class SteeringSettings(ErasureSettings):
 
     towards: Annotated[str | None, Field(description="Steer to this class; else the first.")] = None
     strength: Annotated[float, Field(description="How many times the direction is added; below 0 away.")] = 1.0
-
-
-class Erased(Details):
-    """What probes read, layer by layer, and from the moment that ``effects`` are there what the edit does.
-
-    ``texts`` counts those of each split, ``states`` those that were fitted on and ``per_dimension`` how many that
-    is for each of the ``d_model`` dimensions. ``majority`` is the accuracy of always guessing the most frequent
-    class. ``layers`` are those changed; ``probed`` has these and, if asked for, those above.
-    """
-
-    concept: str
-    digest: str
-    classes: tuple[str, ...]
-    how: How
-    pool: Pool
-    layers: tuple[int, ...]
-    towards: str | None = None
-    texts: dict[Split, int]
-    states: int
-    per_dimension: float
-    majority: Accuracy
-    probed: tuple[ErasedLayer, ...]
-    effects: Effects | None = None
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> Self:
-        if not self.layers:
-            raise ValueError("there are no layers")
-        increasing("layer", (row.layer for row in self.probed))
-        for word in self.effects.words if self.effects else ():
-            as_many(classes=self.classes, before=word.before, after=word.after)
-        return self
-
-    def at(self, layer: int) -> ErasedLayer | None:
-        """What was found at one layer, None where it was not probed."""
-        return next((row for row in self.probed if row.layer == layer), None)
 
 
 def concept_of(settings: ErasureSettings) -> ConceptData:
@@ -356,8 +318,10 @@ def _check_memory(model: LoadedModel, tokens: int) -> None:
         )
 
 
-LEACE = Editor("leace", "LEACE", "concept", ErasureSettings, Erased, _check, _fits, partial(make, "leace"))
-ORTHOGONAL = Editor(
-    "orth", "Orthogonal projection", "concept", ErasureSettings, Erased, _check, _fits, partial(make, "orth")
-)
-STEERING = Editor("steer", "Steering", "concept", SteeringSettings, Erased, _check, _fits, partial(make, "steer"))
+def _editor(name: How, title: str, settings: type[ErasureSettings]) -> Editor:
+    return Editor(name, title, "concept", settings, Erased, _check, _fits, partial(make, name), erasure_figures)
+
+
+LEACE = _editor("leace", "LEACE", ErasureSettings)
+ORTHOGONAL = _editor("orth", "Orthogonal projection", ErasureSettings)
+STEERING = _editor("steer", "Steering", SteeringSettings)

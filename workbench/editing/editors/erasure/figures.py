@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from workbench.editing.editors.erasure.effects import CaseEffect, Effects
-from workbench.editing.editors.erasure.erasure import ErasureResult
+from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.editors.erasure.layer import ErasedLayer
 from workbench.editing.editors.erasure.probes import Accuracy
 from workbench.figures import Column, Figure, Table, line, notes, said
 from workbench.models.tokentext import display
 
 
-def erasure_figures(result: ErasureResult) -> tuple[Figure, ...]:
+def erasure_figures(result: Erased) -> tuple[Figure, ...]:
     """What probes read at each layer before and after, and what the edit does to the model."""
     parts: list[Figure] = [_probes(result)]
     parts += said(f"guessing the most frequent class: {_accuracy(result.majority)}")
@@ -22,13 +22,13 @@ def erasure_figures(result: ErasureResult) -> tuple[Figure, ...]:
     return tuple(parts)
 
 
-def _probes(result: ErasureResult) -> Table:
+def _probes(result: Erased) -> Table:
     """One row a layer, the last on top."""
-    steers = result.method == "steer"
+    steers = result.how == "steer"
     fourth = f"taken for {result.towards}" if steers else "fresh"
     numbers = [Column(heading=heading, right=True) for heading in ("before", "after", fourth, "non-linear", "rank")]
     return Table(
-        title=f"{result.concept} · {result.method} · linear probes on unseen texts / templates",
+        title=f"{result.concept} · {result.how} · linear probes on unseen texts / templates",
         columns=(Column(heading="layer", right=True), "", *numbers),
         rows=tuple(_row(row, steers) for row in reversed(result.probed)),
     )
@@ -53,7 +53,7 @@ def _accuracy(found: Accuracy | None) -> str:
     return f"{found.texts:.2f}" + ("" if found.templates is None else f" / {found.templates:.2f}")
 
 
-def _effects(result: ErasureResult, effects: Effects) -> tuple[Figure, ...]:
+def _effects(result: Erased, effects: Effects) -> tuple[Figure, ...]:
     words = Table(
         title="What follows an open prompt: p of the words of each class",
         columns=(*(Column(heading=name, right=True) for name in result.classes), Column(heading="prompt", wraps=True)),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from workbench.editing.editor import Cases, Details, Editor, Made, Settings
+from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.key_statistics import key_statistics
 from workbench.editing.editors.rome.contexts import (
     essence_contexts,
@@ -20,6 +20,8 @@ from workbench.editing.editors.rome.contexts import (
     sampled_prefixes,
     subject_contexts,
 )
+from workbench.editing.editors.rome.details import RomeDetails
+from workbench.editing.editors.rome.figures import rome_figures
 from workbench.editing.editors.rome.key import Variant, direction, subject_keys
 from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.editing.gates import gate, gates
@@ -66,17 +68,6 @@ class RomeSettings(Settings):
     decay: Annotated[float, Field(ge=0, description="Weight of the change's squared length.")] = 0.5
     clamp: Annotated[float, Field(gt=0, description="Longest change, in lengths of the value that is there.")] = 4.0
     enough: Annotated[float, Field(ge=0, description="Loss of the target in nats at which the descent ends.")] = 0.05
-
-
-class RomeDetails(Details):
-    """``losses`` in nats, by step; ``size`` is ‖ΔW‖ / ‖W‖; ``shares`` are the parts of the change by context."""
-
-    layer: int
-    layer_from: str
-    prefixes: tuple[str, ...]
-    losses: tuple[float, ...]
-    size: float
-    shares: tuple[float, ...]
 
 
 def _fits(model: LoadedModel, cases: Cases, settings: RomeSettings) -> None:
@@ -151,4 +142,4 @@ def _prefixes(model: LoadedModel, settings: RomeSettings) -> tuple[str, ...]:
     return found
 
 
-ROME = Editor("rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make)
+ROME = Editor("rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make, rome_figures)

@@ -1,0 +1,16 @@
+"""What ROME finds on the way to its edit."""
+
+from __future__ import annotations
+
+from workbench.editing.editor import Details
+
+
+class RomeDetails(Details):
+    """``losses`` in nats, by step; ``size`` is ‖ΔW‖ / ‖W‖; ``shares`` are the parts of the change by context."""
+
+    layer: int
+    layer_from: str
+    prefixes: tuple[str, ...]
+    losses: tuple[float, ...]
+    size: float
+    shares: tuple[float, ...]

@@ -1,0 +1,15 @@
+"""What can be asked of edits: one by any editor, the queue, a suite, many records, and which edit broke a fact."""
+
+from __future__ import annotations
+
+from workbench.editing import bisection, edit, operations, records
+from workbench.editing.figures import bisect_figures, edit_figures, facts_edit_figures, queue_figures
+from workbench.editing.suite import regression
+from workbench.editing.suite.figures import suite_figures
+from workbench.protocol import Method
+
+EDIT = Method("Edit", edit.EditRequest, edit.EditResult, edit.run, edit_figures)
+QUEUE = Method("Edit queue", operations.QueueRequest, operations.QueueResult, operations.run, queue_figures)
+SUITE = Method("Regression suite", regression.SuiteRequest, regression.SuiteResult, regression.run, suite_figures)
+RECORDS = Method("Edits of records", records.FactsEditRequest, records.FactsEditResult, records.run, facts_edit_figures)
+BISECTION = Method("Bisection", bisection.BisectRequest, bisection.BisectResult, bisection.run, bisect_figures)
