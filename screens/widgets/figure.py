@@ -128,7 +128,7 @@ class FigureBox(Vertical):
     FigureBox {
         height: auto;
         & > .title { height: auto; padding: 0 1; color: $foreground; text-style: bold; }
-        & > .said { height: auto; max-height: 3; padding: 0 1; color: $foreground 65%; }
+        & > .said { height: auto; padding: 0 1; color: $foreground 65%; }
         & > .lines { height: auto; padding: 0 1; }
     }
     """
@@ -193,7 +193,9 @@ class FigureBox(Vertical):
             legend = models.legend(self.figure, self.app.current_theme.dark)
             here = Content.styled(models.read_out(self.figure, self.place), "$foreground")
             said = Content("   ").join(each for each in (legend, here) if each.plain)
-        self._said.update(said)
+        seen = self._said.content_size
+        lines = len(said.wrap(seen.width)) if seen.width else 0
+        self._said.update(said, layout=lines != seen.height)  # to lay out everything costs bytes with every key
         self._said.display = bool(said.plain)
 
     def limit(self, height: int) -> None:
