@@ -404,11 +404,11 @@ class MainScreen(Screen[None]):
         return request.kind, *(pane.slot(request) for pane in self._accepting(request))
 
     def _accepting(self, request: Request) -> list[Pane]:
-        return [pane for pane in self.panes if isinstance(request, pane.accepts)]
+        return [pane for pane in self.panes if pane.takes(request)]
 
     def _home_of(self, request: Request) -> Pane | None:
         """The pane a request belongs to, though others may accept it too."""
-        return next((pane for pane in self.others if isinstance(request, pane.accepts)), None)
+        return next((pane for pane in self.others if pane.takes(request)), None)
 
 
 def queue_of(result: Result | None) -> QueueState | None:

@@ -88,6 +88,10 @@ class Pane(Widget):
     def clear(self) -> None:
         """Forget every step that was shown: another place in a recorded session is about to be."""
 
+    def takes(self, request: Request) -> bool:
+        """Whether the steps of a request are shown here."""
+        return isinstance(request, self.accepts)
+
     def slot(self, request: Request) -> Hashable:
         """What a step of this request takes the place of, for panes that show several steps side by side."""
         return request.kind

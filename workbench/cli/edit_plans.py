@@ -20,7 +20,7 @@ from workbench.editing.records import FactsEditRequest, FactsEditResult
 from workbench.editing.suite.regression import SuiteResult
 from workbench.errors import InputError, NotConfirmed
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
+from workbench.methods.tracing.layer import traced_layer
 from workbench.paths import patch_path, written_path
 from workbench.protocol import Request
 from workbench.session import load_session
@@ -107,31 +107,9 @@ def with_traced_layer(request: EditRequest, session: Path | None) -> EditRequest
     settings = request.settings
     if request.sweep or request.case is None or getattr(settings, "layer", 0) is not None:
         return request
-    layer = traced_layer(session, request.case)
+    steps = load_session(session).steps if session is not None and session.exists() else ()
+    layer = traced_layer(((step.request, step.result) for step in reversed(steps)), request.case)
     return request.model_copy(update={"settings": settings.model_copy(update={"layer": layer})})
-
-
-def traced_layer(session: Path | None, case: Case) -> int | None:
-    """The layer at which the last trace of this prompt and subject in a session peaks at the subject's last token.
-
-    Of the MLP outputs, which an edit changes, where they were traced; else of the states.
-    """
-    if session is None or not session.exists():
-        return None
-    for step in reversed(load_session(session).steps):
-        request, result = step.request, step.result
-        if (
-            not (isinstance(request, TraceRequest) and isinstance(result, TraceResult))
-            or result.encoded.subject is None
-        ):
-            continue
-        if (request.case.prompt, request.case.subject) != (case.prompt, case.subject):
-            continue
-        grid = result.grid("mlp") or result.grid("states")
-        peak = grid and grid.peak_among([result.encoded.subject[1] - 1], rises=result.clean > result.corrupted)
-        if peak:
-            return peak.layer
-    return None
 
 
 def attached_suite(path: Path | None) -> Suite | None:

@@ -130,7 +130,13 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
         if not isinstance(details, Details):
             return None
         return EditResult(
-            editor=by.name, details=details, encoded=encoded, before=before, sweep=swept, queue=model.edits.state
+            editor=by.name,
+            details=details,
+            encoded=encoded,
+            before=before,
+            sweep=swept,
+            queue=model.edits.state,
+            checks=details.checks,
         )
 
     made = by.make(model, request.cases, settings, partly(progress, unfinished))
@@ -147,7 +153,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
         sound=all(gate.level != "warn" for gate in made.gates),
         sweep=swept,
         queue=model.edits.state,
-        checks=(*((success(after[0], encoded),) if rewrites and encoded else ()), *made.gates, *made.checks),
+        checks=(*((success(after[0], encoded),) if rewrites and encoded else ()), *made.gates, *made.details.checks),
     )
     if suite is None:
         none = Check(name="suite", text="none: the relation is not among the shipped facts", level="warn")

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from workbench.case import Case
 from workbench.editing.queue import Edit
 from workbench.figures import Figure
@@ -27,20 +29,24 @@ class Settings(Frozen):
 
 
 class Details(Frozen):
-    """What an editor found on the way to its edit: losses, sizes, what probes read."""
+    """What an editor found on the way to its edit: losses, sizes, what probes read.
+
+    ``checks`` say how far to believe it; in files they stand among those of the result.
+    """
+
+    checks: tuple[Check, ...] = Field(default=(), exclude=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
     """An edit that is in no queue yet.
 
-    ``gates`` are the checks of which one that warns makes the edit suspicious; ``checks`` say how it came about.
+    ``gates`` are the checks of which one that warns makes the edit suspicious.
     """
 
     edit: Edit
     details: Details
     gates: tuple[Check, ...] = ()
-    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""The lines that are typed into in the edits pane: the form of a new edit, and the path of a file."""
+"""The form of a new edit: subject and target, the editor, its settings, and the suite."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from textual import on
 from textual.app import ComposeResult
@@ -11,37 +10,33 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 
-from screens.answers import Answers
-from screens.widgets.closing_input import ClosingInput
+from screens.widgets.choice_field import ChoiceField
+from screens.widgets.settings_fields import SettingsFields
 from workbench.case import Case
 from workbench.datasets.suites import read_suite
-from workbench.editing.editors.rome.rome import RomeRequest, check_case
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors import editor, editors
 from workbench.errors import InputError
-from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
+from workbench.paths import written_path
+from workbench.settings import filled
 
-FIELDS = (
-    ("subject", "words of the prompt"),
-    ("target", "wanted"),
-    ("layer", "the default"),
-    ("suite", "a file; else the shipped facts"),
-)
-HINT = "enter edits · escape closes · a layer of nothing: the one that is known for the model"
+HINT = "enter edits · ↑ ↓ choose the editor · escape closes · an empty field is the default"
 CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
 
 
 class EditForm(Vertical):
-    """Subject, target, layer and suite of an edit, filled from the case and the trace's peak."""
+    """Filled from the case and the trace's peak. The settings are those that the chosen editor declares."""
 
     DEFAULT_CSS = """
     EditForm {
         height: auto; display: none; padding: 0 1; background: $surface;
         &.-open { display: block; }
         & Horizontal { height: 1; }
-        & Label { color: $foreground 60%; width: 8; }
-        & ClosingInput {
+        & Horizontal Label { color: $foreground 60%; width: 8; }
+        & Horizontal ChoiceField {
             width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
         }
-        & ClosingInput:focus { background: $surface-lighten-3; }
+        & ChoiceField:focus { background: $surface-lighten-3; }
         & #hint { height: auto; color: $foreground 60%; }
         & #hint.-problem { color: $text-error; }
     }
@@ -51,46 +46,64 @@ class EditForm(Vertical):
     class Submitted(Message):
         """The form is complete: this is what it asks. It was filled from the case that it is ``about``."""
 
-        request: RomeRequest
+        request: EditRequest
         about: Case
 
     def __init__(self) -> None:
         super().__init__()
         self._case: Case | None = None
         self._suggested: int | None = None
+        self._editors = {each.name: each for each in editors("fact")}
 
     def compose(self) -> ComposeResult:
-        """Two fields a row, and a line that says what to do or what is wrong."""
-        for row in (FIELDS[:2], FIELDS[2:]):
-            with Horizontal():
-                for name, placeholder in row:
-                    yield Label(name)
-                    yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+        """What is edited, by what, and how; and a line that says what to do or what is wrong."""
+        first = next(iter(self._editors))
+        with Horizontal():
+            yield Label("subject")
+            yield ChoiceField((), placeholder="words of the prompt", name="subject")
+            yield Label("target")
+            yield ChoiceField((), placeholder="wanted", name="target")
+        with Horizontal():
+            yield Label("editor")
+            yield ChoiceField(tuple(self._editors), first, name="editor")
+            yield Label("suite")
+            yield ChoiceField((), placeholder="a file; else the shipped facts", name="suite")
+        yield SettingsFields(each.settings for each in self._editors.values())
         yield Static(HINT, id="hint", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the first editor's settings."""
+        self._show_settings()
 
     def open(self, case: Case, suggested: int | None) -> None:
         """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
 
         What was emptied is filled again, as it stands in the prompt.
         """
-        before = self._case
+        before, layer = self._case, self.query_one(SettingsFields).field("layer")
         if before is None or _of_edit(before) != _of_edit(case):
             self._field("subject").value = case.subject or ""
             self._field("target").value = case.target or ""
-            self._suggested, self._field("layer").value = None, ""
+            self._suggested, layer.value = None, ""
         for name in ("subject", "target"):
             self._field(name).value = self._field(name).value or getattr(case, name) or ""
         if suggested is not None and suggested != self._suggested:
-            self._suggested, self._field("layer").value = suggested, str(suggested)
+            self._suggested, layer.value = suggested, str(suggested)
         self._case = case
         self.say("")
         self.add_class("-open")
-        empty = [name for name, _ in FIELDS[:2] if not self._field(name).value]
+        empty = [name for name in ("subject", "target") if not self._field(name).value]
         self._field(empty[0] if empty else "target").focus()
 
     def close(self) -> None:
         """Hide it; what was typed stays."""
         self.remove_class("-open")
+
+    @on(Input.Changed, "#editor")
+    def _show_settings(self) -> None:
+        chosen = self._editors.get(self._field("editor").value.strip())
+        if chosen is not None:
+            self.query_one(SettingsFields).show(chosen.settings)
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted) -> None:
@@ -103,45 +116,26 @@ class EditForm(Vertical):
         else:
             self.post_message(self.Submitted(request, about))
 
-    def _request(self) -> tuple[RomeRequest, Case]:
+    def _request(self) -> tuple[EditRequest, Case]:
         assert self._case is not None, "it is open"
-        subject, target, layer, suite = (self._field(name).value for name, _ in FIELDS)
-        case = self._case.model_copy(update={"subject": subject, "target": target})
-        check_case(case)
-        if layer.strip() and not layer.strip().isdecimal():
-            raise InputError(f"“{layer}” is no layer: type a whole number from 0 on, or nothing for the default.")
-        request = RomeRequest(
-            case=case,
-            layer=int(layer) if layer.strip() else None,
-            suite=read_suite(Path(suite.strip()).expanduser()) if suite.strip() else None,
-        )
-        return request, self._case
+        name, suite = self._field("editor").value.strip(), self._field("suite").value.strip()
+        if name not in self._editors:
+            raise InputError(f"there is no editor {name!r}; choose one of {', '.join(self._editors)}")
+        given = {"subject": self._field("subject").value, "target": self._field("target").value}
+        case, chosen = self._case.model_copy(update=given), editor(name)
+        settings = filled(chosen.settings, self.query_one(SettingsFields).typed())
+        chosen.check((case,), settings)
+        attached = read_suite(written_path(suite)) if suite else None
+        return EditRequest(editor=name, case=case, settings=settings, suite=attached), self._case
 
-    def _field(self, name: str) -> ClosingInput:
-        return self.query_one(f"#{name}", ClosingInput)
+    def _field(self, name: str) -> ChoiceField:
+        return self.query_one(f"#{name}", ChoiceField)
 
     def say(self, problem: str) -> None:
         """What is wrong, or by nothing what to do."""
         hint = self.query_one("#hint", Static)
         hint.update(f"✗ {problem}" if problem else HINT)
         hint.set_class(bool(problem), "-problem")
-
-
-def traced_layer(answers: Answers, case: Case) -> int | None:
-    """Where a trace of this prompt and subject peaks among the subject's tokens, in MLPs if those were traced.
-
-    Elsewhere than at the subject a peak says nothing about where to edit.
-    """
-    for step in answers:
-        request, result = step.request, step.result
-        if not (isinstance(request, TraceRequest) and isinstance(result, TraceResult)):
-            continue
-        if (request.case.prompt, request.case.subject) != (case.prompt, case.subject) or not result.encoded.subject:
-            continue
-        grid = next((grid for grid in result.grids if grid.kind == "mlp"), result.grids[0])
-        if peak := grid.peak_among(range(*result.encoded.subject)):
-            return peak.layer
-    return None
 
 
 def _of_edit(case: Case) -> tuple[str, str | None, str | None]:

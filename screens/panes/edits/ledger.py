@@ -13,7 +13,7 @@ from screens.widgets.status import time_left
 from workbench.case import Case, Start
 from workbench.datasets.suites import Suite, suite_for
 from workbench.editing.bisection import BisectRequest, BisectResult
-from workbench.editing.editors.rome.rome import RomeRequest, RomeResult
+from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.queue import QueueState
 from workbench.editing.records import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
@@ -28,8 +28,8 @@ State = Literal["planned", "computing", "on", "off", "failed"]
 class Made:
     """An edit that was made in this session."""
 
-    request: RomeRequest
-    result: RomeResult
+    request: EditRequest
+    result: EditResult
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Measured:
 class Job:
     """An edit that was asked for and is in no queue: ``said`` is how far it is, or why it failed."""
 
-    request: RomeRequest
+    request: EditRequest
     state: State = "planned"
     said: str = "waits for the model"
-    partial: RomeResult | None = None
+    partial: EditResult | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Ledger:
     def asked(self, request: Request) -> None:
         """A request waits: what failed before is history."""
         self.jobs = [job for job in self.jobs if job.state != "failed"]
-        if isinstance(request, RomeRequest):
+        if isinstance(request, EditRequest):
             self.jobs.append(Job(request))
         elif isinstance(request, BisectRequest):
             self.bisected = "Bisecting …"
@@ -87,9 +87,9 @@ class Ledger:
     def under_way(self, progress: Progressed, edits: Edits) -> None:
         """A request runs, with these edits."""
         request, partial = progress.request, progress.partial
-        if isinstance(request, RomeRequest):
+        if isinstance(request, EditRequest):
             self._replace(
-                Job(request, "computing", _how_far(progress), partial if isinstance(partial, RomeResult) else None)
+                Job(request, "computing", _how_far(progress), partial if isinstance(partial, EditResult) else None)
             )
         elif isinstance(request, SuiteRequest) and isinstance(partial, SuiteResult):
             self._running = Measured(edits, partial, so_far=True)
@@ -97,11 +97,11 @@ class Ledger:
     def ended(self, step: Step) -> None:
         """A request has ended, or a recorded one is looked at."""
         request, result = step.request, step.result
-        if isinstance(request, RomeRequest):
+        if isinstance(request, EditRequest):
             self.jobs = [job for job in self.jobs if job.request != request and job.state != "failed"]
             if step.error is not None:
                 self.jobs.append(Job(request, "failed", step.error.message))
-        if isinstance(request, RomeRequest) and isinstance(result, RomeResult):
+        if isinstance(request, EditRequest) and isinstance(result, EditResult) and result.edit is not None:
             self.made[result.edit.id] = Made(request, result)
             if result.suite is not None:
                 self.measured.append(Measured(active_edits(result.queue), result.suite))
@@ -127,7 +127,7 @@ class Ledger:
                     title=entry.info.title,
                     id=entry.info.id,
                     held=queue.bypassed and entry.on,
-                    start=made.request.case.start if made else "as-is",
+                    start=made.request.case.start if made and made.request.case else "as-is",
                     measured=self._latest(entry.info.id),
                     said="" if made is None or made.result.suite else _untested(made),
                 )
@@ -138,7 +138,7 @@ class Ledger:
         """The suite of an edit, or else the one that the shipped facts give for the case."""
         if made := self.made.get(id or ""):
             known = made.result.suite.suite if made.result.suite else made.request.suite
-            return known or suite_for(made.request.case)
+            return known or (suite_for(made.request.case) if made.request.case else None)
         return suite_for(case) if case is not None else None
 
     def checks(self, id: str | None) -> tuple[Check, ...]:  # noqa: A002
@@ -190,15 +190,16 @@ def bisected_in_words(result: BisectResult) -> str:
 
 def _row(job: Job, number: int) -> Row:
     case, partial = job.request.case, job.partial
-    layer = "" if job.request.layer is None else f"L{job.request.layer} "
-    asked = f"{layer}{case.subject} → {(case.target or '').strip()}"
+    layer = getattr(job.request.settings, "layer", None)
+    at = "" if layer is None else f"L{layer} "
+    asked = f"{at}{case.subject} → {(case.target or '').strip()}" if case else at
     suite = partial.suite if partial else None
     return Row(
         state=job.state,
         number=number,
-        method="rome",
-        title=partial.edit.title if partial else asked,
-        start=case.start,
+        method=job.request.editor,
+        title=partial.edit.title if partial and partial.edit else asked,
+        start=case.start if case else "as-is",
         measured=Measured(active_edits(partial.queue), suite, so_far=True) if partial and suite else None,
         said=job.said,
     )

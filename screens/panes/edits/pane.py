@@ -16,7 +16,7 @@ from screens.messages import Ask
 from screens.panes.edits import views
 from screens.panes.edits.chart import EditChart
 from screens.panes.edits.detail import Detail, EditDetail
-from screens.panes.edits.form import CHANGED, EditForm, traced_layer
+from screens.panes.edits.form import CHANGED, EditForm
 from screens.panes.edits.ledger import Ledger, Measured, Row
 from screens.panes.edits.list import EditList
 from screens.panes.edits.path import PathLine, Purpose, default_name
@@ -26,10 +26,12 @@ from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.editing.bisection import BisectRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors import editor
 from workbench.editing.operations import Action, QueueRequest, QueueResult
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
 from workbench.engine import Progressed
+from workbench.methods.tracing.layer import traced_layer
 from workbench.protocol import Check, Request
 from workbench.session import Step
 
@@ -48,7 +50,7 @@ class EditsPane(PicturePane):
     TITLE = "Edits"
     ASK_KEY = Key.EDITS
     SIDE = "left"
-    accepts: ClassVar[tuple[type[Request], ...]] = (RomeRequest, QueueRequest, SuiteRequest, BisectRequest)
+    accepts: ClassVar[tuple[type[Request], ...]] = (EditRequest, QueueRequest, SuiteRequest, BisectRequest)
 
     DEFAULT_CSS = """
     EditsPane {
@@ -114,7 +116,7 @@ class EditsPane(PicturePane):
             self.notify("Type a prompt first.")
             return
         self.query_one(PathLine).close()
-        self.query_one(EditForm).open(case, traced_layer(self.answers, case))
+        self.query_one(EditForm).open(case, traced_layer(((step.request, step.result) for step in self.answers), case))
         self.draw()
 
     @on(EditForm.Submitted)
@@ -226,6 +228,10 @@ class EditsPane(PicturePane):
         self._ledger, self._said = Ledger(), ""
         super().clear()
 
+    def takes(self, request: Request) -> bool:
+        """What changes a concept has a pane of its own."""
+        return super().takes(request) and not (isinstance(request, EditRequest) and editor(request.editor).of != "fact")
+
     def slot(self, request: Request) -> Hashable:
         """Every edit stands for itself, and so does every suite and every fact that is bisected."""
         return request.kind if isinstance(request, QueueRequest) else request
@@ -244,7 +250,7 @@ class EditsPane(PicturePane):
         """An edit says in its row how far it is, everything else in the frame."""
         self._ledger.under_way(progress, self.edits)
         self._under_way, self._failure = True, ""
-        in_row = isinstance(progress.request, RomeRequest)
+        in_row = isinstance(progress.request, EditRequest)
         self._status = "computing" if in_row else self.how_far(progress)
         self.draw()
         self.draw_frame()
@@ -254,7 +260,7 @@ class EditsPane(PicturePane):
         self._ledger.ended(step)
         self._under_way = False
         self._status = "" if step.status == "done" else step.status
-        in_row = isinstance(step.request, RomeRequest)
+        in_row = isinstance(step.request, EditRequest)
         self._hear_refusal(step)
         self._failure = self.failure(step.error) if step.error and not in_row else ""
         self._said = ""

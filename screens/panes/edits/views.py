@@ -13,9 +13,11 @@ from screens.panes.edits.ledger import Made, Measured, Row, State
 from screens.widgets import numbers
 from workbench.case import Start
 from workbench.datasets.suites import Role, SuiteFact
-from workbench.editing.editors.rome.rome import Said
+from workbench.editing.editors import EDITORS, editor
 from workbench.editing.queue import QueueState
+from workbench.editing.said import Said
 from workbench.editing.suite.regression import FactOutcome, RoleScore, SuiteResult
+from workbench.figures import Lines
 
 DIM = "$foreground 60%"
 SIGNS: dict[State, str] = {"planned": "◌", "computing": "…", "on": "●", "off": "○", "failed": "✗"}
@@ -26,7 +28,6 @@ STYLES: dict[State, str] = {
     "off": DIM,
     "failed": "$text-error",
 }
-METHODS = {"rome": "ROME", "leace": "LEACE"}
 ROLES: dict[Role, str] = {  # the most telling first, as what does not fit is left out
     "rewrite": "rewrite",
     "paraphrase": "paraphrase",
@@ -60,7 +61,7 @@ def row_content(row: Row, edits: Edits, width: int) -> Content:
     ``edits`` are those whose switches are on, whether or not they are off for a comparison.
     """
     sign, word = ("◐", "held") if row.held else (SIGNS[row.state], row.state)
-    head = f"{row.number} {METHODS.get(row.method, row.method)} {row.title}"
+    head = f"{row.number} {_editor_title(row.method)} {row.title}"
     lines = [Content.assemble((f"{sign} {word:<9} ", STYLES[row.state]), (head, "bold"))]
     indent = "  "
     if row.measured is not None:
@@ -68,6 +69,11 @@ def row_content(row: Row, edits: Edits, width: int) -> Content:
     if row.said:
         lines.append(Content.styled(f"{indent}{row.said}", STYLES["failed"] if row.state == "failed" else DIM))
     return Content("\n").join(lines)
+
+
+def _editor_title(name: str) -> str:
+    """What the editor of a row is called, by its name where there is none such (any more)."""
+    return editor(name).title if name in EDITORS else name
 
 
 def scores_in_words(measured: Measured, start: Start, edits: Edits, width: int) -> str:
@@ -146,21 +152,17 @@ def summary(made: Made | None, measured: Measured | None, width: int) -> list[Co
     found: list[Content] = []
     if made is not None:
         result = made.result
-        foil = (made.request.case.foil or "").strip()
+        target, foil = (made.request.case.target, made.request.case.foil) if made.request.case else (None, None)
         for before, after in zip(result.before, result.after, strict=True):
-            said = f"{_said(before, result.target, foil)} → {_said(after, result.target, foil)}"
-            found.append(Content.assemble((f"{IN_FRONT[before.start]}: ", DIM), said))
+            told = [_said(one, (target or "").strip(), (foil or "").strip()) for one in (before, after)]
+            found.append(Content.assemble((f"{IN_FRONT[before.start]}: ", DIM), " → ".join(told)))
     for start in dict.fromkeys(score.start for score in measured.suite.scores) if measured else ():
         assert measured is not None
         scores = scores_in_words(measured, start, measured.edits, width - len(IN_FRONT[start]) - 2)
         found.append(Content.assemble((f"{IN_FRONT[start]}: ", DIM), scores))
     if made is not None:
-        result = made.result
-        steps = f"{len(result.losses)} steps"
-        if result.losses:
-            steps += f", loss {result.losses[0]:.2f} → {result.losses[-1]:.2f}"
-        text = f"layer {result.layer}, {result.layer_from} · {steps} · size {result.size:.1%} of the matrix"
-        found.append(Content.styled(text, DIM))
+        lines = (each for each in editor(made.result.editor).figures(made.result.details) if isinstance(each, Lines))
+        found += [Content.styled(one.text, DIM) for figure in lines for one in figure.lines]
     if measured is not None and measured.suite.perplexity and measured.suite.perplexity_before:
         was, now = measured.suite.perplexity_before, measured.suite.perplexity
         found.append(Content.styled(f"canary perplexity {was:.2f} → {now:.2f}", DIM))

@@ -13,10 +13,12 @@ from textual.widgets import Static
 
 from screens.dialog import Dialog
 from screens.panes.erasure.ledger import Found
-from screens.panes.erasure.views import DIM, METHODS, both, head, layers_in_words, row_text
+from screens.panes.erasure.views import DIM, both, head, row_text
 from screens.widgets import numbers
+from workbench.editing.editors import editor
 from workbench.editing.editors.erasure.effects import CaseEffect, Effects
-from workbench.editing.editors.erasure.erasure import ErasureResult
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import layers_in_words
 from workbench.editing.editors.erasure.layer import ErasedLayer
 from workbench.models.tokentext import display
 
@@ -92,7 +94,7 @@ def _section(heading: str, lines: Iterable[Content]) -> Content:
     return Content("\n").join([Content.styled(heading, "bold"), *lines, Content("")])
 
 
-def _layer(result: ErasureResult, row: ErasedLayer) -> Iterator[Content]:
+def _layer(result: Erased, row: ErasedLayer) -> Iterator[Content]:
     """All that was measured at one layer, in words."""
     yield Content.styled("accuracy on unseen texts / on unseen templates", DIM)
     yield Content(f"linear      {both(row.before)} → {both(row.after)}")
@@ -106,7 +108,7 @@ def _layer(result: ErasureResult, row: ErasedLayer) -> Iterator[Content]:
     means = f"class means {row.class_means[0]:.2g} → {row.class_means[1]:.1e} apart, of the states' spread"
     coefficient = "" if row.coefficient is None else f" · largest coefficient × {row.coefficient:.1e}"
     yield Content.styled(means + coefficient, DIM)
-    if row.changed and result.method != "steer":
+    if row.changed and result.how != "steer":
         values = ", ".join(f"{value:.3g}" for value in row.singular_values)
         yield Content.styled(f"rank {row.rank}" + (f" · singular values {values}" if values else ""), DIM)
 
@@ -119,7 +121,7 @@ def _most_changed(row: ErasedLayer) -> Iterator[Content]:
         yield Content.assemble(f"{text.moved:6.1%} ", (f"{text.label}: ", DIM), display(text.text))
 
 
-def _effects(result: ErasureResult, effects: Effects) -> Iterator[Content]:
+def _effects(result: Erased, effects: Effects) -> Iterator[Content]:
     """Words of the concept after open prompts, the canary, facts."""
     for word in effects.words:
         pairs = zip(result.classes, word.before, word.after, strict=True)
@@ -155,7 +157,7 @@ def _quoted(token: str) -> str:
 def _compared(found: Found) -> Content:
     """One erasure in a line: the last changed layer's probes, and the price."""
     result = found.result
-    said = [f"{METHODS[result.method]} {layers_in_words(result.layers)}, {result.concept}"]
+    said = [f"{editor(result.how).title} {layers_in_words(result.layers)}, {result.concept}"]
     if (row := result.at(result.layers[-1])) is not None:
         said.append(f"linear {both(row.before)} → {both(row.after)}")
         said.append(f"non-linear {both(row.nonlinear_after)}")

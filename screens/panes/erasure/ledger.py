@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from screens.answers import Edits, active_edits
-from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors import editor
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import SteeringSettings
 from workbench.editing.editors.erasure.layer import ErasedLayer
 from workbench.editing.queue import QueueState
+from workbench.protocol import Request
 
 EditState = Literal["none", "planned", "making", "on", "off", "held", "removed"]
 
@@ -18,14 +22,26 @@ EditState = Literal["none", "planned", "making", "on", "off", "held", "removed"]
 class Found:
     """An erasure that was asked for, what was found, and the edits that were on before."""
 
-    request: ErasureRequest
-    result: ErasureResult
+    request: EditRequest
+    answer: EditResult
     edits: Edits
+
+    @property
+    def result(self) -> Erased:
+        """What probes read, and what the edit does."""
+        assert isinstance(self.answer.details, Erased)
+        return self.answer.details
+
+    @property
+    def strength(self) -> float:
+        """How strongly it steers."""
+        settings = self.request.settings
+        return settings.strength if isinstance(settings, SteeringSettings) else 1.0
 
     @property
     def id(self) -> str | None:
         """Its edit's, None where it got to none."""
-        return self.result.edit.id if self.result.edit else None
+        return self.answer.edit.id if self.answer.edit else None
 
     def is_in(self, queue: QueueState) -> bool:
         """Whether its edit is in the queue."""
@@ -63,7 +79,7 @@ class Erasures:
         self._key = key_of(found.request)
         self._found[self._key] = found
 
-    def same(self, request: ErasureRequest) -> Found | None:
+    def same(self, request: EditRequest) -> Found | None:
         """The one whose place the answer to a request will take."""
         return self._found.get(key_of(request))
 
@@ -106,6 +122,12 @@ class Erasures:
         return layers[max(0, min(len(layers) - 1, layers.index(self.row.layer) + by))]
 
 
-def key_of(request: ErasureRequest) -> Hashable:
+def key_of(request: EditRequest) -> Hashable:
     """What two requests have in common of which one takes the other's place."""
-    return request.model_copy(update={"case": None, "digest": None, "above": True, "strength": 1.0})
+    alike = {"digest": None, "above": True} | ({"strength": 1.0} if request.editor == "steer" else {})
+    return request.model_copy(update={"case": None, "settings": request.settings.model_copy(update=alike)})
+
+
+def is_erasure(request: Request) -> TypeGuard[EditRequest]:
+    """Whether a request is for an edit of a concept."""
+    return isinstance(request, EditRequest) and editor(request.editor).of == "concept"

@@ -17,13 +17,14 @@ from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.erasure import views
 from screens.panes.erasure.detail import ErasureDetail, sections
-from screens.panes.erasure.form import ErasureForm
-from screens.panes.erasure.ledger import EditState, Erasures, Found, key_of
+from screens.panes.erasure.form import ErasureForm, with_digest
+from screens.panes.erasure.ledger import EditState, Erasures, Found, is_erasure, key_of
 from screens.panes.erasure.widgets import LayerList, ProbeChart
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
-from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult, concept_of
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.operations import QueueRequest
 from workbench.engine import Progressed
 from workbench.errors import InputError
@@ -56,7 +57,7 @@ class ErasurePane(PicturePane):
     ASK_KEY = Key.ERASURE
     SIDE = "left"
     ABOUT_PROMPT = False
-    accepts: ClassVar[tuple[type[Request], ...]] = (ErasureRequest, QueueRequest)
+    accepts: ClassVar[tuple[type[Request], ...]] = (EditRequest, QueueRequest)
 
     DEFAULT_CSS = """
     ErasurePane {
@@ -83,7 +84,7 @@ class ErasurePane(PicturePane):
     def __init__(self) -> None:
         super().__init__()
         self._erasures = Erasures()
-        self._reading: ErasureRequest | None = None  # whose texts are being read
+        self._reading: EditRequest | None = None  # whose texts are being read
         self._unfinished: Hashable = None  # the key of what is drawn while it runs
         self._switching: list[QueueRequest] = []  # asked here, and not ended yet
         self._strength: float | None = None  # that will be asked for
@@ -123,15 +124,15 @@ class ErasurePane(PicturePane):
             self._read(message.request)
 
     @work(thread=True)
-    def _read(self, request: ErasureRequest) -> None:
-        read: ErasureRequest | InputError
+    def _read(self, request: EditRequest) -> None:
+        read: EditRequest | InputError
         try:
-            read = request.model_copy(update={"digest": concept_of(request).digest})
+            read = with_digest(request)
         except InputError as error:
             read = error
         self.app.call_from_thread(self._texts_are_read, request, read)
 
-    def _texts_are_read(self, request: ErasureRequest, read: ErasureRequest | InputError) -> None:
+    def _texts_are_read(self, request: EditRequest, read: EditRequest | InputError) -> None:
         if self._reading is not request:  # the form was left
             return
         self._reading = None
@@ -148,7 +149,7 @@ class ErasurePane(PicturePane):
         self.redraw()
         self.focus_content()
 
-    def _ask(self, request: ErasureRequest) -> None:
+    def _ask(self, request: EditRequest) -> None:
         """Ask, in place of what was asked by the same request before, and watch the case on screen."""
         request = request.model_copy(update={"case": self.case_on_screen()})
         before = self._erasures.same(request)
@@ -165,7 +166,7 @@ class ErasurePane(PicturePane):
 
     def action_strength(self, by: int) -> None:
         """Steer by more or less, asked when the last key is a moment ago and nothing runs."""
-        now = self._shown.request.strength if self._strength is None else self._strength
+        now = self._shown.strength if self._strength is None else self._strength
         self._strength = now + by * STRENGTH_STEP
         self.draw_frame()
         if not self._under_way:
@@ -179,8 +180,9 @@ class ErasurePane(PicturePane):
     def _ask_strength(self) -> None:
         strength, request = self._strength, self._shown.request
         self._strength = None
-        if strength is not None and strength != request.strength:
-            self._ask(request.model_copy(update={"strength": strength}))
+        if strength is not None and strength != self._shown.strength:
+            settings = request.settings.model_copy(update={"strength": strength})
+            self._ask(request.model_copy(update={"settings": settings}))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Only what can be done to what is shown."""
@@ -193,7 +195,7 @@ class ErasurePane(PicturePane):
         if action == "switch":
             return self.live and not self.empty and self._shown.is_in(self.queue)
         if action == "strength":
-            return self.live and not self.empty and self._shown.result.method == "steer"
+            return self.live and not self.empty and self._shown.result.how == "steer"
         return True
 
     # What happened
@@ -212,11 +214,15 @@ class ErasurePane(PicturePane):
 
     def pictures(self, request: Request) -> bool:
         """What becomes of the queue is not drawn but told."""
-        return isinstance(request, ErasureRequest)
+        return is_erasure(request)
+
+    def takes(self, request: Request) -> bool:
+        """Edits of concepts, and what becomes of them in the queue."""
+        return isinstance(request, QueueRequest) or is_erasure(request)
 
     def slot(self, request: Request) -> Hashable:
         """Erasures stand side by side, but one that was asked again."""
-        return key_of(request) if isinstance(request, ErasureRequest) else super().slot(request)
+        return key_of(request) if is_erasure(request) else super().slot(request)
 
     def question(self, request: Request) -> Hashable:  # noqa: ARG002
         """None: an erasure is not compared with itself under other edits."""
@@ -248,18 +254,19 @@ class ErasurePane(PicturePane):
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep it, and look at it."""
-        assert isinstance(request, ErasureRequest)
-        assert isinstance(result, ErasureResult)
-        if result.probed:
+        assert isinstance(request, EditRequest)
+        assert isinstance(result, EditResult)
+        if isinstance(result.details, Erased) and result.details.probed:
             self._unfinished = key_of(request) if self._under_way else None
             self._erasures.put(Found(request, result, edits))
             self._look()
 
     def unfinished(self, result: Result) -> str:
         """How many layers there are, and whether the model was changed."""
-        assert isinstance(result, ErasureResult)
-        changed = "" if result.edit else ", the model is not changed"
-        return f"partial: {len(result.probed)} layer{'s' * (len(result.probed) != 1)} probed{changed}"
+        assert isinstance(result, EditResult)
+        assert isinstance(result.details, Erased)
+        changed, probed = "" if result.edit else ", the model is not changed", len(result.details.probed)
+        return f"partial: {probed} layer{'s' * (probed != 1)} probed{changed}"
 
     @property
     def out_of_date(self) -> bool:
@@ -371,7 +378,7 @@ class ErasurePane(PicturePane):
 
     def checks(self) -> tuple[Check, ...]:
         """The method's own."""
-        return self._shown.result.checks
+        return self._shown.answer.checks
 
     @on(OptionList.OptionSelected)
     def action_detail(self) -> None:

@@ -10,12 +10,13 @@ from textual.content import Content
 
 from screens.panes.erasure.ledger import EditState, Found
 from screens.widgets import numbers
-from workbench.editing.editors.erasure.erasure import ErasureResult
+from workbench.editing.editors import editor
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import layers_in_words
 from workbench.editing.editors.erasure.layer import ErasedLayer
 from workbench.editing.editors.erasure.probes import Accuracy
 
 DIM = "$foreground 60%"
-METHODS = {"leace": "LEACE", "orth": "orthogonal", "steer": "steering"}
 GUESSING = "─"
 LEAST_HIGH = 5
 """Rows of a chart below which its curves lie on one another."""
@@ -46,20 +47,13 @@ class Curve:
 def title(found: Found, state: EditState, place: int, of: int, wanted: float | None) -> str:
     """``Erasure 1/2 · ● on · Pronoun gender · LEACE L5–12``; what may be cut off at the end says the least."""
     result = found.result
-    how, where = METHODS[result.method], layers_in_words(result.layers)
-    if result.method == "steer":
-        how += f" × {strength(found.request.strength)}"
+    how, where = editor(result.how).title, layers_in_words(result.layers)
+    if result.how == "steer":
+        how += f" × {strength(found.strength)}"
         how += f" → {strength(wanted)}" if wanted is not None else ""
         where += f" to {result.towards}"
     number = f" {place}/{of}" if of > 1 else ""
     return " · ".join([f"Erasure{number}", STATES[state], result.concept, f"{how} {where}"])
-
-
-def layers_in_words(layers: Sequence[int]) -> str:
-    """``L12``, ``L5–12``, ``L3,5,8``."""
-    if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
-        return f"L{layers[0]}–{layers[-1]}"
-    return "L" + ",".join(map(str, layers))
 
 
 def strength(value: float) -> str:
@@ -70,13 +64,13 @@ def strength(value: float) -> str:
 # --- The chart ---
 
 
-def curves(result: ErasureResult) -> tuple[Curve, ...]:
+def curves(result: Erased) -> tuple[Curve, ...]:
     """Linear before and after, non-linear after; of steering the share that is taken for the class steered to.
 
     Where they meet a later one covers an earlier one, so what matters most comes last.
     """
     rows = result.probed
-    if result.method == "steer":
+    if result.how == "steer":
         shares = [(row.layer, row.towards) for row in rows if row.towards is not None]
         return (
             Curve("●", "before", tuple((layer, share[0]) for layer, share in shares)),
@@ -89,7 +83,7 @@ def curves(result: ErasureResult) -> tuple[Curve, ...]:
     )
 
 
-def draw_chart(plt: Any, result: ErasureResult, layer: int) -> None:
+def draw_chart(plt: Any, result: Erased, layer: int) -> None:
     """Put the curves into a plot of plotext, with the line of guessing, and one at the layer that is looked at."""
     plt.clear_figure()
     drawn = curves(result)
@@ -113,7 +107,7 @@ def _spread(layers: Sequence[int], most: int) -> list[int]:
     return list(layers[:: -(-len(layers) // most)])
 
 
-def reading(result: ErasureResult, row: ErasedLayer) -> Content:
+def reading(result: Erased, row: ErasedLayer) -> Content:
     """The numbers of one layer, each behind the marker it has in the chart: the chart's legend, too."""
     guessing = f"{GUESSING} guessing {both(result.majority)}"
     if row.towards is not None:
@@ -143,9 +137,9 @@ def both(found: Accuracy | None) -> str:
 WIDTH = 10
 
 
-def head(result: ErasureResult) -> str:
+def head(result: Erased) -> str:
     """The names of the columns, over `row_text`."""
-    fresh = f"to {result.towards}" if result.method == "steer" else "fresh"
+    fresh = f"to {result.towards}" if result.how == "steer" else "fresh"
     names = ("before", "after", fresh[:WIDTH], "non-linear")
     return "  layer " + " ".join(f"{name:>{WIDTH}}" for name in names) + "  rank"
 

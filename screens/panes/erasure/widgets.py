@@ -11,7 +11,6 @@ from textual.widgets import Static
 
 from screens.panes.edits.list import EditList
 from screens.panes.erasure.views import draw_chart
-from workbench.editing.editors.erasure.erasure import ErasureResult
 
 if TYPE_CHECKING:
     from textual_plotext import PlotextPlot
@@ -39,7 +38,7 @@ class ProbeChart(Vertical, can_focus=True):
         """Say something where the chart will be."""
         self._show(sentence)
 
-    def show(self, result: ErasureResult, layer: int) -> None:
+    def show(self, result: Erased, layer: int) -> None:
         """Draw the probes, and a line at the layer that is looked at."""
         if self._plot is None:
             from textual_plotext import PlotextPlot  # 0.07 s at the first chart, and none before

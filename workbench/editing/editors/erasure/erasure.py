@@ -124,8 +124,7 @@ def make(how: How, model: LoadedModel, cases: Cases, settings: ErasureSettings, 
     work.effects = compare(data, before, after)
     if settings.above:
         work.climb(model.info.layers - 1)
-    checks = erasure_checks.checks(work.found(), model.info.dtype, settings.seed, work.parity)
-    return Made(edit, work.found(), checks=checks)
+    return Made(edit, work.found())
 
 
 def _check(cases: Cases, settings: ErasureSettings) -> None:
@@ -248,7 +247,7 @@ class _Work:
         """Everything so far."""
         pooling = self._pooling
         states = int(pooling.fitted.sum())
-        return Erased(
+        found = Erased(
             concept=self._data.title,
             digest=self._data.digest,
             classes=self._data.classes,
@@ -263,6 +262,8 @@ class _Work:
             probed=tuple(self._rows),
             effects=self.effects,
         )
+        checks = erasure_checks.checks(found, self._model.info.dtype, self._settings.seed, self.parity)
+        return found.model_copy(update={"checks": checks})
 
     def _advance(self, stream: Layerwise) -> None:
         done, total = self.done

@@ -116,16 +116,16 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
             losses=tuple(map(rounded, value.losses)),
             size=rounded(model.edits.size(edit)),
             shares=shares,
-        ),
-        gates=gates(model, edit, case.subject, progress, gate("contexts", received, min(shares) < UNEVEN)),
-        checks=(
-            statistics.check(),
-            Check(
-                name="optimisation",
-                text=steps + ("" if value.resumed else ", complete runs"),
-                level="ok" if value.target_probability > 0.5 else "warn",
+            checks=(
+                statistics.check(),
+                Check(
+                    name="optimisation",
+                    text=steps + ("" if value.resumed else ", complete runs"),
+                    level="ok" if value.target_probability > 0.5 else "warn",
+                ),
             ),
         ),
+        gates=gates(model, edit, case.subject, progress, gate("contexts", received, min(shares) < UNEVEN)),
     )
 
 

@@ -1,0 +1,83 @@
+"""Fields for the settings of an editor or a request, made of what its own fields say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.widgets import Label
+
+from screens.widgets.choice_field import ChoiceField
+from workbench.protocol import Frozen
+from workbench.settings import Setting, settings_of
+
+FLAG = ("yes", "no")
+
+
+class SettingsFields(Container):
+    """A field for every setting of some models, of which those of one are shown.
+
+    A field that is empty means the default, which stands in it dimmed; what a setting is stands in its tooltip.
+    """
+
+    DEFAULT_CSS = """
+    SettingsFields {
+        layout: grid; grid-size: 4; grid-columns: 14 1fr 14 1fr; grid-rows: 1; grid-gutter: 0 1;
+        height: auto; max-height: 4; overflow-y: auto; scrollbar-size: 1 1;
+        & Label { color: $foreground 60%; width: 100%; }
+        & ChoiceField { width: 100%; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
+        & ChoiceField:focus { background: $surface-lighten-3; }
+    }
+    .-wide SettingsFields { max-height: 8; }
+    """
+
+    def __init__(self, models: Iterable[type[Frozen]], but: Collection[str] = ()) -> None:
+        """``but`` are the names of settings that have fields elsewhere."""
+        super().__init__()
+        every = (setting for model in models for setting in settings_of(model))
+        self._settings = {setting.name: setting for setting in every if setting.name not in but}
+
+    def compose(self) -> ComposeResult:
+        """A label and a field each."""
+        for setting in self._settings.values():
+            label = Label(setting.name.replace("_", " "), classes=setting.name)
+            label.tooltip = Content(_explained(setting))
+            field = ChoiceField(_choices(setting), name=setting.name)
+            field.add_class(setting.name)
+            yield label
+            yield field
+
+    def show(self, model: type[Frozen]) -> None:
+        """Show the settings of this model only, with its own defaults."""
+        shown = {setting.name: setting for setting in settings_of(model)}
+        for name in self._settings:
+            setting = shown.get(name)
+            for widget in self.query(f".{name}"):
+                widget.display = setting is not None
+            if setting is not None:
+                field = self.field(name)
+                field.placeholder = setting.default or "the default"
+                field.tooltip = Content(_explained(setting))
+                field.choices = _choices(setting)
+
+    def field(self, name: str) -> ChoiceField:
+        """The field of a setting."""
+        return self.query_one(f"#{name}", ChoiceField)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field for it."""
+        return name in self._settings
+
+    def typed(self) -> dict[str, str]:
+        """What stands in the fields that are shown, for `workbench.settings.filled`."""
+        return {name: self.field(name).value for name in self._settings if self.field(name).display}
+
+
+def _choices(setting: Setting) -> tuple[str, ...]:
+    return FLAG if setting.kind == "flag" else setting.choices
+
+
+def _explained(setting: Setting) -> str:
+    return setting.help + (f" ({setting.bounds})" if setting.bounds else "")
