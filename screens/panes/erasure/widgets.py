@@ -14,6 +14,7 @@ from screens.panes.erasure.views import draw_chart
 
 if TYPE_CHECKING:
     from textual_plotext import PlotextPlot
+from workbench.editing.editors.erasure.erased import Erased
 
 
 class ProbeChart(Vertical, can_focus=True):
