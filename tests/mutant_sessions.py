@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, redirect_stdout
 from pathlib import Path
 
+from workbench.cli.reports import print_step
+
 from screens.replay import ReplayApp, ReplayScreen
 from tests.screens.fake import (
     MODEL,
@@ -28,7 +30,6 @@ from tests.screens.fake import (
 )
 from tests.screens.fake_erasure import erasure_result
 from workbench.case import Case
-from workbench.cli.reports import print_step
 from workbench.datasets.questions import Question
 from workbench.datasets.suites import EditRecord
 from workbench.editing.bisection import BisectRequest, BisectResult

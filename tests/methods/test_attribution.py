@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from workbench.methods.attribution.attribution import (
     rank_correlation,
     run,
 )
-from workbench.methods.attribution.coalitions import Coalitions, occlude, shapley
+from workbench.methods.attribution.coalitions import EXACT, Coalitions, occlude, shapley, shapley_exact
 from workbench.methods.attribution.integrated_gradients import FIRST_PIECES, STEPS, Path, PathIntegral, integrate
 from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import encode
@@ -378,8 +379,42 @@ def test_words_are_the_tokens_between_blanks_and_punctuation(llama: LoadedModel)
     assert result.units[-1][1] == len(ids)
 
 
+def test_shapley_values_of_few_units_are_the_mean_gain_over_every_order() -> None:
+    baseline, inputs = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(3))
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(x.sum(dim=(1, 2))) * x[:, 1, 0] + x[:, 0, 0] * x[:, 4, 2]
+
+    spans = [(0, 1), (1, 3), (3, 4), (4, 5)]
+    gains, orders = np.zeros(4), list(permutations(range(4)))
+    for order in orders:
+        present = baseline.clone()
+        before = float(function(present[None]))
+        for unit in order:
+            present[slice(*spans[unit])] = inputs[slice(*spans[unit])]
+            after = float(function(present[None]))
+            gains[unit] += (after - before) / len(orders)
+            before = after
+    coalitions = Coalitions(function, baseline, inputs, spans, bytes_each=1, budget=3)
+    *_, (valued, effects) = shapley_exact(coalitions)
+    assert valued == coalitions.evaluations == 16
+    assert effects.tolist() == pytest.approx(gains.tolist(), abs=1e-6)
+
+
+def test_a_prompt_of_few_words_has_no_sampling_error_and_a_longer_one_says_its_own(llama: LoadedModel) -> None:
+    few = attribute(llama, Case(prompt="The capital of", target=" the", foil=" city"), method="shapley", unit="word")
+    assert len(few.units) <= EXACT
+    assert few.errors is None
+    assert few.evaluations == 2 ** len(few.units)
+    many = attribute(llama, method="shapley", samples=3)
+    assert len(many.units) > EXACT
+    assert many.errors is not None
+    assert len(many.errors) == len(many.scores)
+    assert max(many.errors) > 0
+
+
 def test_shapley_values_are_the_mean_gain_over_random_orders(llama: LoadedModel) -> None:
-    case = Case(prompt="The capital", target=" the", foil=" city")
+    case = Case(prompt="The capital of Australia", target=" the", foil=" city")
     result = attribute(llama, case, method="shapley", samples=3, seed=7)
     _, _, question = ask(llama, case)
     n_tokens = len(question.inputs)

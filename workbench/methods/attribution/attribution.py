@@ -22,7 +22,7 @@ from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.memory import in_batches
 from workbench.methods.attribution.attributed import Question, ask
-from workbench.methods.attribution.coalitions import Coalitions, occlude, shapley
+from workbench.methods.attribution.coalitions import EXACT, Coalitions, occlude, shapley, shapley_exact
 from workbench.methods.attribution.integrated_gradients import STEPS, Path, integrate
 from workbench.models.tokens import EncodedCase
 from workbench.models.tokentext import token_table
@@ -82,7 +82,8 @@ class AttributionResult(Result):
     ``position`` cannot matter, so the others' scores are 0. A unit (tokens [start, stop)) of several tokens has its
     score spread evenly over them. ``value`` is what is attributed, ``baseline_value`` the same with every token at
     the baseline. ``completeness_error`` is how far the scores may be from summing to the difference of the two, and
-    ``completeness_share`` that error over the difference. ``evaluations`` counts gradients for the gradient
+    ``completeness_share`` that error over the difference. ``errors`` are
+    the standard errors of scores that are sampled, None of others. ``evaluations`` counts gradients for the gradient
     methods, forward passes for the others.
     """
 
@@ -95,6 +96,7 @@ class AttributionResult(Result):
     attributed: tuple[int, int]
     units: tuple[tuple[int, int], ...]
     scores: tuple[float, ...]
+    errors: tuple[float, ...] | None = None
     value: float
     baseline_value: float
     completeness_error: float
@@ -146,6 +148,7 @@ def run(model: LoadedModel, request: AttributionRequest, progress: Progress) -> 
             attributed=(question.start, question.stop),
             units=tuple((question.start + first, question.start + last) for first, last in units),
             scores=(*in_front, *significant(found.scores), *behind),
+            errors=None if found.errors is None else (*in_front, *significant(found.errors), *behind),
             value=value,
             baseline_value=baseline_value,
             completeness_error=error,
@@ -189,7 +192,10 @@ def _ranks(scores: tuple[float, ...]) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class _Scores:
-    """Scores ``(tokens,)`` after ``done`` of ``total`` units of work. ``error`` where the method bounds its own."""
+    """Scores ``(tokens,)`` after ``done`` of ``total`` units of work, with standard ``errors`` if they are sampled.
+
+    ``error`` where the method bounds its own.
+    """
 
     scores: Tensor
     done: int
@@ -197,6 +203,7 @@ class _Scores:
     evaluations: int
     error: float | None = None
     checks: tuple[Check, ...] = ()
+    errors: Tensor | None = None
 
 
 _Units = list[tuple[int, int]]
@@ -248,11 +255,18 @@ def _occlusion(
 
 def _shapley(question: Question, request: AttributionRequest, units: _Units, _difference: float) -> Iterator[_Scores]:
     coalitions = _coalitions(question, units)
+    if len(units) <= EXACT:
+        total = 2 ** len(units)
+        for valued, effects in shapley_exact(coalitions):
+            sampling = Check(name="sampling", text=f"none: all {total} coalitions")
+            yield _Scores(coalitions.over_tokens(effects), valued, total, coalitions.evaluations, checks=(sampling,))
+        return
     for done, (effects, errors) in enumerate(shapley(coalitions, request.samples, request.seed), start=1):
         text = "1 order" if errors is None else f"{done} orders, standard error at most {float(errors.max()):.2g}"
         sampling = Check(name="sampling", text=text)
         scores = coalitions.over_tokens(effects)
-        yield _Scores(scores, done, request.samples, coalitions.evaluations, checks=(sampling,))
+        spread = None if errors is None else coalitions.over_tokens(errors)
+        yield _Scores(scores, done, request.samples, coalitions.evaluations, checks=(sampling,), errors=spread)
 
 
 def _coalitions(question: Question, units: _Units) -> Coalitions:

@@ -1,11 +1,12 @@
 """Attribution by leaving out: the prompt with some units (tokens or words) present and the others at a baseline.
 
-Occlusion takes one unit away; Shapley values (Castro et al. 2009, Computers & Operations Research 36) let the units
-come in one by one, in random orders.
+Occlusion takes one unit away; Shapley values let the units come in one by one, in every order where they are few, and
+else in random ones (Castro et al. 2009, Computers & Operations Research 36).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,30 @@ def occlude(coalitions: Coalitions) -> Iterator[tuple[int, Tensor]]:
 
     for done in in_batches(range(coalitions.units), coalitions.at_once, work, coalitions.bytes_each):
         yield done, effects
+
+
+EXACT = 7
+"""Units up to which every coalition is valued: 128 of them, where 25 random orders of 7 ask for 150."""
+
+
+def shapley_exact(coalitions: Coalitions) -> Iterator[tuple[int, Tensor]]:
+    """How many coalitions are valued, and in the end the Shapley values ``(units,)``, by their definition.
+
+    The mean over all orders of what a unit adds to those before it: over all coalitions without it, weighted by the
+    part of the orders in which just these come first (Shapley 1953).
+    """
+    n = coalitions.units
+    present = torch.tensor([[bool(which >> unit & 1) for unit in range(n)] for which in range(2**n)])
+    for done in range(0, 2**n, coalitions.at_once):
+        coalitions.values(present[done : done + coalitions.at_once])
+        yield done, torch.zeros(n, dtype=torch.float64)
+    values, sizes = coalitions.values(present), present.sum(dim=1)
+    weights = torch.tensor([1 / (n * math.comb(n - 1, size)) for size in range(n)], dtype=torch.float64)
+    effects = []
+    for unit in range(n):
+        without = torch.tensor([which for which in range(2**n) if not which >> unit & 1])
+        effects.append((weights[sizes[without]] * (values[without + 2**unit] - values[without])).sum())
+    yield 2**n, torch.stack(effects)
 
 
 def shapley(coalitions: Coalitions, samples: int, seed: int) -> Iterator[tuple[Tensor, Tensor | None]]:

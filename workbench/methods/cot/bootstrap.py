@@ -26,18 +26,24 @@ def estimate(pairs: Sequence[tuple[float, float]], resamples: int, seed: int) ->
     question's sentences stay together. Random numbers are those of ``numpy.random.RandomState(seed)``.
     """
     import numpy as np
+    from scipy.stats import bootstrap
 
-    table = np.array(pairs, dtype=float)  # (questions, 2)
-    n = len(table)
-    random = np.random.RandomState(seed)
-    ratios: list[float] = []
-    while len(ratios) < resamples:
-        rows = min(resamples - len(ratios), max(1, AT_ONCE // n))
-        parts, wholes = np.moveaxis(table[random.randint(n, size=(rows, n))].sum(axis=1), 1, 0)
-        ratios += (parts / wholes).tolist()
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    value = table[:, 0].sum() / table[:, 1].sum()
-    return Estimate(value=_rounded(value), low=_rounded(low), high=_rounded(high), questions=n)
+    parts, wholes = np.array(pairs, dtype=float).T
+    value = parts.sum() / wholes.sum()
+    low = high = value
+    if len(parts) > 1:
+        found = bootstrap(
+            (parts, wholes),
+            lambda part, whole, axis: part.sum(axis=axis) / whole.sum(axis=axis),
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, AT_ONCE // len(parts)),
+            method="percentile",
+            rng=np.random.RandomState(seed),
+        )
+        low, high = found.confidence_interval
+    return Estimate(value=_rounded(value), low=_rounded(low), high=_rounded(high), questions=len(parts))
 
 
 def _rounded(value: float) -> float:

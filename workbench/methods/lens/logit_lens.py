@@ -160,7 +160,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     with torch.no_grad():
         read(order[:1])
         progress(1, len(order), found(), stage="unembedding")
-        if encoded.starts_bare and request.positions is None:
+        if encoded.starts_bare and len(encoded.ids) - 1 in order:
             behind = _answer_behind_document(model, request.case)
         bytes_each = len(states) * logits.shape[-1] * 4
         for done in in_batches(order[1:], max(1, LOGITS_BUDGET // bytes_each), read, bytes_each):
@@ -210,7 +210,7 @@ def _column(model: LoadedModel, logits: torch.Tensor, encoded: EncodedCase, top_
     return LensColumn(
         top_tokens=tuple(tuple(texts[row * k : (row + 1) * k]) for row in range(len(logits))),
         top_probabilities=significant(top.values),
-        entropy=significant(entropy.clamp(min=0)),
+        entropy=significant(entropy.clamp(min=0) + 0.0),  # and −0 is 0
         kl=significant(kl.clamp(min=0)),
         target=_track(logits, p, target),
         foil=_track(logits, p, foil),

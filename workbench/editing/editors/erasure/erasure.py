@@ -8,7 +8,6 @@ Steering adds a concept's direction instead.
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -310,7 +309,9 @@ class _Work:
 
 def _check_memory(model: LoadedModel, tokens: int) -> None:
     """Raise `InputError` where the states of all texts, twice, would not fit into this computer."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    there = psutil.virtual_memory().total
     needed = 2 * tokens * model.info.d_model * model.hf.dtype.itemsize
     if needed > MEMORY_SHARE * there:
         raise InputError(
