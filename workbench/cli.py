@@ -48,7 +48,7 @@ from workbench.methods.trace_facts import FactsTraceRequest, read_facts
 from workbench.models.catalog import DEFAULT_MODEL
 from workbench.models.commands import models
 from workbench.paths import cache_folder
-from workbench.session import SessionFile, load_session
+from workbench.session import Session, SessionFile, read_session
 
 BAD_INPUT, CANCELLED = 2, 130
 
@@ -152,7 +152,7 @@ def open_app(
 @app.command()
 def replay(file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)]) -> None:
     """View a recorded session. Needs no model and opens at once."""
-    session = load_session(file)
+    session = _recorded(file)
     if not session.steps:
         raise InputError(f"the session {file} has no steps to show")
     _need_terminal(f"workbench check {file}")
@@ -173,7 +173,7 @@ def check(
     from workbench.reports.checks import print_check
     from workbench.waiting import WaitingEngine
 
-    session = load_session(file)
+    session = _recorded(file)
     recorded = session.model
     if recorded is None:
         raise InputError(f"the session {file} has nothing to check: no step of it was made with a model")
@@ -436,6 +436,14 @@ def _kinds(text: str) -> tuple[Kind, ...]:
         if name not in get_args(Kind):
             raise InputError(f"there is no kind {name!r} to restore; name some of {', '.join(get_args(Kind))}")
     return tuple(cast(Kind, name) for name in named)
+
+
+def _recorded(file: Path) -> Session:
+    """The session in a file; where its end had to be mended to read it, that is said."""
+    read = read_session(file)
+    if read.mended is not None:
+        output.remark(f"workbench: {read.mended}")
+    return read.session
 
 
 def _log_to_file() -> None:
