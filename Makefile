@@ -37,7 +37,7 @@ check: $(VENV)/.developed ## Check formatting, lint, types and which package imp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(VENV)/.developed ## Run what takes long: ten thousand damaged files; ARGS='...' for pytest.
+soak: $(VENV)/.developed ## Run what takes long: 10,000 damaged files, 1,000 kills, 20,000 keys; ARGS='...' for pytest.
 	WORKBENCH_SOAK=1 $(BIN)/pytest -m soak $(ARGS)
 
 bench: $(VENV)/.developed $(VENV)/.model ## Run the benchmarks; each prints a table.

@@ -94,10 +94,12 @@ class WorkbenchApp(BaseApp):
             self._left.set()
             with leaving.undisturbed():
                 stopped = self._save_and_stop(leaving.WITHIN)
-                if not self.return_code:
+                crashed = bool(self.return_code) and self._told is None
+                if not crashed:
                     self._say_how_to_go_on()
         try:
-            self.exit_if_crashed(self._kept())
+            if crashed:
+                self.exit_if_crashed(self._kept())
         finally:
             if self._told is not None or not stopped:
                 leaving.end(self.return_code or 0 if self._told is None else 128 + self._told)

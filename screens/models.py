@@ -52,7 +52,8 @@ class ModelsScreen(Dialog[str | None]):
         options = []
         for model in list_models():
             mark = "●" if model.name == self._loaded else " "
-            text = Text.assemble(f"{mark} ", (model.name, "bold"), (f"  {model.state}", "dim"), no_wrap=True)
+            state = f"  {model.state}" + (f": {model.problem}" if model.problem else "")
+            text = Text.assemble(f"{mark} ", (model.name, "bold"), (state, "dim"), no_wrap=True)
             options.append(Option(text))
             self._names.append(model.name)
         return options

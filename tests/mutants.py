@@ -23,7 +23,7 @@ NUMBERS = (0, 1, -1, 2, 99, 10**9, 10**17, 10**30, -(10**30), 0.5, -0.5, 1e308, 
 OTHERS = (None, True, False, [], {}, [[]], [None], {"a": 1}, [1, 2, 3], "Infinity")
 
 LONG = 20
-"""Seconds after which a mutant counts as one that hangs the program; each takes some hundredths."""
+"""Seconds of this process's own time after which a mutant counts as one that never ends; each takes some hundredths."""
 
 Descend = tuple[Any, Any]
 
@@ -249,13 +249,13 @@ def in_time() -> Iterator[None]:
     def out_of_time(*_: object) -> None:
         raise TimeoutError("it takes too long")
 
-    before = signal.signal(signal.SIGALRM, out_of_time)
-    signal.alarm(LONG)
+    before = signal.signal(signal.SIGPROF, out_of_time)
+    signal.setitimer(signal.ITIMER_PROF, LONG)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def judge(tally: Tally, seed: int, read: Callable[[], Any]) -> Any:

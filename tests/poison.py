@@ -100,7 +100,14 @@ _WORDS |= {"what", "role", "reading", "purpose", "layer_from", "by", "kinds"}
 
 def poisoned_session(text: str) -> dict[str, Any]:
     """A session whose every free text is poisoned. What is one of a few words stays, so that it still loads."""
-    return poisoned(json.loads(text), lambda key, value: key in _WORDS or value in ("top", "target"))
+    return poisoned(
+        json.loads(text), lambda key, value: key in _WORDS or value in ("top", "target") or _is_an_id(value)
+    )
+
+
+def _is_an_id(value: Any) -> bool:
+    """Whether a text is the id of an edit, which has no other form."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value) is not None
 
 
 def write(path: Path, text: str) -> Path:

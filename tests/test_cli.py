@@ -549,3 +549,15 @@ def test_every_command_but_those_that_open_the_app_leaves_the_terminal_as_it_is(
     assert not any(opens_app([option]) for option in (*options, "--help"))
     assert opens_app([])
     assert opens_app(["The capital of Australia is"])
+
+
+def test_a_session_whose_writer_was_stopped_is_checked_without_the_torn_step_and_that_is_said(
+    workbench: Run, tiny: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.json"
+    assert workbench("lens", PROMPT, "--model", tiny, "--session", file).code == 0
+    whole = file.read_bytes()
+    file.write_bytes(whole.removesuffix(b"\n]}\n") + b',\n{"id": 2, "started"')
+    said = workbench("check", file)
+    assert said.code == 0
+    assert "the 1 complete step is there, that one is not" in " ".join(said.err.split())

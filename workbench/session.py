@@ -84,7 +84,7 @@ class Session(Frozen):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        increasing("step", (step.id for step in self.steps))
+        increasing("step", (step.id for step in self.steps if step.id))  # 0: not numbered yet
         return self
 
 

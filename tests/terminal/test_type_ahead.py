@@ -92,10 +92,11 @@ def test_text_after_a_key_that_opens_a_form_is_typed_into_it(start: Start, own_h
     terminal = start(HERO.prompt, "--model", own_home / "none", columns=120, rows=40)
     terminal.until("load one first")
     for number, pane in enumerate((EditsPane, CotPane, ErasurePane)):
-        terminal.press(f"{pane.ASK_KEY}first{number}\tsecond{number}\tthird{number}")
-        for word in ("first", "second", "third"):
+        terminal.press(f"{pane.ASK_KEY}first{number}\tsecond{number}")
+        for word in ("first", "second"):
             terminal.until(f"{word}{number}")
         terminal.press("\x1b")
+        terminal.until(lambda text: "esc Close" not in text)  # a terminal sends alt and a letter as escape and a letter
     terminal.press("\x03\x03")
     terminal.assert_ended_cleanly()
 
@@ -119,7 +120,8 @@ def test_after_a_crash_the_exit_code_is_not_0_the_terminal_is_whole_and_the_sess
     assert terminal.wait_for_end() == 1
     raw = terminal.written.getvalue()
     assert raw.rindex(b"\x1b[?1049l") > raw.rindex(b"\x1b[?1049h")
-    words = " ".join(raw.decode().split())
-    assert "RuntimeError: a bug" in words
-    assert f"everything up to step 1 is in {file}; go on with: workbench open --session '{file}'" in words
+    said = "".join(terminal.text.split())  # lines are broken anywhere
+    assert "RuntimeError:abug" in said
+    kept = f"everything up to step 1 is in {file}; go on with: workbench open --session '{file}'"
+    assert "".join(kept.split()) in said
     assert termios.tcgetattr(terminal.child.child_fd)[3] & (termios.ECHO | termios.ICANON)

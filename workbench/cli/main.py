@@ -47,7 +47,7 @@ from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.paths import cache_folder
 from workbench.protocol import Request
 from workbench.registry import methods
-from workbench.session import SessionFile, load_session
+from workbench.session import Session, SessionFile, read_session
 from workbench.settings import filled
 
 BAD_INPUT, CANCELLED = 2, 130
@@ -158,7 +158,7 @@ def open_app(
 @app.command()
 def replay(file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)]) -> None:
     """View a recorded session. Needs no model and opens at once."""
-    session = load_session(file)
+    session = _recorded(file)
     if not session.steps:
         raise InputError(f"the session {file} has no steps to show")
     _need_terminal(f"workbench check {file}")
@@ -179,7 +179,7 @@ def check(
     from workbench.cli.check_report import print_check
     from workbench.cli.waiting import WaitingEngine
 
-    session = load_session(file)
+    session = _recorded(file)
     recorded = session.model
     if recorded is None:
         raise InputError(f"the session {file} has nothing to check: no step of it was made with a model")
@@ -343,6 +343,14 @@ def erase(
 for _method in methods():
     if _method.help:
         app.command(_method.kind)(asks_method(_method))
+
+
+def _recorded(file: Path) -> Session:
+    """The session in a file; where its end had to be mended to read it, that is said."""
+    read = read_session(file)
+    if read.mended is not None:
+        output.remark(f"workbench: {read.mended}")
+    return read.session
 
 
 def _log_to_file() -> None:

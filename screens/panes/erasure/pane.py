@@ -273,8 +273,15 @@ class ErasurePane(PicturePane):
         """Whether other edits than its own are on than when it was made."""
         return not (self.empty or self._under_way) and self._shown.stale(self.edits)
 
+    @property
+    def of_another_case(self) -> bool:
+        """Never: a concept is erased from the model, and the prompt that is watched stands in the details."""
+        return False
+
     def _staleness(self) -> str:
-        return self._and_how_to_ask_again("stale: other edits are on") if self.out_of_date else ""
+        if self.out_of_date and not self._kept:
+            return self._stale("other edits are on")
+        return super()._staleness()
 
     def watch_queue(self) -> None:
         """Its edit was added, switched or removed."""
