@@ -16,7 +16,7 @@ from textual.dom import DOMNode
 from textual.keys import key_to_character
 
 import screens
-from screens.keys import Key
+from screens.keys import GLOBAL, OF_METHODS, Key
 from screens.panes.pane import Pane
 
 PLACES = {
@@ -82,7 +82,11 @@ def table() -> Iterator[str]:
     yield "## One key, one meaning\n"
     yield "| key | meaning |"
     yield "|---|---|"
-    for key in Key:
+    for key in GLOBAL:
+        yield f"| {_names(key)} | {key.meaning} |"
+    for keys, meaning in OF_METHODS.items():
+        yield f"| {_names(keys)} | {meaning} |"
+    for key in list(Key)[len(GLOBAL) :]:
         yield f"| {_names(key)} | {key.meaning} |"
     yield ""
 

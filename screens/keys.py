@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum, unique
 
+from workbench.registry import methods
+
 
 @unique
 class Key(StrEnum):
@@ -83,3 +85,6 @@ class Key(StrEnum):
 
 GLOBAL = tuple(key for key in Key if list(Key).index(key) < list(Key).index(Key.MOVE))
 """Those that mean the same from everywhere on the main screen but its fields."""
+
+OF_METHODS = {each.key: f"ask about what is on screen: {each.title}" for each in methods() if each.key}
+"""The keys that registered methods declare, with their meanings: the same from everywhere, too."""

@@ -61,6 +61,14 @@ def test_the_page_of_keys_has_the_bindings_of_the_app() -> None:
     assert (DOCS / "keys.md").read_text(encoding="utf-8") == page, "run: python docs/make_keys.py > docs/keys.md"
 
 
+def test_the_page_of_settings_has_what_methods_and_editors_declare() -> None:
+    page = runpy.run_path(str(DOCS / "make_settings.py"))["page"]()
+    published = (DOCS / "settings.md").read_text(encoding="utf-8")
+    assert published == page, "run: python docs/make_settings.py > docs/settings.md"
+    for name in ("top_k", "noise_std", "lead_in", "sweep", "prefix_tokens", "strength"):
+        assert f"| `{name}` |" in page
+
+
 @pytest.mark.parametrize("key", ["enter", "ctrl+t", "g", "v", "a", "m", "r", "t", "x", ".", "[", "q", "f1"])
 def test_the_keys_of_the_story_are_on_the_page_of_keys(key: str) -> None:
     assert f"`{key}`" in (DOCS / "keys.md").read_text(encoding="utf-8")

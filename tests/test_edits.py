@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
-from workbench.editing.queue import Edit, EditInfo, StateChange, WeightChange
+from workbench.editing.changes import StateChange, WeightChange
+from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import Cancelled, InputError
 from workbench.models.anatomy import tensor_of
 

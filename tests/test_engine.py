@@ -15,8 +15,9 @@ import torch
 
 from tests.tiny import tiny_loaded
 from workbench.case import Case
+from workbench.editing.changes import WeightChange
 from workbench.editing.operations import QueueResult
-from workbench.editing.queue import Edit, EditInfo, WeightChange
+from workbench.editing.queue import Edit, EditInfo
 from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed, Started
 from workbench.errors import InputError
 from workbench.methods.generation import continuation

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.test_edits import digest, logits, state_edit, weight_edit
 from tests.tiny import save_tiny, tiny_loaded
+from workbench.editing.changes import WeightChange
 from workbench.editing.patches import keep_edit, kept_edit, load_patch, save_model, save_patch
-from workbench.editing.queue import Edit, WeightChange
+from workbench.editing.queue import Edit
 from workbench.errors import InputError
 from workbench.models.loading import load
 

@@ -19,6 +19,7 @@ METHODS: dict[str, str] = {
     "lens": "workbench.methods.lens:LENS",
     "continue": "workbench.methods.generation:CONTINUE",
     "attribution": "workbench.methods.attribution:ATTRIBUTION",
+    "dla": "workbench.methods.dla:DLA",
     "trace": "workbench.methods.tracing:TRACE",
     "trace-facts": "workbench.methods.tracing:TRACE_FACTS",
     "cot": "workbench.methods.cot:COT",

@@ -13,7 +13,8 @@ from rich.console import Console
 from tests.tiny import ARCHITECTURES, LAYERS, tiny_loaded
 from workbench.cli.figures import draw_all
 from workbench.datasets.suites import ROLES, Suite, SuiteFact
-from workbench.editing.queue import Edit, EditInfo, StateChange
+from workbench.editing.changes import StateChange
+from workbench.editing.queue import Edit, EditInfo
 from workbench.editing.suite import answers as suite_answers
 from workbench.editing.suite.answers import evaluate
 from workbench.editing.suite.figures import suite_figures

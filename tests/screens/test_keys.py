@@ -15,13 +15,14 @@ from textual.widgets import Input, TextArea
 import screens
 from screens.app import WorkbenchApp
 from screens.base import BaseApp
-from screens.keys import GLOBAL, Key
+from screens.keys import GLOBAL, OF_METHODS, Key
 from screens.main import MainScreen
 from screens.panes import PANES
 from screens.replay import ReplayScreen
 from tests.screens.test_app import ask_hero, running
+from workbench.registry import methods
 
-OWNERS = {key: meaning for meaning in Key for key in meaning.each}
+OWNERS: dict[str, str] = {key: meaning for meaning in Key for key in meaning.each} | {key: key for key in OF_METHODS}
 MAIN = (BaseApp, WorkbenchApp, MainScreen, ReplayScreen)
 MOVING = (Key.MOVE, Key.CHOOSE, Key.PANES)
 """Whose action is the widget's own: to move in it, and to open what is under its cursor."""
@@ -47,14 +48,15 @@ def on_main_screen() -> list[type[DOMNode]]:
 
 
 def test_no_key_stands_in_the_table_twice() -> None:
-    keys = [key for meaning in Key for key in meaning.each]
+    keys = [key for meaning in Key for key in meaning.each] + [each.key for each in methods() if each.key]
     assert len(keys) == len(set(keys))
     assert all(meaning.meaning for meaning in Key)
+    assert set(OF_METHODS) <= set(keys)
 
 
 @pytest.mark.parametrize("owner", [o for o in on_main_screen() if o not in MAIN], ids=lambda owner: owner.__name__)
 def test_no_pane_takes_a_key_of_the_main_screen(owner: type[DOMNode]) -> None:
-    everywhere = {key for meaning in GLOBAL for key in meaning.each} - {*Key.START.each, *Key.CHAT.each}
+    everywhere = {key for meaning in GLOBAL for key in meaning.each} - {*Key.START.each, *Key.CHAT.each} | {*OF_METHODS}
     assert {key for key, _ in keys_of(owner)}.isdisjoint(everywhere)
 
 
@@ -77,7 +79,8 @@ def test_a_key_does_the_same_kind_of_thing_in_all_panes() -> None:
 def test_every_pane_is_asked_by_a_key_of_the_main_screen() -> None:
     asked = [pane.ASK_KEY for pane in PANES if pane.ASK_KEY]
     assert len(set(asked)) == len(asked)
-    assert set(asked) <= set(GLOBAL)
+    assert set(asked) <= {*GLOBAL, *OF_METHODS}
+    assert {*OF_METHODS} <= set(asked)
 
 
 @pytest.mark.parametrize("number", range(2, len(PANES) + 2))
@@ -91,5 +94,5 @@ async def test_what_works_on_the_main_screen_works_in_every_pane(number: int) ->
             for key in set(meaning.each) & active.keys():
                 if meaning not in (Key.START, Key.CHAT):
                     assert isinstance(active[key].node, MAIN), key
-        for key in "aterzgGbpq":
+        for key in (*"aterzgGbpq", *OF_METHODS):
             assert isinstance(active[key].node, MAIN), key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,9 +71,11 @@ class Plan:
     unless: str = ""
 
 
-def asks(*models: type[Frozen]) -> Callable[[Callable[..., Request | Plan]], Callable[..., None]]:
+def asks(
+    *models: type[Frozen], chosen: Mapping[str, type[Frozen]] | None = None
+) -> Callable[[Callable[..., Request | Plan]], Callable[..., None]]:
     """Make a command of a function that turns a case, and what was typed for the settings of ``models``, into a
-    request, or a plan of several.
+    request, or a plan of several. ``chosen`` are models of which one is chosen by its name.
 
     The command has an option for each of these settings and the shared options besides; it loads the model, runs the
     request, and prints its step. The function is given those of the shared options that it names, and may declare them,
@@ -86,7 +88,7 @@ def asks(*models: type[Frozen]) -> Callable[[Callable[..., Request | Plan]], Cal
         own = [parameter for parameter in named if parameter.name not in shared]
         also = [parameter.name for parameter in named if parameter.name in shared]
         shared |= {p.name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named if p.name in shared}
-        settings = parameters(models)
+        settings = parameters(models, chosen)
 
         def command(**given: Any) -> None:
             common = {name: given.pop(name) for name in shared}

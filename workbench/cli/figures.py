@@ -153,7 +153,7 @@ def _bars(figure: Bars, width: int) -> Iterator[RenderableType]:
     """A label, a number with its interval, a bar; where numbers have signs, so has each bar."""
     yield from _title(figure.title)
     scale = figure.scale
-    drawn = _grid([Column(wraps=True), Column(heading=scale.unit, right=True), Column(), Column()])
+    drawn = _grid([Column(wraps=True), Column(heading=scale.unit, right=True), Column(), Column(wraps=True)])
     for each in figure.bars:
         share = scale.share(each.value)
         length = horizontal_bar(abs(share), max(8, min(40, width // 3)))

@@ -241,7 +241,7 @@ def trace(
 
 
 @app.command()
-@asks(*(each.settings for each in editors("fact")), EditRequest)
+@asks(EditRequest, chosen={each.name: each.settings for each in editors("fact")})
 def edit(
     case: Case,
     typed: Typed,
@@ -315,7 +315,7 @@ def cot(
 
 
 @app.command()
-@asks(*(each.settings for each in editors("concept")))
+@asks(chosen={each.name: each.settings for each in editors("concept")})
 def erase(
     case: Case,
     typed: Typed,

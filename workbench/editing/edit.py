@@ -5,12 +5,14 @@ from __future__ import annotations
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, GetJsonSchemaHandler, SerializeAsAny, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from workbench.case import Case
 from workbench.datasets.suites import Suite, suite_for
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
-from workbench.editing.editors import editor
+from workbench.editing.editors import EDITORS, editor
 from workbench.editing.patches import keep_edit
 from workbench.editing.queue import EditInfo, QueueState
 from workbench.editing.said import Said, said, success
@@ -26,11 +28,24 @@ if TYPE_CHECKING:
     from workbench.models.loading import LoadedModel
 
 
+class _OfAnyEditor:
+    """What a schema says of settings or details: those of one of the editors there are."""
+
+    def __init__(self, part: Literal["settings", "details"]) -> None:
+        self._part = part
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        models: list[type[Frozen]] = [getattr(editor(name), self._part) for name in EDITORS]
+        for model in models:
+            model.model_rebuild()
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in dict.fromkeys(models)]}
+
+
 class WithSettings(Request):
     """A request of ``editor``, with ``settings`` of its own: its defaults where none are given."""
 
     editor: str = "rome"
-    settings: SerializeAsAny[Settings]
+    settings: Annotated[SerializeAsAny[Settings], _OfAnyEditor("settings")]
 
     @model_validator(mode="before")
     @classmethod
@@ -86,7 +101,7 @@ class EditResult(Result):
 
     kind: Literal["edit"] = "edit"
     editor: str
-    details: SerializeAsAny[Details]
+    details: Annotated[SerializeAsAny[Details], _OfAnyEditor("details")]
     edit: EditInfo | None = None
     encoded: EncodedCase | None = None
     before: tuple[Said, ...] = ()

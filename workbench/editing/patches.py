@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from workbench.editing.queue import Change, Edit, EditInfo, StateChange, WeightChange
+from workbench.editing.changes import KINDS, Change, StateMap
+from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 FORMAT = "lm-workbench-patch"
 VERSION = "1"
-KINDS: dict[str, type[Any]] = {"weight": WeightChange, "state": StateChange}
 FLOATS = ("F64", "F32", "F16", "BF16")
 MOST_EDITS, MOST_CHANGES = 10_000, 1_000
 """In one patch, and in one edit. They bound what a stranger's file can ask for, not what anybody has done."""
@@ -70,10 +70,11 @@ def save_patch(path: Path, fingerprint: str, edits: Sequence[Edit]) -> None:
     for number, edit in enumerate(edits):
         changes = []
         for place, change in enumerate(edit.changes):
-            kind = next(name for name, type_ in KINDS.items() if isinstance(change, type_))
+            kind = next(name for name, known in KINDS.items() if type(change) is known)
             changes.append({"kind": kind, "layer": change.layer})
-            for part in change.SHAPES:
-                tensors[f"{number}.{place}.{part}"] = getattr(change, part).cpu().contiguous()
+            for part, tensor in change.tensors.items():
+                # A copy, as two tensors of a file may share no memory, and those of a change may.
+                tensors[f"{number}.{place}.{part}"] = tensor.cpu().contiguous().clone()
         described.append({"info": edit.info.model_dump(mode="json"), "changes": changes})
     metadata = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint, "edits": json.dumps(described)}
     try:
@@ -180,8 +181,7 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
         parts[part] = file.get_tensor(name)
         if not bool(parts[part].isfinite().all()):
             raise InputError(f"{where} holds numbers that are not finite in {part}; make the patch again")
-    change: Change = kind(layer=layer, **parts)
-    return change
+    return kind(layer, **parts)
 
 
 def keep_edit(fingerprint: str, edit: Edit) -> None:
@@ -214,7 +214,7 @@ def save_model(folder: Path, model: LoadedModel) -> None:
     """
     active = list(map(model.edits.get, model.edits.active))
     check_folder(folder)
-    if any(isinstance(change, StateChange) for edit in active for change in edit.changes):
+    if any(isinstance(change, StateMap) for edit in active for change in edit.changes):
         raise InputError(
             "an erasure or steering is on, which no weights can hold; save a patch (.safetensors) instead, or switch "
             "it off"

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
+from workbench.editing.changes import Change, StateMap, WeightUpdate
 from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
@@ -40,60 +41,6 @@ class EditInfo(Frozen):
     method: str
     title: str
     layers: tuple[int, ...]
-
-
-# A kind of change is a dataclass of a layer and tensors. Its ``SHAPES`` name the dimensions of each tensor: those that
-# ``sizes(model, layer)`` gives must have these sizes, any other (a rank) is free but the same in all tensors of the
-# change, and no larger than the largest of them. So a change from a file is known to fit before anything is applied.
-
-
-@dataclass(frozen=True, eq=False)
-class WeightChange:
-    """Adds left rightᵀ to the value matrix of a layer: ``left`` is (d_model, rank), ``right`` (d_mlp, rank)."""
-
-    SHAPES: ClassVar[dict[str, tuple[str, ...]]] = {"left": ("d_model", "rank"), "right": ("d_mlp", "rank")}
-
-    layer: int
-    left: Tensor
-    right: Tensor
-
-    @staticmethod
-    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
-        """Those of the value matrix."""
-        d_model, d_mlp = model.value_matrix(layer).weight.shape  # type: ignore[misc]
-        if model.anatomy.value_matrix_in_first:
-            d_model, d_mlp = d_mlp, d_model
-        return {"d_model": d_model, "d_mlp": d_mlp}
-
-
-@dataclass(frozen=True, eq=False)
-class StateChange:
-    """Maps every token's state x behind a block to x − left rightᵀ (x − center) + shift, in float32.
-
-    ``left`` and ``right`` are (d_model, rank), of which the rank may be 0; ``center`` and ``shift`` are (d_model,).
-    """
-
-    SHAPES: ClassVar[dict[str, tuple[str, ...]]] = {
-        "left": ("d_model", "rank"),
-        "right": ("d_model", "rank"),
-        "center": ("d_model",),
-        "shift": ("d_model",),
-    }
-
-    layer: int
-    left: Tensor
-    right: Tensor
-    center: Tensor
-    shift: Tensor
-
-    @staticmethod
-    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
-        """That of the residual stream, after any layer."""
-        del layer
-        return {"d_model": model.anatomy.d_model}
-
-
-Change = WeightChange | StateChange
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,9 +221,9 @@ class EditQueue:
     def size(self, edit: Edit) -> float:
         """‖ΔW‖ / ‖W‖ over the matrices that an edit changes, as they are now; 0 where it changes none."""
         changed, there = 0.0, 0.0
-        for layer in {change.layer for change in edit.changes if isinstance(change, WeightChange)}:
-            updates = [c for c in edit.changes if isinstance(c, WeightChange) and c.layer == layer]
-            changed += float(sum(c.left.double() @ c.right.double().T for c in updates).norm()) ** 2  # type: ignore[union-attr]
+        for layer in {change.layer for change in edit.changes if isinstance(change, WeightUpdate)}:
+            updates = [c for c in edit.changes if isinstance(c, WeightUpdate) and c.layer == layer]
+            changed += float(sum(c.to(torch.float64).update() for c in updates).norm()) ** 2  # type: ignore[union-attr]
             there += float(self._weight(layer).detach().double().norm()) ** 2
         return (changed / there) ** 0.5 if there else 0.0
 
@@ -300,12 +247,12 @@ class EditQueue:
     def _apply(self, edits: Sequence[Edit]) -> None:
         """Give the model these edits and no others. All is computed before anything is changed."""
         changes = [change for edit in edits for change in edit.changes]
-        by_layer: dict[int, list[WeightChange]] = {layer: [] for layer in self._originals}
-        maps: dict[int, list[StateChange]] = {}
+        by_layer: dict[int, list[WeightUpdate]] = {layer: [] for layer in self._originals}
+        maps: dict[int, list[StateMap]] = {}
         for change in changes:
-            if isinstance(change, WeightChange):
+            if isinstance(change, WeightUpdate):
                 by_layer.setdefault(change.layer, []).append(change)
-            else:
+            elif isinstance(change, StateMap):
                 maps.setdefault(change.layer, []).append(change)
         originals, weights = dict(self._originals), {}
         for layer, some in by_layer.items():
@@ -325,13 +272,13 @@ class EditQueue:
     def _weight(self, layer: int) -> Tensor:
         return self._model.value_matrix(layer).weight  # type: ignore[return-value]
 
-    def _sum(self, original: Tensor, changes: Sequence[WeightChange]) -> Tensor:
+    def _sum(self, original: Tensor, changes: Sequence[WeightUpdate]) -> Tensor:
         """W0 + the changes, in float32 (or better), as the model's dtype; W0 itself where there are none."""
         if not changes:
             return original
         total = original if original.dtype == torch.float64 else original.float()
         for change in changes:
-            update = change.left.to(total) @ change.right.to(total).T
+            update = change.to(total).update()
             total = total + (update.T if self._model.anatomy.value_matrix_in_first else update)
         return total.to(original.dtype)
 
@@ -358,16 +305,16 @@ def end_with_maps(block: Module) -> None:
     vars(block)[MAPS], block.forward = maps, mapped
 
 
-def _mapping(block: Module, changes: Sequence[StateChange]) -> Callable[[Any], Any]:
+def _mapping(block: Module, changes: Sequence[StateMap]) -> Callable[[Any], Any]:
     """From a block's output to the output with its states changed, one change after the other."""
     device = next(block.parameters()).device
-    placed = [tuple(part.to(device, torch.float32) for part in (c.left, c.right, c.center, c.shift)) for c in changes]
+    placed = [change.to(device, torch.float32) for change in changes]
 
     def mapped(output: Any) -> Any:
         states = tensor_of(output)
         found = states.float()
-        for left, right, center, shift in placed:
-            found = found - ((found - center) @ right) @ left.T + shift
+        for change in placed:
+            found = change.mapped(found)
         return with_tensor(output, found.to(states.dtype))
 
     return mapped

@@ -10,6 +10,8 @@ from workbench.errors import InputError
 
 EDITORS: dict[str, str] = {
     "rome": "workbench.editing.editors.rome.rome:ROME",
+    "ft-l": "workbench.editing.editors.fine_tuning:FT_L",
+    "ft-m": "workbench.editing.editors.fine_tuning:FT_M",
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",
     "orth": "workbench.editing.editors.erasure.erasure:ORTHOGONAL",
     "steer": "workbench.editing.editors.erasure.erasure:STEERING",

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from workbench.datasets.concepts import Example
+from workbench.editing.changes import StateChange
 from workbench.editing.editors.erasure import probes
 from workbench.editing.editors.erasure.probes import Accuracy, Held
-from workbench.editing.queue import StateChange
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise

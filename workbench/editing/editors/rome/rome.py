@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from workbench.editing.changes import WeightChange
 from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.key_statistics import key_statistics
 from workbench.editing.editors.rome.contexts import (
@@ -26,7 +27,7 @@ from workbench.editing.editors.rome.key import Variant, direction, subject_keys
 from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer, chosen_layer, down_projection
-from workbench.editing.queue import Edit, EditInfo, WeightChange, edit_id
+from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_rewrite
 from workbench.errors import NumericalError
 from workbench.lazy import torch
