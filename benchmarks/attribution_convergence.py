@@ -13,9 +13,9 @@ import torch
 from captum.attr import IntegratedGradients
 
 from workbench.case import Case, Start
+from workbench.loading import LoadedModel, load
 from workbench.methods.attribution.attributed import Question, ask
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult, run
-from workbench.models.loading import LoadedModel, load
 from workbench.protocol import silent
 
 CASES = {

@@ -182,7 +182,7 @@ def main() -> None:
     table = Table("method", "longest gap s", "of processor s", "looks", "where", "ran")
 
     def load(looks: Looks) -> None:
-        from workbench.models.loading import load
+        from workbench.loading import load
 
         models.append(load(options.model, progress=looks))
 

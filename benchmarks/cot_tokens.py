@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from workbench.loading import LoadedModel, load
 from workbench.methods.cot.answers import LEAD_IN, Answers, ids_of
 from workbench.methods.cot.interventions import kept
 from workbench.methods.cot.result import context
 from workbench.methods.cot.sentences import sentences_of
 from workbench.methods.cot.truncation import CotRequest, prompt_of
 from workbench.models.forward.prefixes import Prefixes
-from workbench.models.loading import LoadedModel, load
 from workbench.models.store.catalog import DEFAULT_MODEL
 
 QUESTION = "Mia has 3 boxes with 4 pens in each. She gives 5 pens to her brother and buys 2 more. How many are left?"

@@ -24,8 +24,8 @@ from workbench.editing.editors.key_statistics import key_statistics
 from workbench.editing.editors.rome import rome
 from workbench.editing.editors.rome.contexts import Contexts, essence_contexts, rewrite_contexts, sampled_prefixes
 from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.loading import LoadedModel, load
 from workbench.models.anatomy import tensor_of, with_tensor
-from workbench.models.loading import LoadedModel, load
 from workbench.protocol import silent
 
 PREFIXES, STEPS, RATE, KL, DECAY, CLAMP = 20, 25, 0.5, 0.0625, 0.5, 4.0

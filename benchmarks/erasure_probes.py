@@ -22,9 +22,9 @@ from workbench.editing.editors.erasure import erasure
 from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
 from workbench.editing.editors.erasure.fit import Pooling, fit_eraser
 from workbench.editing.editors.erasure.probes import Accuracy
+from workbench.loading import LoadedModel, load
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.forward.layerwise import Layerwise
-from workbench.models.loading import LoadedModel, load
 from workbench.models.tokens import encode
 from workbench.protocol import silent
 

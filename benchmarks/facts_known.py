@@ -21,7 +21,7 @@ from rich.table import Table
 
 from workbench.case import Case, Start
 from workbench.datasets.facts import Fact, Relation, read_relations
-from workbench.models.loading import LoadedModel, load
+from workbench.loading import LoadedModel, load
 from workbench.models.tokens import EncodedCase, encode
 
 FILE = Path(__file__).parents[1] / "workbench" / "data" / "facts.json"

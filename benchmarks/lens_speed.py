@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 
 from workbench.case import Case
+from workbench.loading import load
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.models.loading import load
 from workbench.models.tokens import encode
 from workbench.protocol import silent
 

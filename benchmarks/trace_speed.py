@@ -28,8 +28,8 @@ from rich.table import Table
 
 from workbench.case import Case
 from workbench.errors import Cancelled
+from workbench.loading import LoadedModel, load, wrap
 from workbench.methods.tracing.causal_trace import TraceGrid, TraceRequest, TraceResult, run
-from workbench.models.loading import LoadedModel, load, wrap
 from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import silent
 

@@ -11,7 +11,7 @@ import pytest
 from workbench import paths
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 REAL_MODELS = paths.models_folder()
 """Where the default model is, whatever home a test is given."""
@@ -46,6 +46,6 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def default_model() -> LoadedModel:
     """The real default model, as `make` has put it into the cache."""
-    from workbench.models.loading import load
+    from workbench.loading import load
 
     return load(str(REAL_MODELS / "smollm2-135m"))

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.tiny import tiny_loaded
+from workbench import loading
 from workbench.case import Case
 from workbench.editing.changes import WeightChange
 from workbench.editing.operations import QueueResult
@@ -24,7 +25,6 @@ from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
-from workbench.models import loading
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step, load_session
 

@@ -16,7 +16,7 @@ from workbench.editing.changes import WeightChange
 from workbench.editing.patches import keep_edit, kept_edit, load_patch, save_model, save_patch
 from workbench.editing.queue import Edit
 from workbench.errors import InputError
-from workbench.models.loading import load
+from workbench.loading import load
 
 A, B, S = "aaaaaaaa", "bbbbbbbb", "00000005"
 

@@ -15,10 +15,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from workbench.models.loading import wrap
+from workbench.loading import wrap
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 torch.set_num_threads(1)  # more threads only slow such small tensors down
 
@@ -168,7 +168,7 @@ def tiny_loaded(architecture: str, seed: int = 0, dtype: torch.dtype = torch.flo
 
 
 def save_tiny(architecture: str, folder: Path, seed: int = 0) -> Path:
-    """Write a tiny model and its tokenizer to `folder`, as `workbench.models.loading.load` opens it."""
+    """Write a tiny model and its tokenizer to `folder`, as `workbench.loading.load` opens it."""
     tiny_model(architecture, seed).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder

@@ -31,7 +31,7 @@ from workbench.registry import method
 from workbench.session import Status, Step, StepError
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class Engine:
 
     def _load(self, request: LoadRequest, progress: Progress) -> LoadResult:
         progress(0, 1, stage="importing torch")
-        from workbench.models.loading import load
+        from workbench.loading import load
 
         self._model = None  # the old one's memory is free before the new one needs it
         gc.unfreeze()

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from workbench.figures import Figure
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class Frozen(BaseModel):

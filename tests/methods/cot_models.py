@@ -10,11 +10,11 @@ import transformers
 
 from tests import tiny
 from workbench.case import Case
-from workbench.models.loading import wrap
+from workbench.loading import wrap
 from workbench.models.tokens import encode
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 CONTEXT = 500
 

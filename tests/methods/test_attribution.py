@@ -15,6 +15,7 @@ from captum.attr import IntegratedGradients
 from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, NumericalError, OutOfMemory
+from workbench.loading import LoadedModel, wrap
 from workbench.methods.attribution.attributed import ask
 from workbench.methods.attribution.attribution import (
     AttributionRequest,
@@ -25,7 +26,6 @@ from workbench.methods.attribution.attribution import (
 )
 from workbench.methods.attribution.coalitions import EXACT, Coalitions, occlude, shapley, shapley_exact
 from workbench.methods.attribution.integrated_gradients import FIRST_PIECES, STEPS, Path, PathIntegral, integrate
-from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import encode
 from workbench.protocol import Result, silent
 

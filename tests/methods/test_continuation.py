@@ -11,9 +11,9 @@ import torch
 from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import InputError, NumericalError
+from workbench.loading import LoadedModel, wrap
 from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
-from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import token_text
 from workbench.protocol import Result, silent
 

@@ -25,7 +25,7 @@ from workbench.protocol import Result, silent
 from workbench.session import Step
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 QUESTION = "What is the capital?"
 REASONING = "Rome is a city. Sydney is 1 of 2. The capital is in Australia.\n\nSo it is Sydney."

@@ -28,12 +28,13 @@ from workbench.editing.operations import run as run_queue
 from workbench.editing.patches import load_patch
 from workbench.errors import Cancelled, InputError, NumericalError
 from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.forward import maps
 from workbench.models.forward.layerwise import Layerwise
 from workbench.models.tokens import encode
 from workbench.protocol import Frozen, Progress, silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 DTYPES = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """How near to nothing "nothing" is, after rounding to the dtype."""
@@ -66,8 +67,8 @@ def applied(fitted: Fitted, states: torch.Tensor) -> torch.Tensor:
     """The states behind a block to which the edit queue gave the change; to the bit what they are while fitting."""
     block = torch.nn.Linear(1, 1)
     block.forward = lambda hidden: hidden  # type: ignore[method-assign]
-    edits.end_with_maps(block)
-    vars(block)[edits.MAPS][:] = [edits._mapping(block, [fitted.change])]
+    maps.end_with_maps(block)
+    vars(block)[maps.MAPS][:] = [edits._mapping(block, [fitted.change])]
     found: torch.Tensor = block(states)
     assert torch.equal(found, fitted(states))
     return found

@@ -15,10 +15,10 @@ from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded, tiny_model, tiny_tok
 from workbench.case import Case
 from workbench.cli.figures import draw_all
 from workbench.errors import InputError, NumericalError
+from workbench.loading import LoadedModel, wrap
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.figures import lens_figures
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
-from workbench.models.loading import LoadedModel, wrap
 from workbench.models.tokens import token_text
 from workbench.protocol import Result, silent
 

@@ -15,7 +15,7 @@ from tests.models.tiny_gguf import write_tiny_gguf
 from tests.tiny import save_tiny
 from workbench.cli.models import models
 from workbench.errors import ModelError
-from workbench.models.loading import load
+from workbench.loading import load
 from workbench.models.store import catalog, integrity
 from workbench.paths import HOME_VARIABLE
 

@@ -14,7 +14,7 @@ from workbench.models.anatomy import tensor_of
 from workbench.models.forward.layerwise import Layerwise
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 LENGTHS = (5, 9, 5, 12, 1, 9, 9)
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, ModelError, OutOfMemory
+from workbench.loading import load, wrap
 from workbench.models.forward import unembedding
-from workbench.models.loading import load, wrap
 from workbench.models.store.checkpoint import fingerprint, stored_tensors
 from workbench.models.tokens import encode
 
@@ -121,7 +121,7 @@ def test_loading_prints_nothing_and_puts_the_settings_back(folder, capfd):
 
 
 def test_importing_the_loader_imports_no_torch():
-    code = "import sys, workbench.models.loading; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import sys, workbench.loading; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -16,7 +16,7 @@ from workbench.methods.lens.logit_lens import LensRequest
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,7 @@ from workbench.methods.dla.logit_attribution import DlaRequest
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

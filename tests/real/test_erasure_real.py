@@ -13,7 +13,7 @@ from workbench.editing.editors.erasure.erasure import ErasureRequest
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

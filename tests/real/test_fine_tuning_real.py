@@ -14,7 +14,7 @@ from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from workbench.editing.editor import Editor
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

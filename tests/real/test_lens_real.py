@@ -14,7 +14,7 @@ from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResul
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

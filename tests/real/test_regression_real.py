@@ -12,7 +12,7 @@ from workbench.editing.suite.held_out import perplexity
 from workbench.editing.suite.regression import run_suite
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

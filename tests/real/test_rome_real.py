@@ -18,7 +18,7 @@ from workbench.protocol import silent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,7 @@ from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
 

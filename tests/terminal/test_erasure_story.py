@@ -10,7 +10,7 @@ import pytest
 from tests.terminal.conftest import Recorded, Start
 from workbench.editing.editors.erasure.erasure import ErasureResult
 from workbench.editing.patches import load_patch
-from workbench.models.loading import LoadedModel
+from workbench.loading import LoadedModel
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal

@@ -12,7 +12,7 @@ from workbench.errors import InputError
 from workbench.protocol import Check, Progress, Request, Result
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class BisectRequest(Request):

@@ -25,7 +25,7 @@ from workbench.settings import Layers
 from workbench.shapes import as_many
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class _OfAnyEditor:

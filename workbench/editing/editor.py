@@ -18,7 +18,7 @@ from workbench.figures import Figure
 from workbench.protocol import Check, Frozen, Progress
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Cases = tuple[Case, ...]
 """What an edit is made from; none for an editor that needs no prompt."""

@@ -18,7 +18,7 @@ from workbench.protocol import Check, Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 LARGE = 0.3
 """A change whose norm is more than this part of its matrix's is suspicious. Of 100 edits of the default model one was

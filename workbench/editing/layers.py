@@ -10,7 +10,7 @@ from workbench.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 LAYERS = {("llama", 30, 576): 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, ("gptj", 28, 4096): 5}
 """Where to edit, by architecture, layers and width: the default model by our measurement (docs/edits.md), the others

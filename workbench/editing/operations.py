@@ -12,7 +12,7 @@ from workbench.paths import patch_path, written_path
 from workbench.protocol import Progress, Request, Result
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Action = Literal[
     "show", "on", "off", "remove", "move", "undo", "redo", "bypass", "compare", "save", "save-model", "apply", "restore"

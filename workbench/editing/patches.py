@@ -19,7 +19,7 @@ from workbench.protocol import Frozen
 from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, shortened, tensors_of
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 FORMAT = "lm-workbench-patch"
 VERSION = "1"

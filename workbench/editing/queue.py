@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +19,7 @@ from workbench.editing.changes import Change, StateMap, WeightUpdate
 from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.forward.maps import MAPS
 from workbench.protocol import Frozen
 from workbench.shapes import different
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class EditInfo(Frozen):
@@ -281,28 +281,6 @@ class EditQueue:
             update = change.to(total).update()
             total = total + (update.T if self._model.anatomy.value_matrix_in_first else update)
         return total.to(original.dtype)
-
-
-MAPS = "workbench_maps"
-"""The attribute of a block that lists what its forward ends with."""
-
-
-def end_with_maps(block: Module) -> None:
-    """Let a block's forward end with the functions in its list of maps, none at first.
-
-    Not torch's forward hooks: nnsight reads a module's output before those run, so that a reader would see another
-    state than the next block does. Must be called before nnsight has the model.
-    """
-    forward, maps = block.forward, list[Callable[[Any], Any]]()
-
-    @wraps(forward)
-    def mapped(*args: Any, **kwargs: Any) -> Any:
-        output = forward(*args, **kwargs)
-        for each in maps:
-            output = each(output)
-        return output
-
-    vars(block)[MAPS], block.forward = maps, mapped
 
 
 def _mapping(block: Module, changes: Sequence[StateMap]) -> Callable[[Any], Any]:

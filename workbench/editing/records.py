@@ -42,7 +42,7 @@ from workbench.protocol import Check, Frozen, Progress, Result, part
 from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 FEW = 30
 """Facts of which fewer give a score that moves by chance: no turn is seen in it."""

@@ -13,7 +13,7 @@ from workbench.protocol import Check, Frozen
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class Said(Frozen):

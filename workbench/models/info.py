@@ -9,7 +9,7 @@ from workbench.shapes import Layers
 class ModelInfo(Frozen):
     """A loaded model as the trust strip and the session header know it.
 
-    ``fingerprint`` identifies the weights (a short hex digest, see `workbench.models.loading`); ``parameters`` is
+    ``fingerprint`` identifies the weights (a short hex digest, see `workbench.loading`); ``parameters`` is
     their number; ``attention_kernel`` is what computes attention (sdpa, eager, ...); ``context`` is the longest
     prompt in tokens; ``chat_template`` says whether the tokenizer brings one.
     """

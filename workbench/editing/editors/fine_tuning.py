@@ -31,7 +31,7 @@ from workbench.protocol import Check, Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class FtMSettings(Settings):

@@ -21,7 +21,7 @@ from workbench.protocol import Check, Progress, silent
 from workbench.reading import Unreadable, read_text, tensors_of
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 VECTORS_PER_DIMENSION = 4
 LENGTH = 128

@@ -24,7 +24,7 @@ from workbench.protocol import Frozen, Progress, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Key = tuple[int, Start]
 """A fact's place in the suite, and what stands in front of its prompt."""

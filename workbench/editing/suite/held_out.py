@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 @cache

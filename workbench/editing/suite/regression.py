@@ -26,7 +26,7 @@ from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
 from workbench.shapes import Share, different, within
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 STARTS: tuple[Start, ...] = ("as-is", "document")
 SCORED: tuple[Role, ...] = ("rewrite", "paraphrase", "neighbour")

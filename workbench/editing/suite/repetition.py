@@ -17,7 +17,7 @@ from workbench.protocol import Progress, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 TOP_K = 5
 """Sampling is among so many tokens, as published."""

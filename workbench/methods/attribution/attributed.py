@@ -15,7 +15,7 @@ from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 MOST_IN_FLOAT64 = 500_000_000

@@ -33,7 +33,7 @@ from workbench.shapes import as_many, span_within, within
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 AttributionMethod = Literal["integrated-gradients", "input-x-gradient", "occlusion", "shapley"]
 

@@ -21,7 +21,7 @@ from workbench.models.tokentext import token_table
 from workbench.protocol import Frozen
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Reading = Literal["texts", "letters"]
 

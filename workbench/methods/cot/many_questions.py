@@ -29,7 +29,7 @@ from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
 from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 TOGETHER = 16
 """Questions whose reasoning is written together: on a CPU that is several times as fast as one by one."""

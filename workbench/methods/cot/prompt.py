@@ -11,7 +11,7 @@ from workbench.models.chat_template import render
 from workbench.models.tokens import encode
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 INSTRUCTION = "Let's think step by step."
 

@@ -17,7 +17,7 @@ from workbench.models.tokens import token_text
 from workbench.protocol import Frozen
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class Sampling(Frozen):

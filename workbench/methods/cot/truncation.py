@@ -36,7 +36,7 @@ from workbench.models.forward.prefixes import Prefixes
 from workbench.protocol import Check, Progress, Request
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 SPARE = 8
 """Tokens more that a text may take when it is cut into tokens as a whole."""

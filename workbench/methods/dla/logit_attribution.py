@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from workbench.case import Case
-from workbench.editing.queue import MAPS
 from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch
 from workbench.methods.dla.readout import frozen_readout
 from workbench.models.anatomy import tensor_of
+from workbench.models.forward.maps import MAPS
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import rounded, significant
 from workbench.protocol import Check, Progress, Request, Result
@@ -27,7 +27,7 @@ from workbench.shapes import Layers, as_many, within
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 SUM = {"float32": 1e-4, "float64": 1e-4}
 """Largest difference (logits) between the parts' sum and the model's own that passes as the same, by dtype."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 PROBE = 16.0
 """Entries of the state by which γ is measured: a power of two, and so large that the norm's ε does not count."""

@@ -15,7 +15,7 @@ from workbench.numbers import significant
 from workbench.protocol import Frozen, Progress, Request, Result
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 class ContinueRequest(Request):

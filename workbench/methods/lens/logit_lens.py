@@ -22,7 +22,7 @@ from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.shapes import Layers, as_many
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 PARITY = 1e-3
 """Largest difference (logits, float32) between the last row and the model's own output that passes as the same."""

@@ -25,7 +25,7 @@ from workbench.settings import Listed
 from workbench.shapes import as_many, different, within
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Kind = Literal["states", "mlp", "attention"]
 Reading = Literal["probability", "difference"]

@@ -31,7 +31,7 @@ from workbench.settings import Listed
 from workbench.shapes import as_many, different
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Role = Literal["first subject", "middle subject", "last subject", "first subsequent", "further", "last"]
 ROLES: tuple[Role, ...] = (

@@ -17,8 +17,8 @@ from workbench.numbers import rounded
 from workbench.protocol import Check
 
 if TYPE_CHECKING:
+    from workbench.loading import LoadedModel
     from workbench.methods.tracing.causal_trace import TraceRequest
-    from workbench.models.loading import LoadedModel
 
 WINDOW = 10
 """Layers whose MLP or attention outputs are restored together, as published."""

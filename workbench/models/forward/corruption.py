@@ -15,7 +15,7 @@ from workbench.lazy import torch
 from workbench.models.tokens import EncodedCase, display, encode
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 PROPOSALS = 5
 """Subjects that are proposed where one does not fit."""

@@ -21,7 +21,7 @@ from workbench.protocol import Progress, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 TOKENS_AT_ONCE = {"cpu": 2048}
 """Tokens of one batch, by kind of device: on a CPU larger ones are no faster."""

@@ -14,7 +14,7 @@ from workbench.models.anatomy import tensor_of
 from workbench.models.forward.runs import Part, Read, Run
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 BUDGET = 2**30
 """Bytes of activations held at once for the backward pass."""

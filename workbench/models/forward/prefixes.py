@@ -19,7 +19,7 @@ from workbench.memory import in_batches
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Ids = tuple[int, ...]
 

@@ -20,7 +20,7 @@ from workbench.models.forward.runs import PARTS, Part, Read, Run
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 CPU_BUDGET = 64 * 2**20
 """Bytes of one batch of branches on a CPU. From 12 to 200 MB the speed is the same; smaller ones show more."""

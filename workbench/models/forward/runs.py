@@ -11,7 +11,7 @@ from workbench.lazy import nnsight, torch, transformers
 from workbench.models.anatomy import tensor_of
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Part = Literal["attention", "mlp"]
 PARTS: tuple[Part, ...] = ("attention", "mlp")

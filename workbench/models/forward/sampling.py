@@ -10,7 +10,7 @@ from workbench.models.tokens import encode
 from workbench.protocol import Progress, part, silent
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 TOP_K = 50
 """Sampling is among so many tokens: without a bound a small model's texts soon fall apart."""

@@ -14,7 +14,7 @@ from workbench.models.anatomy import tensor_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 LOGITS_BUDGET = 32 * 2**20
 """Bytes of logits held at once."""

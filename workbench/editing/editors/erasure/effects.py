@@ -24,7 +24,7 @@ from workbench.protocol import Frozen, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 FACTS = 40
 """Facts asked about, spread over the shipped relations."""

@@ -45,7 +45,7 @@ from workbench.settings import Layers
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 MEMORY_SHARE = 0.5

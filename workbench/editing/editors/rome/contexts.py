@@ -16,7 +16,7 @@ from workbench.models.forward.sampling import document_start, sample
 from workbench.models.tokens import continuation_ids, encode
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)

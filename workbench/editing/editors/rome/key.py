@@ -18,7 +18,7 @@ from workbench.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 Variant = Literal["balanced", "corrected", "original"]
 """Whose key receives the change: every context's, nearly; their mean's; or, as published, the bare prompt's."""

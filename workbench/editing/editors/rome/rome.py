@@ -36,7 +36,7 @@ from workbench.numbers import rounded
 from workbench.protocol import Check, Progress
 
 if TYPE_CHECKING:
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 SPARE = 3
 """Prefixes sampled for each that is wanted: those that make prompts of the commonest length are used."""

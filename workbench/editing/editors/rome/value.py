@@ -25,7 +25,7 @@ from workbench.protocol import Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workbench.models.loading import LoadedModel
+    from workbench.loading import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.editing.queue import EditQueue, end_with_maps
+from workbench.editing.queue import EditQueue
 from workbench.errors import InputError, ModelError, OutOfMemory
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import is_out_of_memory
 from workbench.models import anatomy as anatomy_of_models
 from workbench.models.anatomy import Anatomy, find_anatomy
 from workbench.models.beside import beside
+from workbench.models.forward.maps import end_with_maps
 from workbench.models.info import ModelInfo
 from workbench.models.store import checkpoint, integrity
 from workbench.models.tokens import EMBEDDED, check_embedded
