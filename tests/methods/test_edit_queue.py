@@ -86,7 +86,7 @@ def test_a_patch_that_is_there_is_not_replaced_without_a_yes(tmp_path):
     loaded, path = with_two(), tmp_path / "two.safetensors"
     ask(loaded, "save", path=str(path))
     before = path.read_bytes()
-    ask(loaded, "off", edit="b")
+    ask(loaded, "off", edit=B)
     with pytest.raises(NotConfirmed, match=r"two\.safetensors exists and would be replaced"):
         ask(loaded, "save", path=str(tmp_path / "two"))
     assert path.read_bytes() == before
