@@ -30,14 +30,14 @@ from workbench.datasets.facts import BLANK, shipped_facts
 from workbench.datasets.questions import SHIPPED, questions_of
 from workbench.datasets.suites import EditRecord, SuiteFact, suite_for
 from workbench.editing.bisection import BisectRequest
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.records import FactsEditRequest
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import Engine, Event, Finished, LoadRequest, Started
 from workbench.errors import Cancelled
-from workbench.methods import method_of
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.interventions import Early, Filler, LeaveOneOut, Mistake
 from workbench.methods.cot.many_questions import CotQuestionsRequest
@@ -48,6 +48,7 @@ from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, TracedFact
 from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import Request, Result
+from workbench.registry import method
 
 CASE = Case(
     prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney", start="document"
@@ -84,16 +85,20 @@ def requests() -> dict[str, Request]:
         "suite": SuiteRequest(suite=suite),
         "cot": CotRequest(question=question.question, answer=question.answer, interventions=everything),
         "cot-questions": CotQuestionsRequest(questions=questions_of(SHIPPED[0])[:2]),
-        "erasure-leace": ErasureRequest(concept=concept, case=CASE),
-        "erasure-all-tokens": ErasureRequest(concept=concept, case=CASE, pool="all"),
-        "erasure-orth": ErasureRequest(concept=concept, case=CASE, method="orth"),
-        "steering": ErasureRequest(concept=concept, case=CASE, method="steer"),
-        "rome": RomeRequest(case=CASE, suite=suite),
-        "rome-sweep": RomeRequest(case=CASE, sweep=(4, 5), suite=suite),
+        "erasure-leace": _erasure("leace", ErasureSettings(concept=concept)),
+        "erasure-all-tokens": _erasure("leace", ErasureSettings(concept=concept, pool="all")),
+        "erasure-orth": _erasure("orth", ErasureSettings(concept=concept)),
+        "steering": _erasure("steer", SteeringSettings(concept=concept)),
+        "rome": EditRequest(case=CASE, settings=RomeSettings(), suite=suite),
+        "rome-sweep": EditRequest(case=CASE, settings=RomeSettings(), sweep=(4, 5), suite=suite),
         "bisect": BisectRequest(fact=broken, start="document"),
-        "edit-facts": FactsEditRequest(records=(EditRecord(id="1", case=CASE, suite=suite),)),
+        "edit-facts": FactsEditRequest(settings=RomeSettings(), records=(EditRecord(id="1", case=CASE, suite=suite),)),
         "queue-save": QueueRequest(action="save", path=str(Path(tempfile.mkdtemp()) / "saved.safetensors")),
     }
+
+
+def _erasure(by: str, settings: ErasureSettings) -> EditRequest:
+    return EditRequest(editor=by, case=CASE, settings=settings, test=False)
 
 
 class Looks:
@@ -194,7 +199,7 @@ def main() -> None:
         def job(looks: Looks, request: Request = request) -> None:
             hooks = [module.register_forward_pre_hook(looks.in_a_forward) for module in model.checkpoints]
             try:
-                method_of(request).run(model, request, looks)
+                method(request.kind).run(model, request, looks)
             finally:
                 for hook in hooks:
                     hook.remove()

@@ -4,7 +4,8 @@
 
 Both ways descend over the same contexts, for the same number of steps, in one process, edit by edit in turn. The
 second row is the edit as the workbench makes it: fewer contexts, and an end when the target is likely enough.
-Statistics and prefixes are made beforehand, as both need the same.
+Statistics and prefixes are made beforehand, as both need the same; what the workbench measures of an edit once it is
+computed is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
+from unittest.mock import patch
 
 import torch
 from rich.console import Console
@@ -23,7 +25,8 @@ from workbench.case import Case
 from workbench.editing.editors.key_statistics import key_statistics
 from workbench.editing.editors.rome import rome
 from workbench.editing.editors.rome.contexts import Contexts, essence_contexts, rewrite_contexts, sampled_prefixes
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.editors.rome.rome import RomeSettings
+from workbench.editing.layers import chosen_layer
 from workbench.loading import LoadedModel, load
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.protocol import silent
@@ -43,17 +46,18 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     arguments = parser.parse_args()
     model = load(arguments.model)
-    layer = rome.default_layer(model)[0]
+    layer = chosen_layer(model, None)[0]
     key_statistics(model, layer)
     prefixes = sampled_prefixes(model, rome.SPARE * PREFIXES, 10, 0)
     plain, same, ours = [], [], []
-    for kept in (RomeRequest(case=CASES[0]), RomeRequest(case=CASES[0], prefixes=PREFIXES)):
-        rome.compute(model, kept.model_copy(update={"steps": 1}), layer, silent)
-    for case in CASES[: arguments.edits]:
-        published = RomeRequest(case=case, variant="original", prefixes=PREFIXES, enough=0, test=False)
-        same.append(_seconds(partial(rome.compute, model, published, layer, silent)))
-        plain.append(_seconds(partial(plain_edit, model, case, layer, prefixes)))
-        ours.append(_seconds(partial(rome.compute, model, RomeRequest(case=case), layer, silent)))
+    published, usual = RomeSettings(variant="original", prefixes=PREFIXES, enough=0), RomeSettings()
+    with patch.object(rome, "gates", lambda *_: ()):
+        for settings in (usual, published):
+            rome.make(model, CASES[:1], settings.model_copy(update={"steps": 1}), silent)
+        for case in CASES[: arguments.edits]:
+            same.append(_seconds(partial(rome.make, model, (case,), published, silent)))
+            plain.append(_seconds(partial(plain_edit, model, case, layer, prefixes)))
+            ours.append(_seconds(partial(rome.make, model, (case,), usual, silent)))
     table = Table("one edit", "seconds (median)", "plain / this", box=None)
     table.add_row("published, plain", f"{median(plain):.1f}", "")
     table.add_row("same contexts and steps", f"{median(same):.1f}", f"{median(map(_ratio, plain, same)):.1f}")

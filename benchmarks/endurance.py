@@ -23,8 +23,9 @@ import psutil
 
 from workbench.case import Case
 from workbench.datasets.suites import suite_for
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.erasure.erasure import ErasureSettings
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import Engine, Finished, LoadRequest
@@ -89,10 +90,14 @@ def _request(chance: random.Random, kept: list[str]) -> Request:
         lambda: ContinueRequest(case=case),
         lambda: AttributionRequest(case=case, method=chance.choice(("occlusion", "input-x-gradient", "shapley"))),
         lambda: TraceRequest(case=case, kinds=(chance.choice(("states", "mlp", "attention")),), samples=2),
-        lambda: RomeRequest(case=case, steps=8, test=chance.random() < 0.3),
+        lambda: EditRequest(case=case, settings=RomeSettings(steps=8), test=chance.random() < 0.3),
         lambda: SuiteRequest(suite=suite_for(case), generate=False),  # type: ignore[arg-type]
         lambda: CotRequest(question="Tom has 3 apples and buys 4 more. How many?", sampling=Sampling(tokens=24)),
-        lambda: ErasureRequest(concept="number", layers=(12,), limit=200, above=False),
+        lambda: EditRequest(
+            editor="leace",
+            settings=ErasureSettings(concept="number", layers=(12,), limit=200, above=False),
+            test=False,
+        ),
     ]
     if kept:
         edit = chance.choice(kept)

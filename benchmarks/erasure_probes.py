@@ -18,8 +18,10 @@ from concept_erasure import LeaceEraser
 
 from workbench.case import Case
 from workbench.datasets.concepts import ConceptData, shipped_concept
-from workbench.editing.editors.erasure import erasure
-from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
+from workbench.editing import edit
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import ErasureSettings
 from workbench.editing.editors.erasure.fit import Pooling, fit_eraser
 from workbench.editing.editors.erasure.probes import Accuracy
 from workbench.loading import LoadedModel, load
@@ -38,32 +40,33 @@ def main() -> None:
         fitting(model, shipped_concept(options.concept).limited(options.fitting))
         return
     for layers in (None if text == "all" else tuple(map(int, text.split(","))) for text in options.layers):
-        request = ErasureRequest(
-            concept=options.concept, layers=layers, pool=options.pool, method=options.method, limit=options.limit
-        )
+        settings = ErasureSettings(concept=options.concept, layers=layers, pool=options.pool, limit=options.limit)
+        request = EditRequest(editor=options.editor, settings=settings, test=False)
         began = time.perf_counter()
-        result = erasure.run(model, request, silent)
+        result = edit.run(model, request, silent)
         show(result, time.perf_counter() - began)
         assert result.edit is not None
         model.edits.remove(result.edit.id)
 
 
-def show(result: ErasureResult, seconds: float) -> None:
+def show(result: EditResult, seconds: float) -> None:
     """One erasure: accuracies on unseen texts / unseen templates, by layer, and the effects."""
-    name = "all layers" if len(result.layers) > 1 else f"layer {result.layers[0]}"
-    texts = ", ".join(f"{count} {split}" for split, count in result.texts.items())
-    print(f"\n{result.concept} · {result.method} · {name} · {result.pool} · {texts} · n/d {result.per_dimension:.1f}")
-    print(f"guessing {_pair(result.majority)}")
+    found = result.details
+    assert isinstance(found, Erased)
+    name = "all layers" if len(found.layers) > 1 else f"layer {found.layers[0]}"
+    texts = ", ".join(f"{count} {split}" for split, count in found.texts.items())
+    print(f"\n{found.concept} · {found.how} · {name} · {found.pool} · {texts} · n/d {found.per_dimension:.1f}")
+    print(f"guessing {_pair(found.majority)}")
     print("".join(f"{column:>13}" for column in COLUMNS))
-    for row in result.probed:
+    for row in found.probed:
         accuracies = (row.before, row.after, row.fresh, row.nonlinear_after, row.nonlinear_before)
         cells = [f"{row.layer}{'*' if row.changed else ' '}", *map(_pair, accuracies), str(row.rank)]
         print("".join(f"{cell:>13}" for cell in cells))
     for check in result.checks:
         print(f"{check.name}: {check.text} ({check.level})")
-    if result.effects is not None:
-        for effect in result.effects.words:
-            words = zip(result.classes, effect.before, effect.after, strict=True)
+    if found.effects is not None:
+        for effect in found.effects.words:
+            words = zip(found.classes, effect.before, effect.after, strict=True)
             print(effect.prompt, *(f"· {label} {before:.3f} → {after:.3f}" for label, before, after in words))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{seconds:.0f} s on {torch.get_num_threads()} threads, peak memory of the process {peak:.2f} GiB")
@@ -164,7 +167,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--concept", default="pronoun-gender")
     parser.add_argument("--layers", nargs="*", default=["12", "all"], help="each an erasure: 12, 3,5,8, all")
     parser.add_argument("--pool", default="last", choices=("last", "mean", "all"))
-    parser.add_argument("--method", default="leace", choices=("leace", "orth"))
+    parser.add_argument("--editor", default="leace", choices=("leace", "orth"))
     parser.add_argument("--limit", type=int, help="use only so many texts")
     parser.add_argument("--fitting", type=int, help="time the fitting of all layers on so many texts, and nothing else")
     return parser.parse_args()

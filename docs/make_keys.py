@@ -43,7 +43,7 @@ PLACES = {
     "CotDetail": "In the details of an answer",
     "ErasurePane": "In the erasure",
     "LayerList": "In the table of an erasure's layers",
-    "ChoiceField": "In the form of a new erasure",
+    "ChoiceField": "In the fields of a form",
     "ErasureDetail": "In the details of an erasure",
     "ReplayScreen": "In a replay",
     "SessionsScreen": "In the list of sessions",

@@ -13,7 +13,8 @@ from typing import get_args
 
 from workbench.case import Case
 from workbench.cli.waiting import WaitingEngine
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.engine import LoadRequest
 from workbench.methods.attribution.attribution import AttributionRequest
@@ -58,7 +59,7 @@ RECORDINGS: dict[str, tuple[Request, ...]] = {
     ),
     "canberra": (
         LensRequest(case=AUSTRALIA),
-        RomeRequest(case=AUSTRALIA),
+        EditRequest(editor="rome", case=AUSTRALIA, settings=RomeSettings()),
         LensRequest(case=AUSTRALIA),
         QueueRequest(action="bypass"),
         LensRequest(case=AUSTRALIA),

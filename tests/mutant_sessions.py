@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, redirect_stdout
 from pathlib import Path
 
-from workbench.cli.reports import print_step
-
 from screens.replay import ReplayApp, ReplayScreen
 from tests.screens.fake import (
     MODEL,
@@ -28,13 +26,14 @@ from tests.screens.fake import (
     suite_result,
     trace_result,
 )
-from tests.screens.fake_erasure import erasure_result
+from tests.screens.fake_erasure import erasure_request, erasure_result
 from workbench.case import Case
+from workbench.cli.step_report import print_step
 from workbench.datasets.questions import Question
 from workbench.datasets.suites import EditRecord
 from workbench.editing.bisection import BisectRequest, BisectResult
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.records import (
     FactsEditRequest,
@@ -64,11 +63,12 @@ def steps() -> dict[str, tuple[Request, Result]]:
     """By name: a request and what came of it."""
     attribution = AttributionRequest(case=HERO)
     trace = TraceRequest(case=HERO, kinds=("states", "mlp"))
-    rome = RomeRequest(case=HERO, layer=5)
+    rome = EditRequest(case=HERO, settings=RomeSettings(layer=5))
     tom = CotRequest(question=TOM, answer="7", interventions=(Early(), LeaveOneOut()))
     more = CotRequest(question=TOM, interventions=(Filler(), Mistake(sentence=2), Cue(answer="7")))
-    erase = ErasureRequest(concept="pronoun-gender", layers=(2, 3), case=HERO)
-    steer = ErasureRequest(concept="pronoun-gender", layers=(2,), method="steer", towards="feminine")
+    watched = erasure_request("leace", concept="pronoun-gender", layers=(2, 3))
+    erase = watched.model_copy(update={"case": HERO})
+    steer = erasure_request("steer", concept="pronoun-gender", layers=(2,), towards="feminine")
     queue = queue_state(True, False)
     suite = suite_result()
     lens = lens_result(HERO, layers=3)
@@ -109,7 +109,9 @@ def steps() -> dict[str, tuple[Request, Result]]:
         "rome": (rome, rome_result(rome, queue_state(True), suite)),
         "queue": (QueueRequest(action="show"), queue_result(queue, "the queue")),
         "edit-facts": (
-            FactsEditRequest(records=(EditRecord(id="1", case=HERO, suite=SUITE),), sequence=True),
+            FactsEditRequest(
+                records=(EditRecord(id="1", case=HERO, suite=SUITE),), settings=RomeSettings(), sequence=True
+            ),
             FactsEditResult(
                 scores=suite.scores,
                 harmonic={"as-is": 0.5},
@@ -120,7 +122,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
                     RecordOutcome(
                         id="1",
                         title="L5 Australia",
-                        layer=5,
+                        layers=(5,),
                         scores=suite.scores,
                         failing=(
                             FailingFact(

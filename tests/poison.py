@@ -95,7 +95,7 @@ def poisoned(value: Any, leave: Callable[[str, str], bool] = lambda key, text: F
 
 
 _WORDS = {"kind", "format", "started", "status", "level", "start", "method", "unit", "read", "variant", "action"}
-_WORDS |= {"what", "role", "reading", "purpose", "layer_from", "by", "kinds"}
+_WORDS |= {"what", "role", "reading", "purpose", "layer_from", "by", "kinds", "editor", "how", "id", "edit"}
 
 
 def poisoned_session(text: str) -> dict[str, Any]:

@@ -232,10 +232,11 @@ def test_a_bug_in_saving_does_not_leave_the_terminal_waiting(
 
 
 DAMAGED = {
-    "truncated": ('{"format": "lm-workbench-session", "version": 1, "steps": [', "not a complete session file"),
+    "truncated": ('{"format": "lm-workbench-session", "version": 2, "steps": [', "not a complete session file"),
     "foreign": ('{"cells": [], "metadata": {}}', "not a session of this program"),
+    "past": (json.dumps({"format": FORMAT, "version": 1, "steps": []}), "of version 1 and this program reads"),
     "future": (json.dumps({"format": FORMAT, "version": 99, "steps": []}), "version 99"),
-    "half a step": (json.dumps({"format": FORMAT, "version": 1, "steps": [{"id": 1}]}), "damaged at steps.0"),
+    "half a step": (json.dumps({"format": FORMAT, "version": 2, "steps": [{"id": 1}]}), "damaged at steps.0"),
 }
 
 
@@ -479,8 +480,10 @@ def test_a_model_that_went_away_is_named(workbench: Run, recorded: Path, tmp_pat
 
 SLOW = """
     import dataclasses, sys, time
-    from workbench import cli, methods
-    from workbench.methods import logit_lens
+    from workbench import engine
+    from workbench.cli import main
+    from workbench.methods.lens import logit_lens
+    from workbench.registry import method
 
     def wait(*_):
         print("in a block", file=sys.stderr, flush=True)
@@ -493,10 +496,8 @@ SLOW = """
             found = logit_lens.run(model, request, progress)
         return found
 
-    methods.METHODS = tuple(
-        dataclasses.replace(method, run=slow) if method.kind == "lens" else method for method in methods.METHODS
-    )
-    cli.main()
+    engine.method = lambda kind: dataclasses.replace(method(kind), run=slow) if kind == "lens" else method(kind)
+    main.main()
 """
 
 

@@ -11,13 +11,15 @@ from tests.test_cli import PROMPT, Run, tiny, workbench
 from workbench.case import Case
 from workbench.cli import edit_plans as editing
 from workbench.cli.waiting import WaitingEngine
-from workbench.editing.editors.rome.rome import RomeRequest, RomeResult
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.records import FactsEditResult
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.session import Step, load_session
+from workbench.settings import filled
 
 __all__ = ["tiny", "workbench"]  # fixtures
 
@@ -48,13 +50,17 @@ def record_file(folder: Path, number: int = 2) -> Path:
 
 
 def test_every_option_of_edit_reaches_the_request(workbench: Run, tiny: Path, tmp_path: Path) -> None:
-    options = ["--layer", "2", "--variant", "original", "--prefixes", "1", "--seed", "5", "--no-test"]
-    outcome = workbench(*EDIT, *options, "--suite", suite_file(tmp_path), "--model", tiny, "--json")
+    options = ["--layer", "2", "--variant", "original", "--prefixes", "1", "--seed", "5", "--steps", "3", "--no-test"]
+    outcome = workbench(*EDIT, *options, "--editor", "rome", "--suite", suite_file(tmp_path), "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err
     step = Step.model_validate_json(outcome.out)
-    assert isinstance(step.request, RomeRequest)
-    request = step.request
-    assert (request.layer, request.variant, request.prefixes, request.seed) == (2, "original", 1, 5)
+    assert isinstance(step.request, EditRequest)
+    request, settings = step.request, step.request.settings
+    assert isinstance(settings, RomeSettings)
+    assert request.editor == "rome"
+    assert (settings.layer, settings.variant, settings.prefixes, settings.seed) == (2, "original", 1, 5)
+    assert settings.steps == 3
+    assert request.case == Case(prompt=PROMPT, subject="Australia", target=",", foil=".")
     assert not request.test
     assert request.suite is not None
     assert request.suite.name == "mine"
@@ -74,7 +80,8 @@ def test_a_saved_patch_is_applied_in_a_new_run(workbench: Run, tiny: Path, tmp_p
     assert made.code == 0, made.err
     assert f"a patch of 1 edit was saved to {patch}" in made.err
     edited = Step.model_validate_json(made.out).result
-    assert isinstance(edited, RomeResult)
+    assert isinstance(edited, EditResult)
+    assert edited.edit is not None
 
     applied = workbench(
         "edit", PROMPT, "--foil", ".", "--apply", patch, "--model", tiny, "--json", "--session", tmp_path / "s.json"
@@ -90,7 +97,7 @@ def test_a_saved_patch_is_applied_in_a_new_run(workbench: Run, tiny: Path, tmp_p
 def test_what_an_edit_lacks_is_said_before_a_model_is_loaded(workbench: Run, given: str, missing: str) -> None:
     outcome = workbench("edit", PROMPT, given, "Australia", "--model", "no-model")
     assert outcome.code == 2
-    assert f"An edit needs a {missing}" in " ".join(outcome.err.split())
+    assert f"an edit needs a {missing}" in " ".join(outcome.err.split())
 
 
 def test_a_place_that_is_taken_is_refused_before_anything_is_computed(workbench: Run, tmp_path: Path) -> None:
@@ -143,16 +150,24 @@ def test_a_score_that_is_required_and_not_reached_is_exit_code_1(workbench: Run,
     assert workbench(*arguments, "--require-score", "0").code == 0
 
 
-def test_layers_to_sweep_are_ranges_and_lists() -> None:
-    assert editing.layers("3-5") == (3, 4, 5)
-    assert editing.layers("8, 3-4,8") == (8, 3, 4)
-    for wrong in ("a", "5-3", "", "3-"):
+def test_layers_to_sweep_are_ranges_and_lists(workbench: Run, tiny: Path) -> None:
+    def swept(typed: str) -> tuple[int, ...]:
+        return filled(EditRequest, {"sweep": typed}, settings={}).sweep
+
+    assert swept("3-5") == (3, 4, 5)
+    assert swept("8, 3-4,8") == (8, 3, 4)
+    for wrong in ("a", "5-3", ",", "3-"):
         with pytest.raises(InputError):
-            editing.layers(wrong)
+            swept(wrong)
+    outcome = workbench(*EDIT, "--prefixes", "1", "--no-test", "--sweep", "0-1", "--model", tiny, "--json")
+    assert outcome.code == 0, outcome.err
+    result = Step.model_validate_json(outcome.out).result
+    assert isinstance(result, EditResult)
+    assert [one.layer for one in result.sweep] == [0, 1]
 
 
-def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(tiny: Path, tmp_path: Path) -> None:
-    session, case = tmp_path / "s.json", Case(prompt=PROMPT, subject="Australia")
+def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    session, case = tmp_path / "s.json", Case(prompt=PROMPT, subject="Australia", target=",")
     with WaitingEngine(LoadRequest(model=str(tiny)), session) as engine:
         step = engine.answer(TraceRequest(case=case, kinds=("states", "mlp"), samples=2))
     assert isinstance(step.result, TraceResult)
@@ -161,9 +176,26 @@ def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(tiny: Path, 
     assert subject is not None
     column = [row[subject[1] - 1] for row in grid.values]
     best = max if step.result.clean > step.result.corrupted else min
-    assert editing.traced_layer(session, case.model_copy(update={"target": ","})) == column.index(best(column))
-    assert editing.traced_layer(session, case.model_copy(update={"subject": "capital"})) is None
-    assert editing.traced_layer(tmp_path / "none.json", case) is None
+    traced = column.index(best(column))
+
+    def layer(session: Path, asked: EditRequest) -> int | None:
+        settings = editing.with_traced_layer(asked, session).settings
+        assert isinstance(settings, RomeSettings)
+        return settings.layer
+
+    asked = EditRequest(case=case, settings=RomeSettings(prefixes=1))
+    assert layer(session, asked) == traced
+    assert layer(session, EditRequest(case=case, settings=RomeSettings(layer=7))) == 7
+    assert layer(session, asked.model_copy(update={"sweep": (0, 1)})) is None
+    assert layer(session, asked.model_copy(update={"case": case.model_copy(update={"subject": "capital"})})) is None
+    assert layer(tmp_path / "none.json", asked) is None
+    options = ["--prefixes", "1", "--no-test", "--model", tiny, "--session", session, "--json"]
+    outcome = workbench(*EDIT, *options)
+    assert outcome.code == 0, outcome.err
+    result = Step.model_validate_json(outcome.out).result
+    assert isinstance(result, EditResult)
+    assert result.edit is not None
+    assert result.edit.layers == (traced,)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +209,10 @@ def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(tiny: Path, 
         ([*EDIT, "--apply", "nowhere.safetensors"], "there is no patch"),
         (["edit", "--facts", "nowhere.jsonl"], "nowhere.jsonl"),
         ([*EDIT, "--facts", "nowhere.jsonl"], "leave yours out"),
+        ([*EDIT, "--layer", "x"], "layer: 'x' is not a whole number"),
+        ([*EDIT, "--variant", "other"], "variant: 'other' is not one of"),
+        ([*EDIT, "--prefix-tokens", "0"], "prefix-tokens: it must be at least 1, not"),
+        ([*EDIT, "--editor", "leace"], "there is no editor 'leace' of a fact; choose one of rome"),
     ],
 )
 def test_bad_input_is_a_sentence_and_exit_code_2(

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import Run, tiny, workbench
-from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings
 from workbench.session import Step
 
 __all__ = ["tiny", "workbench"]  # fixtures
@@ -16,19 +18,22 @@ CONCEPT = ["--concept", "tense", "--limit", "120"]
 
 
 def test_every_option_of_erase_reaches_the_request(workbench: Run, tiny: Path) -> None:
-    options = ["--layers", "0-1", "--pool", "mean", "--method", "steer", "--towards", "past", "--strength", "2"]
+    options = ["--layers", "0-1", "--pool", "mean", "--editor", "steer", "--towards", "past", "--strength", "2"]
     more = ["--seed", "3", "--no-above", "--start", "document", "--prompt", "The old house (", "--target", ","]
     outcome = workbench("erase", *CONCEPT, *options, *more, "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err
     request = Step.model_validate_json(outcome.out).request
-    assert isinstance(request, ErasureRequest)
-    assert (request.concept, request.data, request.limit) == ("tense", None, 120)
-    assert (request.layers, request.pool, request.method) == ((0, 1), "mean", "steer")
-    assert (request.towards, request.strength, request.seed, request.above) == ("past", 2.0, 3, False)
-    assert request.start == "document"
+    assert isinstance(request, EditRequest)
+    settings = request.settings
+    assert isinstance(settings, SteeringSettings)
+    assert (settings.concept, settings.data, settings.limit) == ("tense", None, 120)
+    assert (settings.layers, settings.pool, request.editor) == ((0, 1), "mean", "steer")
+    assert (settings.towards, settings.strength, settings.seed, settings.above) == ("past", 2.0, 3, False)
+    assert settings.start == "document"
+    assert not request.test
     assert request.case is not None
     assert (request.case.prompt, request.case.target, request.case.start) == ("The old house (", ",", "document")
-    assert request.digest
+    assert settings.digest
 
 
 def test_erase_prints_a_row_for_each_layer_and_saves_a_patch(workbench: Run, tiny: Path, tmp_path: Path) -> None:
@@ -49,10 +54,12 @@ def test_erase_reads_a_file_of_ones_own(workbench: Run, tiny: Path, tmp_path: Pa
     outcome = workbench("erase", file, "--layers", "1", "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err
     step = Step.model_validate_json(outcome.out)
-    assert isinstance(step.result, ErasureResult)
-    assert step.result.classes == ("chilly", "warm")
-    assert isinstance(step.request, ErasureRequest)
-    assert step.request.data == str(file)
+    assert isinstance(step.result, EditResult)
+    assert isinstance(step.result.details, Erased)
+    assert step.result.details.classes == ("chilly", "warm")
+    assert isinstance(step.request, EditRequest)
+    assert isinstance(step.request.settings, ErasureSettings)
+    assert step.request.settings.data == str(file)
 
 
 def test_bad_data_are_refused_before_a_model_is_looked_for(workbench: Run, tmp_path: Path) -> None:
@@ -72,9 +79,13 @@ def test_bad_data_are_refused_before_a_model_is_looked_for(workbench: Run, tmp_p
         (["--layers", "x"], "'x' does not name layers"),
         (["--limit", "12"], "raise the limit"),
         (["--limit", "0"], "name a higher limit"),
-        (["--method", "steer", "--towards", "future"], "no class 'future' to steer to; choose one of present, past"),
-        (["--method", "steer", "--strength", "nan"], "no strength"),
-        (["--towards", "past"], "leave 'past' out"),
+        (["--editor", "steer", "--towards", "future"], "no class 'future' to steer to; choose one of present, past"),
+        (["--editor", "steer", "--strength", "nan"], "no strength"),
+        (["--towards", "past"], "LEACE has no setting --towards; leave it out"),
+        (["--editor", "orth", "--strength", "2"], "Orthogonal projection has no setting --strength; leave it out"),
+        (["--editor", "rome"], "there is no editor 'rome' of a concept; choose one of leace, orth, steer"),
+        (["--limit", "many"], "limit: 'many' is not a whole number"),
+        (["--pool", "first"], "pool: 'first' is not one of"),
         (["--target", "she"], "give it by --prompt"),
     ],
 )

@@ -14,13 +14,15 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from tests.screens.fake import TOM, cot_result, edit_info, queue_state, rome_result
-from tests.screens.fake_erasure import erasure_result
+from tests.screens.fake_erasure import erasure_request, erasure_result
 from workbench.case import Case
 from workbench.cli.figures import draw, draw_all
 from workbench.datasets.suites import SuiteFact
 from workbench.editing.bisection import BisectResult
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest, RomeResult
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.rome.details import RomeDetails
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueResult
 from workbench.editing.records import FactsEditResult, FailingFact, RecordOutcome, SequencePoint
 from workbench.editing.suite.answers import Answer
@@ -40,7 +42,6 @@ from workbench.figures import (
     line,
     said,
 )
-from workbench.methods import METHODS
 from workbench.methods.attribution.attribution import AttributionResult
 from workbench.methods.cot.bootstrap import Estimate
 from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake
@@ -51,11 +52,12 @@ from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.methods.tracing.causal_trace import TraceResult
 from workbench.methods.tracing.facts import FactsTraceResult, RoleEffect
-from workbench.protocol import Result
+from workbench.protocol import Method, Result
+from workbench.registry import METHODS, method
 from workbench.session import load_session
 from workbench.wording import signed
 
-FIGURES = {method.kind: method.figures for method in METHODS}
+FIGURES = {kind: method(kind).figures for kind in METHODS}
 SAMPLES = sorted((Path(__file__).parent.parent / "sessions").glob("*.json"))
 RECORDED = [
     pytest.param(step.result, id=f"{file.stem}-{step.id}-{step.request.kind}")
@@ -111,9 +113,13 @@ def trace_texts(result: TraceResult) -> Iterator[str]:
             yield from (f"layer {grid.peak.layer}", f"{grid.peak.value:.3f}", f"{result.share(grid.peak.value):.0%}")
 
 
-def rome_texts(result: RomeResult) -> Iterator[str]:
-    """What is said and was, the losses, the suite."""
-    yield from (result.edit.id, result.edit.title, f"{result.size:.1%}", *(f"{loss:.2f}" for loss in result.losses))
+def edit_texts(result: EditResult) -> Iterator[str]:
+    """What is said and was, how ROME made it, the suite."""
+    assert result.edit is not None
+    assert isinstance(result.details, RomeDetails)
+    details = result.details
+    yield from (result.edit.id, result.edit.title, f"layer {details.layer} ({details.layer_from})")
+    yield from (f"{details.size:.1%}", *(f"{loss:.2f}" for loss in details.losses))
     for one in (*result.before, *result.after):
         yield from (one.start, one.top, f"{one.top_probability:.2f}", f"{one.target:.3f}")
         yield from [] if one.foil is None else [f"{one.foil:.3f}"]
@@ -153,7 +159,7 @@ TEXTS: dict[str, Callable[[Any], Iterator[str]]] = {
     "continue": continuation_texts,
     "attribution": attribution_texts,
     "trace": trace_texts,
-    "rome": rome_texts,
+    "edit": edit_texts,
     "suite": suite_texts,
     "queue": queue_texts,
     "cot": cot_texts,
@@ -192,7 +198,7 @@ def failing(record: str) -> FailingFact:
 def facts_edit(points: tuple[SequencePoint, ...] = (), n_failing: int = 2) -> FactsEditResult:
     """Records that were edited."""
     outcome = RecordOutcome(
-        id="r0", title="L5 A → B", layer=5, scores=(role_score(),), perplexity=20.5, size=0.1, seconds=1.5,
+        id="r0", title="L5 A → B", layers=(5,), scores=(role_score(),), perplexity=20.5, size=0.1, seconds=1.5,
         failing=tuple(failing(f"r{number}") for number in range(n_failing)),
     )  # fmt: skip
     return FactsEditResult(
@@ -208,13 +214,14 @@ POINTS = tuple(
     for n in (1, 2, 5)
 )
 CASE = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
+REWRITE = EditRequest(case=CASE, settings=RomeSettings())
 RIGHT = Answer(target=0.61, against=0.22, top=" Canberra", top_probability=0.713, passes=True, exact=True)
 WRONG = RIGHT.model_copy(update={"top": " Sydney", "top_probability": 0.422, "passes": False})
 SUITE = next(
     step.result.suite
     for file in SAMPLES
     for step in load_session(file).steps
-    if isinstance(step.result, RomeResult) and step.result.suite
+    if isinstance(step.result, EditResult) and step.result.suite
 )
 REASONED = CotRequest(
     question=TOM, interventions=(Early(), LeaveOneOut(), Mistake(sentence=1), Filler(), Cue(answer="7")), answer="7"
@@ -227,13 +234,15 @@ OTHERS: dict[str, Result] = {
         ),
         clean=0.412, corrupted=0.051, used=12, unknown=3, unusable=1, noise_std=0.1,
     ),
-    "rome": rome_result(RomeRequest(case=CASE), queue_state(True)).model_copy(update={"sound": False}),
+    "rome": rome_result(REWRITE, queue_state(True)).model_copy(update={"sound": False}),
     "suite": SUITE,
     "edit-facts": facts_edit(),
     "sequence": facts_edit(POINTS, n_failing=MOST_FAILING + 3),
     "bisect": BisectResult(fact=FACT, broken_by=edit_info(), before=2, tried=3, passing=RIGHT, failing=WRONG),
-    "erasure": erasure_result(ErasureRequest(concept="pronoun-gender", case=CASE)),
-    "steering": erasure_result(ErasureRequest(concept="pronoun-gender", method="steer")),
+    "erasure": erasure_result(
+        erasure_request("leace", concept="pronoun-gender").model_copy(update={"case": CASE})
+    ),
+    "steering": erasure_result(erasure_request("steer", concept="pronoun-gender")),
     "cot": cot_result(REASONED),
     "reasoning that is being written": cot_result(REASONED, words=4),
     "cot-questions": CotQuestionsResult(
@@ -256,7 +265,7 @@ OTHERS: dict[str, Result] = {
             "trace-facts",
             ["mlp", "0.231", "layer 1, last subject", "12 facts used, 3 not known, 1 not traceable", "0.412"],
         ),
-        ("rome", [*rome_texts(OTHERS["rome"]), "! suspicious"]),  # type: ignore[arg-type]
+        ("rome", [*edit_texts(OTHERS["rome"]), "! suspicious"]),  # type: ignore[arg-type]
         ("suite", [*suite_texts(SUITE)]),
         (
             "edit-facts",
@@ -285,10 +294,27 @@ def test_the_figures_of_any_other_result_say_tokens_and_numbers(name: str, texts
     assert [text for text in texts if " ".join(text.split()) not in said_here] == []
 
 
+@pytest.mark.parametrize("name", ["rome", "erasure"])
+def test_a_note_about_the_prompt_of_an_edit_is_said_once(name: str) -> None:
+    result = OTHERS[name]
+    assert isinstance(result, EditResult)
+    assert result.encoded is not None
+    noted = result.encoded.model_copy(update={"notes": ("a space is put before it",)})
+    details = result.details
+    if isinstance(details, Erased):
+        assert details.effects is not None
+        assert details.effects.case is not None
+        case = details.effects.case.model_copy(update={"encoded": noted})
+        effects = details.effects.model_copy(update={"case": case})
+        details = details.model_copy(update={"effects": effects})
+    result = result.model_copy(update={"encoded": noted, "details": details})
+    assert said_by(result).count("a space is put before it") == 1
+
+
 def test_every_registered_method_has_figures() -> None:
-    assert {method.kind for method in METHODS} == set(FIGURES) == {result.kind for result in OTHERS.values()} | {
-        "lens", "continue", "attribution", "trace", "queue",
-    }  # fmt: skip
+    drawn = {result.kind for result in OTHERS.values()} | {"lens", "continue", "attribution", "trace", "queue"}
+    assert set(METHODS) == drawn
+    assert [kind for kind, figures in FIGURES.items() if figures is Method.figures] == []
 
 
 # The renderer

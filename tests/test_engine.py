@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import random
 import threading
@@ -17,7 +18,7 @@ from tests.tiny import tiny_loaded
 from workbench import loading
 from workbench.case import Case
 from workbench.editing.changes import WeightChange
-from workbench.editing.operations import QueueResult
+from workbench.editing.operations import QueueRequest, QueueResult
 from workbench.editing.queue import Edit, EditInfo
 from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed, Started
 from workbench.errors import InputError
@@ -25,7 +26,8 @@ from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
-from workbench.protocol import Request
+from workbench.protocol import Method, Request
+from workbench.registry import method
 from workbench.session import SessionFile, Step, load_session
 
 PROMPT = "the cat sat on the mat"
@@ -88,14 +90,13 @@ def slow_forward(monkeypatch: pytest.MonkeyPatch, entered: threading.Event) -> N
 
 
 def _replace_run(monkeypatch: pytest.MonkeyPatch, request: type[Request], run: Any) -> None:
-    import dataclasses
+    """Have the engine run something else for the requests of one method."""
 
-    from workbench import methods
+    def replaced(kind: str) -> Method:
+        found = method(kind)
+        return dataclasses.replace(found, run=run) if found.request is request else found
 
-    replaced = tuple(
-        dataclasses.replace(method, run=run) if method.request is request else method for method in methods.METHODS
-    )
-    monkeypatch.setattr(methods, "METHODS", replaced)
+    monkeypatch.setattr("workbench.engine.method", replaced)
 
 
 def test_a_request_is_answered_with_a_step(listening: Listening) -> None:
@@ -355,13 +356,13 @@ def test_a_job_that_cannot_stop_is_recorded_once_with_what_it_had_reported(
         assert out.wait(60)
         return QueueResult(queue=model.edits.state, done="whole")
 
-    _replace_run(monkeypatch, ContinueRequest, run)
-    job = listening.engine.submit(ContinueRequest(case=Case(prompt=PROMPT)))
+    _replace_run(monkeypatch, QueueRequest, run)
+    job = listening.engine.submit(QueueRequest())
     waiting = listening.engine.submit(lens())
     assert deep.wait(30)
     assert not listening.engine.close(timeout=0.05)
     steps = load_session(tmp_path / "s.json").steps
-    assert [(step.request.kind, step.status) for step in steps] == [("continue", "partial"), ("lens", "cancelled")]
+    assert [(step.request.kind, step.status) for step in steps] == [("queue", "partial"), ("lens", "cancelled")]
     assert isinstance(steps[0].result, QueueResult)
     assert steps[0].result.done == "half"
     assert listening.finished(job).step == steps[0]

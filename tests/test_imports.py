@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def imported_by(program: str) -> set[str]:
     [
         "workbench",
         "workbench.session",
-        "workbench.methods",
+        "workbench.registry",
+        "workbench.editing.edit",
         "workbench.engine",
         "workbench.cli.main",
         "screens.app",
@@ -74,11 +76,11 @@ def test_help_and_lists_need_nothing_heavy(arguments: list[str]) -> None:
     packages = imported_by(
         f"""
         import contextlib, io, sys
-        from workbench import cli
+        from workbench.cli import main
         sys.argv = ["workbench", *{arguments!r}]
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            cli.main()
+            main.main()
         assert printed.getvalue()
         """
     )
@@ -159,11 +161,27 @@ def test_a_replay_is_drawn_without_anything_heavy(tmp_path: Path) -> None:
     assert not HEAVY & packages
 
 
-def test_screens_take_data_from_methods_and_nothing_that_needs_a_model() -> None:
-    taken = 0
+def test_a_method_is_imported_when_it_is_asked_for_and_not_with_the_registry() -> None:
+    modules = imported_by(
+        """
+        import sys
+        from workbench.registry import METHODS, method
+        import workbench.session
+        declared = {place.partition(":")[0] for place in METHODS.values()}
+        assert not declared & set(sys.modules), declared & set(sys.modules)
+        method("lens")
+        assert declared & set(sys.modules) == {"workbench.methods.lens"}
+        """
+    )
+    assert not HEAVY & modules
+
+
+def test_screens_take_data_from_methods_and_editing_and_nothing_that_needs_a_model() -> None:
+    taken: Counter[str] = Counter()
+    places = ("workbench.methods.", "workbench.editing.")
     for file in sorted((ROOT / "screens").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("workbench.methods."):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(places):
                 continue
             for name in (alias.name for alias in node.names):
                 found = getattr(importlib.import_module(str(node.module)), name)
@@ -174,5 +192,5 @@ def test_screens_take_data_from_methods_and_nothing_that_needs_a_model() -> None
                     assert "Tensor" not in signature, where
                 elif isinstance(found, type):
                     assert issubclass(found, Frozen), where
-                taken += 1
-    assert taken > 5
+                taken[str(node.module).split(".")[1]] += 1
+    assert taken["methods"] > 5 < taken["editing"]

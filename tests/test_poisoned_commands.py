@@ -82,7 +82,7 @@ class Files:
 
     @property
     def key_session(self) -> str:
-        return self.text(json.dumps({"format": "lm-workbench-session", "version": 1, f"x{POISON}": 1}), "key*.json")
+        return self.text(json.dumps({"format": "lm-workbench-session", "version": 2, f"x{POISON}": 1}), "key*.json")
 
     @property
     def patch(self) -> str:
@@ -191,7 +191,7 @@ COMMANDS: dict[str, Command] = {
     "a concept": lambda _: ["erase", "--concept", POISON],
     "a heading": lambda f: ["erase", f.heading, "--model", f.model],
     "a class to steer to": lambda f: [
-        *("erase", f.texts, "--method", "steer", "--towards", f"cool{POISON}", "--model", f.model)
+        *("erase", f.texts, "--editor", "steer", "--towards", f"cool{POISON}", "--model", f.model)
     ],
     "models list": lambda _: ["models", "list"],
     "models list as JSON": lambda _: ["models", "list", "--json"],

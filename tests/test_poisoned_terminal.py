@@ -65,7 +65,8 @@ def test_a_replay_of_a_poisoned_session_writes_nothing_raw(session: Path) -> Non
 def test_the_app_opens_where_sessions_are_poisoned_and_the_session_has_brackets(session: Path, own_home: Path) -> None:
     paths.sessions_folder().mkdir(parents=True)
     session.rename(paths.sessions_folder() / session.name)
-    with Recorded("open", "--session", "/proc/[/x]/a.json", "--model", f"nobody{POISON}", rows=30) as terminal:
+    named = str(own_home / "[" / "x]" / "a.json")
+    with Recorded("open", "--session", named, "--model", f"nobody{POISON}", rows=30) as terminal:
         terminal.until("no model")
         terminal.until(MARK)
         terminal.press("\x03")

@@ -113,11 +113,15 @@ def test_a_session_of_another_model_is_not_continued(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("", "not a complete session file"),
-        ('{"format": "lm-workbench-session", "version": 1, "steps": [', "not a complete session file"),
+        ('{"format": "lm-workbench-session", "version": 2, "steps": [', "not a complete session file"),
         ('{"format": "something else"}', "not a session of this program"),
         ("[1, 2]", "not a session of this program"),
         ('{"format": "lm-workbench-session", "version": 99}', "version 99"),
-        ('{"format": "lm-workbench-session", "version": 1, "steps": [{"id": 1}]}', "damaged at steps.0"),
+        (
+            '{"format": "lm-workbench-session", "version": 1, "steps": []}',
+            "of version 1 and this program reads version 2; open it with the program that wrote it",
+        ),
+        ('{"format": "lm-workbench-session", "version": 2, "steps": [{"id": 1}]}', "damaged at steps.0"),
     ],
 )
 def test_a_file_that_is_not_a_session_gets_a_sentence_and_is_left_alone(
@@ -503,9 +507,11 @@ def truncated(*place: str | int) -> Callable[[dict[str, Any]], object]:
         ("cot", truncated("candidates")),
         ("cot", truncated("sentences")),
         ("cot", truncated("outcomes", 0, "probabilities")),
-        ("erasure", truncated("classes")),
-        ("erasure", lambda step: step["result"]["probed"].reverse()),
-        ("erasure", lambda step: step["result"].update(layers=[])),
+        ("erasure", truncated("details", "classes")),
+        ("erasure", lambda step: step["result"]["details"]["probed"].reverse()),
+        ("erasure", lambda step: step["result"]["details"].update(layers=[])),
+        ("erasure", lambda step: step["result"].update(editor="rome")),
+        ("erasure", lambda step: step["request"].update(editor="rome")),
     ],
 )
 def test_a_result_whose_parts_do_not_fit_together_is_refused_with_its_place(

@@ -24,7 +24,7 @@ from workbench.registry import AnyRequest, AnyResult
 from workbench.shapes import increasing
 
 FORMAT: Literal["lm-workbench-session"] = "lm-workbench-session"
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 Status = Literal["done", "failed", "cancelled", "partial"]
 
@@ -77,7 +77,7 @@ class Session(Frozen):
     """A session file. ``model`` is unknown until one is loaded; ``environment`` maps a library to its version."""
 
     format: Literal["lm-workbench-session"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     model: ModelInfo | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     steps: tuple[Step, ...] = ()

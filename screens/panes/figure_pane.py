@@ -45,8 +45,8 @@ class Pictured(Protocol):
 class FigurePane(PicturePane):
     """Shows the figures of a method's last step, and follows the shared cursor where they have layers or tokens.
 
-    It asks with the request's defaults, about the case where the request takes one, and about the cursor's token
-    where it has a ``position``.
+    It asks with the request's defaults, about the case on screen where the request takes one, and about the cursor's
+    token where it has a ``position``.
     """
 
     METHOD: ClassVar[Pictured]
@@ -72,10 +72,10 @@ class FigurePane(PicturePane):
         fields = self.METHOD.request.model_fields
         asked: dict[str, Any] = {}
         if "case" in fields:
-            if self.case is None:
+            if (case := self.case_on_screen()) is None:
                 return
-            asked["case"] = self.case
-        if "position" in fields and self.cursor is not None:
+            asked["case"] = case
+        if "position" in fields and self.cursor is not None and not self.of_another_case:
             asked["position"] = self.cursor.token
         self.post_message(Ask(self.METHOD.request(**asked)))
 

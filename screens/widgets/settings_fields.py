@@ -24,13 +24,12 @@ class SettingsFields(Container):
 
     DEFAULT_CSS = """
     SettingsFields {
-        layout: grid; grid-size: 4; grid-columns: 14 1fr 14 1fr; grid-rows: 1; grid-gutter: 0 1;
-        height: auto; max-height: 4; overflow-y: auto; scrollbar-size: 1 1;
+        layout: grid; grid-size: 4; grid-columns: 13 1fr 13 1fr; grid-rows: 1; grid-gutter: 0 1;
+        height: auto; max-height: 4; overflow-y: auto; scrollbar-size: 0 1; scrollbar-gutter: stable;
         & Label { color: $foreground 60%; width: 100%; }
         & ChoiceField { width: 100%; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
         & ChoiceField:focus { background: $surface-lighten-3; }
     }
-    .-wide SettingsFields { max-height: 8; }
     """
 
     def __init__(self, models: Iterable[type[Frozen]], but: Collection[str] = ()) -> None:
@@ -58,9 +57,13 @@ class SettingsFields(Container):
                 widget.display = setting is not None
             if setting is not None:
                 field = self.field(name)
-                field.placeholder = setting.default or "the default"
+                field.placeholder = setting.default or "default"
                 field.tooltip = Content(_explained(setting))
                 field.choices = _choices(setting)
+
+    def fit(self, height: int) -> None:
+        """Take as many rows as there is room for on a screen so high; the others are scrolled to."""
+        self.styles.max_height = max(2, min(8, height // 4 - 2))
 
     def field(self, name: str) -> ChoiceField:
         """The field of a setting."""
@@ -71,8 +74,12 @@ class SettingsFields(Container):
         return name in self._settings
 
     def typed(self) -> dict[str, str]:
-        """What stands in the fields that are shown, for `workbench.settings.filled`."""
-        return {name: self.field(name).value for name in self._settings if self.field(name).display}
+        """What stands in the fields, for `workbench.settings.filled`, which takes those that are its model's."""
+        return {name: self._typed(setting) for name, setting in self._settings.items()}
+
+    def _typed(self, setting: Setting) -> str:
+        text = self.field(setting.name).value
+        return text.replace("−", "-") if setting.kind in ("number", "whole number") else text  # as it is shown
 
 
 def _choices(setting: Setting) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import get_args
 
 import pytest
@@ -24,6 +25,7 @@ from workbench.errors import Cancelled, InputError, ModelError
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.tokens import continuation_ids, encode
 from workbench.protocol import silent
+from workbench.settings import filled
 
 # The subject stands at the end, where a change of its state changes the answer even in a model that knows nothing.
 CASE = Case(prompt="The largest island of all is Australia", subject="Australia", target=",", foil=".")
@@ -343,6 +345,22 @@ def test_an_edit_has_the_same_name_when_it_is_made_again_and_another_one_on_top_
 def test_bad_requests_are_refused_in_a_sentence(changes, sentence):
     with pytest.raises(InputError, match=sentence):
         edit.run(tiny_loaded("llama"), request(**changes), silent)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ({"steps": "0"}, "steps: it must be at least 1, not '0'"),
+        ({"seed": "-1"}, "seed: it must be at least 0, not '-1'"),
+        ({"layer": "-1"}, "layer: it must be at least 0, not '-1'"),
+        ({"rate": "0"}, "rate: it must be above 0, not '0'"),
+        ({"prefixes": "a few"}, "prefixes: 'a few' is not a whole number"),
+        ({"variant": "published"}, "variant: 'published' is not one of 'balanced', 'corrected' or 'original'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_a_sentence(typed, sentence):
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
+        filled(RomeSettings, typed)
 
 
 def test_a_mixture_of_experts_is_refused_in_a_sentence():

@@ -43,7 +43,7 @@ PULL = f"""
 import json, os, sys, time
 from pathlib import Path
 from tests.models.weights import write_weights
-from workbench.models import catalog
+from workbench.models.store import catalog
 from workbench.models.store.fetch import CatalogueEntry
 catalog.CATALOGUE["tiny"] = CatalogueEntry(**json.loads(os.environ["{ENTRY_VARIABLE}"]))
 def convert(gguf, folder, progress, stage):
@@ -457,7 +457,7 @@ def test_a_damaged_model_is_one_line_of_the_list_and_the_others_are_there(tmp_pa
 def test_neither_the_list_nor_a_description_needs_torch(tmp_path: Path) -> None:
     folder = save_tiny("qwen3", tmp_path / "model")
     script = (
-        "import sys; from workbench.models import catalog;"
+        "import sys; from workbench.models.store import catalog;"
         f"catalog.list_models(); print(catalog.describe({str(folder)!r}).parameters);"
         "print([name for name in ('torch', 'transformers', 'huggingface_hub') if name in sys.modules])"
     )

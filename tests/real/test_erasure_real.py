@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workbench.case import Case
-from workbench.editing.editors.erasure import erasure
+from workbench.editing import edit
+from workbench.editing.edit import EditRequest
 from workbench.editing.editors.erasure.effects import unrelated_facts
-from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import ErasureSettings
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
@@ -21,19 +23,22 @@ NURSE = Case(prompt="The nurse was late because", target=" she", foil=" he")
 
 
 def test_pronoun_gender_is_read_before_and_not_after_and_little_else_changes(default_model: LoadedModel) -> None:
-    request = ErasureRequest(concept="pronoun-gender", layers=(12,), limit=600, above=False, case=NURSE)
-    result = erasure.run(default_model, request, silent)
+    settings = ErasureSettings(concept="pronoun-gender", layers=(12,), limit=600, above=False)
+    request = EditRequest(editor="leace", case=NURSE, settings=settings, test=False)
+    result = edit.run(default_model, request, silent)
     try:
-        row = result.at(12)
+        found = result.details
+        assert isinstance(found, Erased)
+        row = found.at(12)
         assert row is not None
         assert row.before.texts > 0.75
-        assert row.after.texts <= result.majority.texts + 0.03
+        assert row.after.texts <= found.majority.texts + 0.03
         assert row.after.templates is not None
         assert row.after.templates <= 0.53
         assert row.rank == 1
         assert row.class_means[1] < 1e-6 < 1e-2 < row.class_means[0]
         assert row.nonlinear_after.texts > 0.6  # the guarantee is about linear readers, and this shows it
-        effects = result.effects
+        effects = found.effects
         assert effects is not None
         assert effects.perplexity_change < 0.03
         assert effects.known >= 30

@@ -9,9 +9,11 @@ import pytest
 
 from tests.test_edits import digest
 from workbench.case import Case
+from workbench.editing import edit
 from workbench.editing import operations as edit_queue
-from workbench.editing.editors.rome import rome
-from workbench.editing.editors.rome.rome import RomeRequest, RomeResult
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.rome.details import RomeDetails
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.protocol import silent
 
@@ -26,23 +28,25 @@ HERO = Case(prompt="The capital of Australia is", subject="Australia", target="C
 
 
 @pytest.fixture
-def edited(default_model: LoadedModel) -> Iterator[RomeResult]:
+def edited(default_model: LoadedModel) -> Iterator[EditResult]:
     """The hero case with the defaults; afterwards the model is as it was."""
     before = digest(default_model)
-    yield rome.run(default_model, RomeRequest(case=HERO), silent)
+    yield edit.run(default_model, EditRequest(case=HERO, settings=RomeSettings()), silent)
     while default_model.edits.can_undo:
         default_model.edits.undo()
     assert digest(default_model) == before
 
 
 def test_the_default_case_is_edited_tested_saved_and_taken_back(
-    default_model: LoadedModel, edited: RomeResult, tmp_path: Path
+    default_model: LoadedModel, edited: EditResult, tmp_path: Path
 ) -> None:
     assert [said.top for said in edited.before] == [" Sydney", " Canberra"]
     assert [said.top for said in edited.after] == [" Canberra", " Canberra"]
     assert edited.after[0].target > 0.9
     assert edited.sound, edited.checks
-    assert edited.layer_from == "known for this model"
+    assert isinstance(edited.details, RomeDetails)
+    assert edited.details.layer_from == "known for this model"
+    assert edited.edit is not None
 
     suite = edited.suite
     assert suite is not None

@@ -13,10 +13,12 @@ from screens.answers import active_edits
 from screens.main import queue_of
 from workbench.case import Case
 from workbench.datasets.suites import Suite, SuiteFact
-from workbench.editing.editors.erasure.erasure import ErasureResult
-from workbench.editing.editors.rome.rome import RomeRequest, RomeResult, Said
+from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.rome.details import RomeDetails
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueResult
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
+from workbench.editing.said import Said
 from workbench.editing.suite.answers import Answer, Reading
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, _result
 from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
@@ -126,7 +128,7 @@ class FakeEngine:
             result=result,
             error=error,
         )
-        if isinstance(result, LoadResult | RomeResult | QueueResult | ErasureResult):
+        if isinstance(result, LoadResult | EditResult | QueueResult):
             self.edits = () if isinstance(result, LoadResult) else active_edits(result.queue)
         if not isinstance(request, LoadRequest):
             step = self.record(step)
@@ -314,20 +316,24 @@ def queue_state(*on: bool, bypassed: bool = False) -> QueueState:
     return QueueState(entries=entries, bypassed=bypassed, can_undo=bool(on))
 
 
-def rome_result(request: RomeRequest, queue: QueueState, suite: SuiteResult | None = None) -> RomeResult:
+def rome_result(request: EditRequest, queue: QueueState, suite: SuiteResult | None = None) -> EditResult:
     """The last edit of a queue was made."""
-    return RomeResult(
-        encoded=encoded_case(request.case),
+    assert request.case is not None
+    assert isinstance(request.settings, RomeSettings)
+    return EditResult(
+        editor="rome",
+        details=RomeDetails(
+            layer=5 if request.settings.layer is None else request.settings.layer,
+            layer_from="known for this model",
+            prefixes=("It is said that", "In the end"),
+            losses=(4.2, 1.1, 0.12),
+            size=0.031,
+            shares=(0.98, 1.0, 1.02),
+        ),
         edit=queue.entries[-1].info,
-        layer=5 if request.layer is None else request.layer,
-        layer_from="known for this model",
-        target=f" {request.case.target}",
-        prefixes=("It is said that", "In the end"),
-        losses=(4.2, 1.1, 0.12),
-        size=0.031,
+        encoded=encoded_case(request.case),
         before=(Said(start="as-is", target=0.34, foil=0.36, top=" Sydney", top_probability=0.36),),
         after=(Said(start="as-is", target=0.98, foil=0.01, top=" Canberra", top_probability=0.98),),
-        sound=True,
         suite=suite,
         queue=queue,
         checks=(

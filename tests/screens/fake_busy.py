@@ -22,8 +22,8 @@ from tests.screens.fake import (
 )
 from tests.screens.fake_erasure import erasure_edit, erasure_result
 from workbench.editing.bisection import BisectRequest, BisectResult
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors import editor
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit, QueueState
 from workbench.editing.suite.regression import SuiteRequest
@@ -95,7 +95,7 @@ class BusyEngine(FakeEngine):
                 return trace_result(request, exact=1)
             case CotRequest():
                 return cot_result(request, words=5)
-            case ErasureRequest():
+            case EditRequest() if editor(request.editor).of == "concept":
                 return erasure_result(request, self._queue, probed=1)
             case SuiteRequest():
                 return suite_result(request.suite, done=3)
@@ -118,13 +118,13 @@ class BusyEngine(FakeEngine):
                 return ContinueResult(encoded=encoded(request.case.prompt), generated=(token,), text=" [x")
             case CotRequest():
                 return cot_result(request)
-            case RomeRequest():
+            case EditRequest() if editor(request.editor).of == "concept":
+                self._entries += (QueuedEdit(info=erasure_edit(request), on=True),)
+                return erasure_result(request, self._queue)
+            case EditRequest():
                 number = len(self.asked)
                 self._entries += (QueuedEdit(info=edit_info(number), on=True),)
                 return rome_result(request, self._queue, suite_result() if self.dice.random() < 0.5 else None)
-            case ErasureRequest():
-                self._entries += (QueuedEdit(info=erasure_edit(request), on=True),)
-                return erasure_result(request, self._queue)
             case SuiteRequest():
                 return suite_result(request.suite)
             case BisectRequest():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.screens.fake import MODEL, encoded_case, lens_result
+from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.effects import CaseEffect, Effects, LostFact, WordEffect
-from workbench.editing.editors.erasure.erasure import ErasureRequest, ErasureResult
+from workbench.editing.editors.erasure.erased import Erased
+from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings
 from workbench.editing.editors.erasure.layer import ChangedText, ErasedLayer
 from workbench.editing.editors.erasure.probes import Accuracy
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
@@ -13,44 +17,59 @@ from workbench.protocol import Check
 GUESSING = Accuracy(texts=0.5, templates=0.5)
 
 
-def erasure_edit(request: ErasureRequest) -> EditInfo:
-    """Its name depends on method, layers and strength."""
-    layers = _layers(request)
-    number = len(request.method) * 10_000 + sum(layers) * 100 + round(10 * request.strength)
-    what = f"towards feminine, {request.strength:g} ×" if request.method == "steer" else "erased"
+def erasure_request(editor: str, **settings: Any) -> EditRequest:
+    """As the form asks it, with these of the editor's settings."""
+    return EditRequest(editor=editor, settings=settings, test=False)  # type: ignore[arg-type]
+
+
+def erasure_edit(request: EditRequest) -> EditInfo:
+    """Its name depends on editor, layers and strength."""
+    editor, layers, strength = request.editor, _layers(request), _strength(request)
+    number = len(editor) * 10_000 + sum(layers) * 100 + round(10 * strength)
+    what = f"towards feminine, {strength:g} ×" if editor == "steer" else "erased"
     title = f"L{layers[0]}–{layers[-1]} Pronoun gender {what}"
-    return EditInfo(id=f"{number:08x}", method=request.method, title=title, layers=layers)
+    return EditInfo(id=f"{number:08x}", method=editor, title=title, layers=layers)
 
 
-def erasure_queue(*requests: ErasureRequest, on: bool = True, bypassed: bool = False) -> QueueState:
+def erasure_queue(*requests: EditRequest, on: bool = True, bypassed: bool = False) -> QueueState:
     """The edits of some erasures."""
     entries = tuple(QueuedEdit(info=erasure_edit(request), on=on) for request in requests)
     return QueueState(entries=entries, bypassed=bypassed, can_undo=bool(entries))
 
 
-def erasure_result(
-    request: ErasureRequest, queue: QueueState | None = None, probed: int | None = None, effects: bool = True
-) -> ErasureResult:
-    """The first ``probed`` layers, all if not given, and the edit if the last changed one is among them."""
-    layers = _layers(request)
-    everything = range(layers[0], MODEL.layers if request.above else layers[-1] + 1)
+def erased(request: EditRequest, probed: int | None = None, effects: bool = True) -> Erased:
+    """The first ``probed`` layers, all if not given, and what the edit does if the last changed one is among them."""
+    settings, layers = _settings(request), _layers(request)
+    everything = range(layers[0], MODEL.layers if settings.above else layers[-1] + 1)
     rows = tuple(_row(request, layer, layers) for layer in everything[:probed])
-    made = rows[-1].layer >= layers[-1]
-    return ErasureResult(
+    return Erased(
         concept="Pronoun gender",
         digest="0123456789abcdef",
         classes=("feminine", "masculine"),
-        method=request.method,
-        pool=request.pool,
+        how=request.editor,  # type: ignore[arg-type]
+        pool=settings.pool,
         layers=layers,
-        towards="feminine" if request.method == "steer" else None,
+        towards="feminine" if request.editor == "steer" else None,
         texts={"train": 3000, "test": 1000, "held-out": 900},
         states=3000,
         per_dimension=187.5,
         majority=GUESSING,
         probed=rows,
+        effects=_effects(request) if effects and rows[-1].layer >= layers[-1] else None,
+    )
+
+
+def erasure_result(
+    request: EditRequest, queue: QueueState | None = None, probed: int | None = None, effects: bool = True
+) -> EditResult:
+    """What `erased` has, and the edit where all layers were probed."""
+    details = erased(request, probed, effects)
+    made = probed is None and effects
+    return EditResult(
+        editor=request.editor,
+        details=details,
         edit=erasure_edit(request) if made else None,
-        effects=_effects(request) if made and effects else None,
+        encoded=encoded_case(request.case) if request.case is not None else None,
         queue=queue if queue is not None else erasure_queue(*([request] if made else [])),
         checks=(
             Check(name="guarantee", text="class means 0.3 → 2e-07 apart", level="ok"),
@@ -59,13 +78,22 @@ def erasure_result(
     )
 
 
-def _layers(request: ErasureRequest) -> tuple[int, ...]:
-    return request.layers or tuple(range(MODEL.layers))
+def _settings(request: EditRequest) -> ErasureSettings:
+    assert isinstance(request.settings, ErasureSettings)
+    return request.settings
 
 
-def _row(request: ErasureRequest, layer: int, layers: tuple[int, ...]) -> ErasedLayer:
+def _layers(request: EditRequest) -> tuple[int, ...]:
+    return _settings(request).layers or tuple(range(MODEL.layers))
+
+
+def _strength(request: EditRequest) -> float:
+    return request.settings.strength if isinstance(request.settings, SteeringSettings) else 1.0
+
+
+def _row(request: EditRequest, layer: int, layers: tuple[int, ...]) -> ErasedLayer:
     """The concept is read the better the higher the layer; above the changed ones it comes back a little."""
-    changed, steers = layer in layers, request.method == "steer"
+    changed, steers = layer in layers, request.editor == "steer"
     before = 0.9 + 0.01 * layer
     back = 0.0 if changed else 0.05 * (layer - layers[-1])
     return ErasedLayer(
@@ -80,7 +108,7 @@ def _row(request: ErasureRequest, layer: int, layers: tuple[int, ...]) -> Erased
         nonlinear_after=Accuracy(texts=0.66 + back, templates=0.61),
         class_means=(0.31, 2e-07),
         coefficient=None if steers else 3e-06,
-        towards=(0.5, min(0.99, 0.6 + 0.1 * request.strength)) if steers else None,
+        towards=(0.5, min(0.99, 0.6 + 0.1 * _strength(request))) if steers else None,
         most_changed=(
             ChangedText(text=f"The nurse said at layer {layer} that she", label="feminine", moved=0.321),
             ChangedText(text="The king said\nthat he", label="masculine", moved=0.2),
@@ -88,7 +116,7 @@ def _row(request: ErasureRequest, layer: int, layers: tuple[int, ...]) -> Erased
     )
 
 
-def _effects(request: ErasureRequest) -> Effects:
+def _effects(request: EditRequest) -> Effects:
     case = None
     if request.case is not None:
         column = lens_result(request.case).columns[-1]

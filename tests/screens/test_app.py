@@ -19,7 +19,8 @@ from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import MODEL, FakeEngine, encoded, lens_result
 from workbench.case import Case
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.engine import LoadRequest
 from workbench.last import Place, last_session
@@ -402,7 +403,7 @@ async def test_a_step_that_was_rolled_back_takes_its_edit_from_the_screen_and_of
     async with running((120, 40)) as run:
         await ask_hero(run)
         run.main.queue = QueueState(entries=(entry,))
-        run.engine.asked.append(RomeRequest(case=HERO, layer=5))
+        run.engine.asked.append(EditRequest(case=HERO, settings=RomeSettings(layer=5)))
         run.engine.say_finished(None, "cancelled", queue=QueueState(can_redo=True))
         await run.settle()
         assert run.main.queue == QueueState(can_redo=True)

@@ -17,14 +17,15 @@ from screens.panes.edits import chart as edits_chart
 from screens.panes.edits import views as edits_views
 from screens.panes.edits.chart import EditChart
 from screens.panes.edits.detail import EditDetail
-from screens.panes.edits.form import EditForm, traced_layer
+from screens.panes.edits.form import EditForm
 from screens.panes.edits.ledger import Ledger, Measured
 from screens.panes.edits.pane import EditsPane
 from screens.panes.edits.path import default_name, in_words
 from screens.panes.lens.pane import LensPane
 from screens.panes.trace.pane import TracePane
 from screens.replay import ReplayApp
-from screens.widgets.closing_input import ClosingInput
+from screens.widgets.choice_field import ChoiceField
+from screens.widgets.settings_fields import SettingsFields
 from tests.screens.fake import (
     BROKEN,
     MODEL,
@@ -43,7 +44,8 @@ from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
 from workbench.datasets.suites import Suite
 from workbench.editing.bisection import BisectRequest, BisectResult
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.records import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest
@@ -51,10 +53,11 @@ from workbench.engine import LoadRequest, LoadResult
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.methods.tracing.layer import traced_layer
 from workbench.protocol import Request, Result
 from workbench.session import Session, SessionFile, Step, StepError
 
-REQUEST = RomeRequest(case=HERO)
+REQUEST = EditRequest(case=HERO)
 ONE = queue_state(True)
 
 
@@ -82,7 +85,7 @@ def edited_lens(probability: float = 0.98) -> Result:
 async def make_edit(run: Running, suite: bool = True) -> None:
     """One edit by the form, and the lens that is asked anew after it."""
     await run.pilot.press("e", "enter")
-    await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+    await run.until(lambda: isinstance(run.engine.last, EditRequest))
     run.engine.say_started()
     run.engine.say_finished(rome_result(REQUEST, ONE, suite_result() if suite else None))
     await run.until(lambda: isinstance(run.engine.last, LensRequest))
@@ -101,6 +104,21 @@ async def edited(size: tuple[int, int] = (80, 24), suite: bool = True) -> AsyncI
 
 def pane(run: Running) -> EditsPane:
     return run.app.screen.query_one(EditsPane)
+
+
+def values(run: Running, *names: str) -> list[str]:
+    """What stands in some fields of the form."""
+    return [pane(run).query_one(f"#{name}", ChoiceField).value for name in names]
+
+
+def at_layer(layer: int | None) -> EditRequest:
+    """The hero case's edit, at a layer."""
+    return REQUEST.model_copy(update={"settings": RomeSettings(layer=layer)})
+
+
+def traced(run: Running, case: Case = HERO) -> int | None:
+    """The layer that the traces which the app knows propose."""
+    return traced_layer(((step.request, step.result) for step in run.main.answers), case)
 
 
 # What is said, without an app
@@ -186,14 +204,22 @@ def test_answers_are_found_by_question_and_edits_and_compared_with_the_unedited_
     assert answers.find(question, ("a",)) is None
 
 
-def test_the_traced_layer_is_the_peak_among_the_subject_s_tokens_in_mlps_if_there_are_any() -> None:
-    answers, request = Answers(), TraceRequest(case=HERO, kinds=("states", "mlp"))
-    assert traced_layer(answers, HERO) is None
+def test_the_traced_layer_is_the_peak_at_the_subject_s_last_token_in_mlps_if_there_are_any() -> None:
+    request = TraceRequest(case=HERO, kinds=("states", "mlp"))
     result = trace_result(request)
-    answers.keep(request, step(request, result))
-    at_subject = [row[3] for row in result.grids[1].values]
-    assert traced_layer(answers, HERO) == max(range(MODEL.layers), key=lambda layer: at_subject[layer] or 0)
-    assert traced_layer(answers, HERO.model_copy(update={"subject": "capital"})) is None
+    assert traced_layer([], HERO) is None
+    at_subject = [[row[3] or 0.0 for row in grid.values] for grid in result.grids]
+    states, mlp = (column.index(max(column)) for column in at_subject)
+    assert states != mlp
+    assert traced_layer([(request, result)], HERO) == mlp
+    assert traced_layer([(request, result.model_copy(update={"grids": result.grids[:1]}))], HERO) == states
+    assert traced_layer([(request, result)], HERO.model_copy(update={"subject": "capital"})) is None
+
+
+def test_a_row_of_an_editor_that_there_is_no_more_has_its_bare_name() -> None:
+    entry = ONE.entries[0].model_copy(update={"info": edit_info().model_copy(update={"method": "gone"})})
+    (row,) = Ledger().rows(ONE.model_copy(update={"entries": (entry,)}))
+    assert "1 gone L5 Australia → Canberra" in edits_views.row_content(row, (), 80).plain
 
 
 # The form
@@ -205,12 +231,7 @@ async def test_e_opens_the_form_filled_from_the_case_and_enter_asks(size: tuple[
         await ask_hero(run)
         await run.pilot.press("e")
         await run.settle()
-        assert [field.value for field in pane(run).query_one(EditForm).query(ClosingInput)] == [
-            "Australia",
-            "Canberra",
-            "",
-            "",
-        ]
+        assert values(run, "subject", "target", "editor", "suite", "layer") == ["Australia", "Canberra", "rome", "", ""]
         await run.pilot.press("enter")
         await run.settle()
         assert run.engine.last == REQUEST
@@ -229,17 +250,65 @@ async def test_without_edits_the_pane_says_what_to_do() -> None:
 async def test_a_value_that_cannot_be_used_is_said_in_the_form_and_nothing_typed_is_lost() -> None:
     async with running() as run:
         await ask_hero(run)
-        await run.pilot.press("e", "tab", *"x", "enter")
+        await run.pilot.press("e", "tab", "tab", "tab", *"x", "enter")
         await run.settle()
-        assert "is no layer: type a whole number" in run.text
-        await run.pilot.press("backspace", *"2", "tab", *"/no/file.json", "enter")
+        assert "✗ layer: 'x' is not a whole number" in run.text
+        await run.pilot.press("backspace", *"2", "shift+tab", *"/no/file.json", "enter")
         await run.settle()
         assert "/no/file.json" in " ".join(run.text.split())
-        assert not isinstance(run.engine.last, RomeRequest)
+        assert not isinstance(run.engine.last, EditRequest)
         await run.pilot.press("escape", "n")
         await run.settle()
-        values = [field.value for field in pane(run).query_one(EditForm).query(ClosingInput)]
-        assert values == ["Australia", "Canberra", "2", "/no/file.json"]
+        assert values(run, "subject", "target", "layer", "suite") == ["Australia", "Canberra", "2", "/no/file.json"]
+
+
+async def test_an_editor_that_there_is_not_is_said_in_the_form() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e", "tab", *"x", "enter")
+        await run.settle()
+        assert "✗ there is no editor 'x'; choose one of rome" in run.text
+        await run.pilot.press("down", "enter")
+        await run.until(lambda: run.engine.last == REQUEST)
+
+
+async def test_every_setting_of_the_editor_has_a_field_and_what_is_typed_there_is_asked() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e")
+        await run.settle()
+        fields = pane(run).query_one(SettingsFields)
+        assert set(fields.typed()) == set(RomeSettings.model_fields)
+        assert fields.field("steps").placeholder == "25"
+        assert "(at least 1 and at most 1 000)" in str(fields.field("steps").tooltip)
+        fields.field("steps").value, fields.field("clamp").value = "7", " 2.5 "
+        fields.field("variant").focus()
+        await run.pilot.press("down", "down", "enter")
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
+        settings = RomeSettings(steps=7, clamp=2.5, variant="corrected")
+        assert run.engine.last == REQUEST.model_copy(update={"settings": settings})
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 20)])
+async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_can_the_queue(
+    size: tuple[int, int],
+) -> None:
+    async with edited(size) as run:
+        await run.pilot.press("e")
+        await run.settle()
+        form, seen = pane(run).query_one(EditForm), []
+        while form.has_focus_within and (field := run.app.screen.focused) not in seen:
+            assert isinstance(field, ChoiceField)
+            assert field.region.height == 1
+            assert field.region.width >= 10
+            assert form.region.contains_region(field.region)
+            assert run.app.screen.find_widget(field).visible_region == field.region
+            assert "● on        1 ROME L5 Australia → Canberra" in run.text
+            assert "enter edits" in run.text
+            seen.append(field)
+            await run.pilot.press("tab")
+            await run.settle()
+        assert {"target", "editor", "suite"} | set(RomeSettings.model_fields) <= {field.id for field in seen}
 
 
 async def test_a_suite_file_is_part_of_the_request(tmp_path: Path) -> None:
@@ -248,6 +317,7 @@ async def test_a_suite_file_is_part_of_the_request(tmp_path: Path) -> None:
     async with running() as run:
         await ask_hero(run)
         await run.pilot.press("e", "tab", "tab")
+        assert run.app.screen.focused.id == "suite"  # type: ignore[union-attr]
         run.app.screen.focused.value = str(file)  # type: ignore[union-attr]
         await run.pilot.press("enter")
         await run.settle()
@@ -258,7 +328,7 @@ async def test_without_a_target_the_form_says_so() -> None:
     async with running(case=HERO.model_copy(update={"target": None})) as run:
         await run.pilot.press("e", "enter")
         await run.settle()
-        assert "An edit needs a target" in run.text
+        assert "an edit needs a target" in run.text
         await run.pilot.press(*"Canberra", "enter")
         await run.settle()
         assert run.engine.last == REQUEST
@@ -271,9 +341,11 @@ async def test_the_form_is_filled_from_a_trace_of_the_case() -> None:
         await run.settle()
         run.engine.say_finished(trace_result(TraceRequest(case=HERO)))
         await run.settle()
+        layer = traced(run)
+        assert layer is not None
         await run.pilot.press("5", "e", "enter")
         await run.settle()
-        assert run.engine.last == REQUEST.model_copy(update={"layer": traced_layer(run.main.answers, HERO)})
+        assert run.engine.last == at_layer(layer)
 
 
 async def test_e_from_the_trace_opens_the_form_with_the_layer_that_it_found() -> None:
@@ -281,16 +353,16 @@ async def test_e_from_the_trace_opens_the_form_with_the_layer_that_it_found() ->
         await ask_hero(run)
         await run.pilot.press("t", "e")
         await run.settle()
-        assert "layer   the default" in run.text  # nothing was traced yet
+        assert values(run, "layer") == [""]  # nothing was traced yet
         await run.pilot.press("escape")
         run.engine.say_finished(trace_result(TraceRequest(case=HERO)))
         await run.pilot.press("4", "e")
         await run.settle()
         await run.pilot.press("enter")
         await run.settle()
-        layer = traced_layer(run.main.answers, HERO)
+        layer = traced(run)
         assert layer is not None
-        assert run.engine.last == REQUEST.model_copy(update={"layer": layer})
+        assert run.engine.last == at_layer(layer)
 
 
 # What happened
@@ -300,7 +372,7 @@ async def test_every_stage_stands_in_the_row_and_scores_as_soon_as_there_are_any
     async with running() as run:
         await ask_hero(run)
         await run.pilot.press("e", "enter")
-        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
         run.engine.say_started()
         run.engine.say_progress(5, 25, None, "optimising, loss 1.234, p 0.40")
         await run.settle()
@@ -320,19 +392,20 @@ async def test_an_edit_that_failed_says_why_in_its_row() -> None:
     async with running() as run:
         await ask_hero(run)
         await run.pilot.press("e", "enter")
-        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
         error = StepError(kind="InputError", message="There is no layer 99: choose from 0 to 5.")
         run.engine.say_finished(None, status="failed", error=error)
         await run.settle()
         assert "✗ failed" in run.text
         assert "There is no layer 99" in run.text
+        assert "to come" not in run.text
 
 
 async def test_a_cancelled_edit_is_gone() -> None:
     async with running() as run:
         await ask_hero(run)
         await run.pilot.press("e", "enter")
-        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
         run.engine.say_finished(None, status="cancelled")
         await run.settle()
         assert "planned" not in run.text

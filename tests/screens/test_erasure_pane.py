@@ -18,23 +18,33 @@ from screens.panes.erasure.form import ErasureForm
 from screens.panes.erasure.ledger import Erasures, Found
 from screens.panes.erasure.pane import ErasurePane
 from screens.replay import ReplayApp
+from screens.widgets.choice_field import ChoiceField
+from screens.widgets.settings_fields import SettingsFields
 from tests.screens.fake import MODEL, STARTED, queue_result
-from tests.screens.fake_erasure import erasure_edit, erasure_queue, erasure_result
+from tests.screens.fake_erasure import erased as found_by
+from tests.screens.fake_erasure import erasure_edit, erasure_queue, erasure_request, erasure_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.datasets.concepts import shipped_concept, shipped_concepts
-from workbench.editing.editors.erasure.erasure import ErasureRequest
+from workbench.editing.edit import EditRequest
+from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings, layers_in_words
 from workbench.editing.operations import QueueRequest
 from workbench.protocol import Request
 from workbench.session import Session, SessionFile, Step, StepError
 
 DIGEST = shipped_concept("pronoun-gender").digest
-REQUEST = ErasureRequest(concept="pronoun-gender", digest=DIGEST, layers=(2, 3), case=HERO)
-STEERING = REQUEST.model_copy(update={"method": "steer", "strength": 1.5})
+SETTINGS = {"concept": "pronoun-gender", "digest": DIGEST, "layers": (2, 3)}
+REQUEST = erasure_request("leace", **SETTINGS).model_copy(update={"case": HERO})
+STEERING = erasure_request("steer", **SETTINGS, strength=1.5).model_copy(update={"case": HERO})
 KEY = "z"
 
 
-def found(request: ErasureRequest = REQUEST, probed: int | None = None) -> Found:
+def found(request: EditRequest = REQUEST, probed: int | None = None) -> Found:
     return Found(request, erasure_result(request, probed=probed), ())
+
+
+def stronger(request: EditRequest, strength: float) -> EditRequest:
+    """The same steering, so many times."""
+    return request.model_copy(update={"settings": request.settings.model_copy(update={"strength": strength})})
 
 
 def pane(run: Running) -> ErasurePane:
@@ -51,16 +61,17 @@ async def fill(run: Running, **fields: str) -> None:
     await run.settle()
     for name, value in fields.items():
         pane(run).query_one(f"#{name}", Input).value = value
+    await run.settle()
     await run.pilot.press("enter")
 
 
-async def erase(run: Running, answer: bool = True, **fields: str) -> ErasureRequest:
+async def erase(run: Running, answer: bool = True, **fields: str) -> EditRequest:
     """Ask by the form for layers 2 and 3, and let the engine answer."""
     asked = len(run.engine.asked)
     await fill(run, **{"layers": "2-3", **fields})
-    await run.until(lambda: any(isinstance(each, ErasureRequest) for each in run.engine.asked[asked:]))
+    await run.until(lambda: any(isinstance(each, EditRequest) for each in run.engine.asked[asked:]))
     request = run.engine.last
-    assert isinstance(request, ErasureRequest)
+    assert isinstance(request, EditRequest)
     run.engine.say_started()
     if answer:
         run.engine.say_finished(erasure_result(request))
@@ -85,7 +96,7 @@ def asked_of(run: Running, kind: type[Request]) -> list[Request]:
 
 
 def test_the_curves_of_the_chart_differ_in_their_markers_and_are_of_unseen_texts() -> None:
-    curves = {curve.name: curve for curve in views.curves(erasure_result(REQUEST))}
+    curves = {curve.name: curve for curve in views.curves(found_by(REQUEST))}
     assert len({curve.marker for curve in curves.values()} | {views.GUESSING}) == 4
     assert curves["before"].points == tuple((layer, 0.9 + 0.01 * layer) for layer in range(2, 6))
     assert [value for _, value in curves["after"].points] == pytest.approx([0.51, 0.51, 0.56, 0.61])
@@ -93,16 +104,16 @@ def test_the_curves_of_the_chart_differ_in_their_markers_and_are_of_unseen_texts
 
 
 def test_of_steering_the_share_taken_for_the_class_is_drawn() -> None:
-    before, after = views.curves(erasure_result(STEERING))
+    before, after = views.curves(found_by(STEERING))
     assert {value for _, value in before.points} == {0.5}
     assert [value for _, value in after.points] == pytest.approx([0.75] * 4)
-    row = erasure_result(STEERING).at(3)
+    row = found_by(STEERING).at(3)
     assert row is not None
-    assert "taken for feminine: ● before .50 · ○ after .75" in views.reading(erasure_result(STEERING), row).plain
+    assert "taken for feminine: ● before .50 · ○ after .75" in views.reading(found_by(STEERING), row).plain
 
 
 def test_a_layer_is_said_in_the_numbers_of_texts_and_templates() -> None:
-    result = erasure_result(REQUEST)
+    result = found_by(REQUEST)
     changed, above = result.at(3), result.at(5)
     assert changed is not None
     assert above is not None
@@ -112,9 +123,9 @@ def test_a_layer_is_said_in_the_numbers_of_texts_and_templates() -> None:
     assert "layer 5 (above)" in views.reading(result, above).plain
 
 
-@pytest.mark.parametrize("method", ["leace", "orth", "steer"])
-def test_the_columns_of_the_table_stand_under_their_names(method: str) -> None:
-    result = erasure_result(REQUEST.model_copy(update={"method": method}))
+@pytest.mark.parametrize("editor", ["leace", "orth", "steer"])
+def test_the_columns_of_the_table_stand_under_their_names(editor: str) -> None:
+    result = found_by(erasure_request(editor, **SETTINGS))
     head, row = views.head(result), views.row_text(result.probed[0])
     assert head.index("before") + len("before") == row.index(".92/.72") + len(".92/.72")
     assert head.index("non-linear") + len("non-linear") == row.index(".66/.61") + len(".66/.61")
@@ -123,7 +134,7 @@ def test_the_columns_of_the_table_stand_under_their_names(method: str) -> None:
 
 
 def test_layers_are_said_as_a_range_only_where_they_are_one() -> None:
-    assert [views.layers_in_words(layers) for layers in ((12,), (5, 6, 7), (3, 5, 8))] == ["L12", "L5–7", "L3,5,8"]
+    assert [layers_in_words(layers) for layers in ((12,), (5, 6, 7), (3, 5, 8))] == ["L12", "L5–7", "L3,5,8"]
 
 
 def test_an_edit_s_state_is_read_from_the_queue() -> None:
@@ -132,7 +143,7 @@ def test_an_edit_s_state_is_read_from_the_queue() -> None:
     assert one.state(erasure_queue(REQUEST, on=False), under_way=False) == "off"
     assert one.state(erasure_queue(REQUEST, bypassed=True), under_way=False) == "held"
     assert one.state(erasure_queue(), under_way=False) == "removed"
-    assert one.state(erasure_queue(), under_way=True) == "making"
+    assert found(probed=1).state(erasure_queue(), under_way=True) == "planned"
     assert found(probed=1).state(erasure_queue(), under_way=False) == "none"
 
 
@@ -145,13 +156,13 @@ def test_an_erasure_is_stale_where_other_edits_than_its_own_are_on() -> None:
 
 def test_the_same_erasure_with_another_strength_takes_the_place_of_the_one_before() -> None:
     erasures = Erasures()
-    for request in (REQUEST, STEERING, STEERING.model_copy(update={"strength": 2.0, "case": None})):
+    for request in (REQUEST, STEERING, stronger(STEERING, 2.0).model_copy(update={"case": None})):
         erasures.put(found(request))
     assert len(erasures) == 2
-    assert erasures.shown.request.strength == 2.0
+    assert erasures.shown.strength == 2.0
     erasures.turn()
     assert erasures.shown.request == REQUEST
-    assert [other.request.method for other in erasures.others] == ["steer"]
+    assert [other.request.editor for other in erasures.others] == ["steer"]
 
 
 def test_the_layer_looked_at_is_the_last_changed_one_until_another_is_gone_to() -> None:
@@ -183,7 +194,7 @@ def test_the_details_say_what_was_measured_what_it_does_and_what_the_others_did(
         "“Tokyo” → “the”",
         "The watched prompt: The capital of Australia is",
         "“Canberra”",
-        "steering L2–3, Pronoun gender · linear .93/.73 → .51/.50",
+        "Steering L2–3, Pronoun gender · linear .93/.73 → .51/.50",
     ):
         assert wanted in said
     without = Found(REQUEST, erasure_result(REQUEST, effects=False), ())
@@ -201,8 +212,8 @@ async def test_the_key_opens_the_form_without_a_prompt_and_enter_asks(size: tupl
         assert "pronoun-gender" in run.text
         assert "Type a prompt first" not in run.notified
         await run.pilot.press("enter")
-        await run.until(lambda: isinstance(run.engine.last, ErasureRequest))
-        assert run.engine.last == ErasureRequest(concept="pronoun-gender", digest=DIGEST)
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
+        assert run.engine.last == erasure_request("leace", concept="pronoun-gender", digest=DIGEST)
         assert "waiting for the model" in run.text.lower()
         assert not pane(run).query_one(ErasureForm).is_open
 
@@ -211,50 +222,102 @@ async def test_the_form_s_fields_and_the_shared_case_make_the_request() -> None:
     async with running() as run:
         await ask_hero(run)
         request = await erase(
-            run, answer=False, concept="tense", layers="1,3-4", pooling="mean", method="steer", texts="500",
-            towards="past", strength="−2.5",
+            run, answer=False, concept="tense", layers="1,3-4", pool="mean", editor="steer", limit="500",
+            towards="past", strength="−2.5", above="no", seed="4",
         )  # fmt: skip
-        assert request == ErasureRequest(
+        settings = SteeringSettings(
             concept="tense",
-            digest=shipped_concept("tense").limited(500).digest,
+            digest=shipped_concept("tense").limited(500, 4).digest,
             layers=(1, 3, 4),
             pool="mean",
-            method="steer",
             towards="past",
             strength=-2.5,
             limit=500,
-            case=HERO,
+            above=False,
+            seed=4,
         )
+        assert request == EditRequest(editor="steer", case=HERO, settings=settings, test=False)
+
+
+async def test_the_settings_in_the_form_are_those_of_the_editor_that_is_chosen() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press(KEY)
+        await run.settle()
+        fields = pane(run).query_one(SettingsFields)
+        shown = lambda: {field.id for field in fields.query(ChoiceField) if field.display}  # noqa: E731
+        assert shown() == {"layers", "pool", "limit", "above", "seed"}
+        assert "towards" not in run.text
+        await run.pilot.press("tab", "down", "down")  # leace, orth, steer
+        await run.settle()
+        assert shown() == {"layers", "pool", "limit", "above", "seed", "towards", "strength"}
+        fields.field("strength").focus()
+        await run.settle()
+        assert "towards" in run.text
+        assert "strength" in run.text
+        fields.field("strength").value = "2"
+        pane(run).query_one("#editor", Input).value = "leace"
+        await run.pilot.press("enter")
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
+        asked = erasure_request("leace", concept="pronoun-gender", digest=DIGEST)
+        assert run.engine.last == asked.model_copy(update={"case": HERO})
 
 
 async def test_arrows_go_through_the_choices_and_escape_keeps_what_was_typed() -> None:
     async with running() as run:
         await ask_hero(run)
-        await run.pilot.press(KEY, "down", "tab", "tab", "down", "tab", "up")
+        await run.pilot.press(KEY, "down", "tab", "up", "tab", "tab", "down", "down")
         await run.settle()
-        values = [pane(run).query_one(f"#{name}", Input).value for name in ("concept", "pooling", "method")]
-        assert values == [shipped_concepts()[(shipped_concepts().index("pronoun-gender") + 1) % 5], "mean", "steer"]
+        names = ("concept", "editor", "pool")
+        values = [pane(run).query_one(f"#{name}", Input).value for name in names]
+        assert values == [shipped_concepts()[(shipped_concepts().index("pronoun-gender") + 1) % 5], "steer", "mean"]
         await run.pilot.press("escape")
         await run.settle()
         assert not pane(run).query_one(ErasureForm).is_open
         assert pane(run).has_focus_within
         await run.pilot.press(KEY)
         await run.settle()
-        assert [pane(run).query_one(f"#{name}", Input).value for name in ("concept", "pooling", "method")] == values
-        assert not asked_of(run, ErasureRequest)
+        assert [pane(run).query_one(f"#{name}", Input).value for name in names] == values
+        assert not asked_of(run, EditRequest)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 20)])
+async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_can_the_erasure(
+    size: tuple[int, int],
+) -> None:
+    async with erased(size, editor="steer") as run:
+        await run.pilot.press(KEY)
+        await run.settle()
+        form, seen = pane(run).query_one(ErasureForm), []
+        while form.has_focus_within and (field := run.app.screen.focused) not in seen:
+            assert isinstance(field, ChoiceField)
+            assert field.region.height == 1
+            assert field.region.width >= 10
+            assert run.app.screen.find_widget(field).visible_region == field.region
+            assert "layer 3 (changed) · taken for feminine" in words(run)
+            assert "enter erases" in run.text
+            seen.append(field)
+            await run.pilot.press("tab")
+            await run.settle()
+        assert {field.id for field in seen} == {
+            *("concept", "editor", "layers", "pool", "limit", "above", "seed", "towards", "strength")
+        }
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"concept": "colour"}, "There is no concept “colour”: choose language, number, pronoun-gender"),
+        ({"concept": "colour"}, "there is no concept “colour”; choose language, number, pronoun-gender"),
         ({"concept": "missing.csv"}, "missing.csv cannot be read"),
         ({"layers": "five"}, "'five' does not name layers"),
-        ({"pooling": "first"}, "There is no pooling “first”: choose one of last, mean, all."),
-        ({"method": "cut"}, "There is no method “cut”: choose one of leace, orth, steer."),
-        ({"texts": "-3"}, "“-3” is no number of texts"),
-        ({"texts": "12"}, "has"),
-        ({"method": "steer", "strength": "much"}, "“much” is no strength"),
+        ({"pool": "first"}, "pool: 'first' is not one of 'last', 'mean' or 'all'"),
+        ({"editor": "cut"}, "there is no editor 'cut'; choose one of leace, orth, steer"),
+        ({"limit": "-3"}, "-3 texts are too few"),
+        ({"limit": "some"}, "limit: 'some' is not a whole number"),
+        ({"limit": "12"}, "has"),
+        ({"editor": "steer", "strength": "much"}, "strength: 'much' is not a number"),
+        ({"editor": "steer", "strength": "inf"}, "inf is no strength to steer by"),
+        ({"editor": "steer", "towards": "up"}, "there is no class 'up' to steer to; choose one of"),
     ],
 )
 async def test_what_makes_no_sense_stands_in_the_form_and_is_not_asked(fields: dict[str, str], sentence: str) -> None:
@@ -264,7 +327,7 @@ async def test_what_makes_no_sense_stands_in_the_form_and_is_not_asked(fields: d
         await run.until(lambda: "✗" in run.text)
         assert sentence in words(run)
         assert pane(run).query_one(ErasureForm).is_open
-        assert not asked_of(run, ErasureRequest)
+        assert not asked_of(run, EditRequest)
 
 
 async def test_texts_of_a_file_are_read_and_named_by_their_digest(tmp_path: Path) -> None:
@@ -273,9 +336,10 @@ async def test_texts_of_a_file_are_read_and_named_by_their_digest(tmp_path: Path
     async with running() as run:
         await ask_hero(run)
         request = await erase(run, answer=False, concept=str(tmp_path / "mine.csv"))
-        assert request.data == str(tmp_path / "mine.csv")
-        assert request.concept is None
-        assert request.digest is not None
+        assert isinstance(request.settings, ErasureSettings)
+        assert request.settings.data == str(tmp_path / "mine.csv")
+        assert request.settings.concept is None
+        assert request.settings.digest is not None
 
 
 # What is shown
@@ -328,13 +392,13 @@ async def test_a_partial_result_is_drawn_while_the_rest_is_under_way_and_escape_
         assert "Erasure · no edit ·" in run.text
 
 
-async def test_an_edit_is_there_before_its_effects_are_known() -> None:
+async def test_what_was_probed_can_be_looked_at_before_the_effects_are_known() -> None:
     async with running() as run:
         await run.pilot.press("escape")
         request = await erase(run, answer=False)
-        run.engine.say_progress(60, 100, erasure_result(request, probed=2, effects=False), "what it does to the model")
+        run.engine.say_progress(60, 100, erasure_result(request, probed=2, effects=False), "after: prose")
         await run.settle()
-        assert "… looking at its edit" in run.text
+        assert "◌ no edit yet" in run.text
         await run.pilot.press("enter")
         await run.settle()
         assert isinstance(run.app.screen, ErasureDetail)
@@ -367,7 +431,7 @@ async def test_a_failure_is_a_sentence_and_what_was_found_before_stays() -> None
         run.engine.say_finished(None, status="cancelled")
         await run.settle()
         assert "cancelled · stale: this is the result before" in run.text
-        assert request.layers == (2, 3)
+        assert request.settings == REQUEST.settings
 
 
 async def test_nothing_is_there_at_first_and_after_a_cancelled_one() -> None:
@@ -451,29 +515,29 @@ async def test_other_edits_make_it_stale_and_its_own_switch_does_not() -> None:
 
 
 async def test_plus_and_minus_ask_once_for_another_strength_in_place_of_the_edit_there_is() -> None:
-    async with erased(method="steer") as run:
+    async with erased(editor="steer") as run:
         first = run.engine.last
-        assert isinstance(first, ErasureRequest)
-        assert "● on · Pronoun gender · steering × 1 L2–3 to feminine" in run.text
+        assert isinstance(first, EditRequest)
+        assert "● on · Pronoun gender · Steering × 1 L2–3 to feminine" in run.text
         asked = len(run.engine.asked)
         await run.pilot.press("plus", "plus", "minus", "plus")
         await run.settle()
-        assert "steering × 1 → 2 L2–3" in run.text
+        assert "Steering × 1 → 2 L2–3" in run.text
         await run.until(lambda: len(run.engine.asked) > asked + 1)
-        again = first.model_copy(update={"strength": 2.0})
+        again = stronger(first, 2.0)
         assert run.engine.asked[asked:] == [QueueRequest(action="remove", edit=erasure_edit(first).id), again]
         run.engine.say_finished(queue_result(erasure_queue()), job=len(run.engine.asked) - 1)
         run.engine.say_started()
         await run.settle()
-        assert "removed · Pronoun gender · steering × 1 L2–3" in run.text  # what is shown is the one before
+        assert "removed · Pronoun gender · Steering × 1 L2–3" in run.text  # what is shown is the one before
         run.engine.say_progress(30, 100, erasure_result(again, erasure_queue(), probed=1), "probes at layer 3")
         await run.settle()
-        assert "◌ no edit yet · Pronoun gender · steering × 2 L2–3" in run.text
+        assert "◌ no edit yet · Pronoun gender · Steering × 2 L2–3" in run.text
 
 
 async def test_a_strength_chosen_while_it_runs_is_asked_for_afterwards_and_not_after_a_cancellation() -> None:
-    async with erased(method="steer") as run:
-        await erase(run, answer=False, method="steer", strength="2")
+    async with erased(editor="steer") as run:
+        await erase(run, answer=False, editor="steer", strength="2")
         second = run.engine.last
         asked = len(run.engine.asked)
         await run.pilot.press("plus")
@@ -482,8 +546,8 @@ async def test_a_strength_chosen_while_it_runs_is_asked_for_afterwards_and_not_a
         run.engine.say_finished(erasure_result(second))  # type: ignore[arg-type]
         await run.until(lambda: len(run.engine.asked) > asked + 1)
         third = run.engine.last
-        assert isinstance(third, ErasureRequest)
-        assert third.strength == 1.5  # from the one that was shown when the key was pressed
+        assert isinstance(third, EditRequest)
+        assert third == stronger(third, 1.5)  # from the one that was shown when the key was pressed
         await run.pilot.press("plus")
         run.engine.say_finished(None, status="cancelled")
         await run.pilot.pause(0.6)
@@ -507,8 +571,8 @@ async def test_the_same_erasure_asked_again_is_not_fitted_on_what_it_erased_alre
 
 async def test_m_goes_through_the_erasures_of_the_session_to_compare_them() -> None:
     async with erased() as run:
-        await erase(run, method="orth")
-        assert "2/2 · ● on · Pronoun gender · orthogonal L2–3" in run.text
+        await erase(run, editor="orth")
+        assert "2/2 · ● on · Pronoun gender · Orthogonal projection L2–3" in run.text
         await run.pilot.press("m")
         await run.settle()
         assert "LEACE L2–3" in run.text
@@ -517,7 +581,7 @@ async def test_m_goes_through_the_erasures_of_the_session_to_compare_them() -> N
         await run.settle()
         await run.pilot.press("end")
         await run.settle()
-        assert "orthogonal L2–3, Pronoun gender · linear .93/.73 → .51/.50" in words(run)
+        assert "Orthogonal projection L2–3, Pronoun gender · linear .93/.73 → .51/.50" in words(run)
 
 
 def test_no_library_of_charts_is_imported_before_the_first_chart() -> None:
@@ -554,7 +618,7 @@ async def test_a_replay_shows_erasures_and_asks_nothing(tmp_path: Path) -> None:
         await pilot.press(str(shown.number))
         await pilot.pause(0.1)
         text = "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
-        assert "2/2 · ● on · Pronoun gender · steering × 1.5" in text
+        assert "2/2 · ● on · Pronoun gender · Steering × 1.5" in text
         await pilot.press("space", "plus", KEY, "m", "enter")
         await pilot.pause(0.5)
         assert isinstance(app.screen, ErasureDetail)
@@ -571,5 +635,5 @@ async def test_a_continued_session_puts_the_edits_back_and_shows_the_last_erasur
         assert run.engine.last == QueueRequest(action="restore", entries=queue.entries)
         run.engine.say_finished(queue_result(queue))
         await run.settle()
-        assert "2/2 · ● on · Pronoun gender · steering × 1.5" in run.text
+        assert "2/2 · ● on · Pronoun gender · Steering × 1.5" in run.text
         assert "stale" not in run.text

@@ -74,7 +74,7 @@ class Toy:
     title: str = "Toy method"
     request: type[Request] = ToyRequest
     figures: Callable[[Any], tuple[Figure, ...]] = toy_figures
-    key: str | None = "y"
+    key: str = "y"
 
 
 def step(
@@ -166,6 +166,15 @@ async def test_it_asks_with_defaults_about_the_case_and_the_cursor() -> None:
         assert app.asked == [ToyRequest(case=HERO), ToyRequest(case=HERO, position=3)]
 
 
+async def test_it_asks_about_what_is_on_screen_and_not_at_a_token_of_another_prompt() -> None:
+    another = Case(prompt="Another")
+    async with toy() as (app, pilot):
+        app.pane.show_step(step(ToyRequest(case=HERO)))
+        app.pane.cursor, app.pane.on_screen, app.pane.case_on_screen = Cursor(2, 3), another, lambda: another
+        app.pane.ask()
+        await until(pilot, lambda: app.asked == [ToyRequest(case=another)])
+
+
 async def test_without_a_case_it_asks_only_what_takes_none() -> None:
     async with toy() as (app, pilot):
         app.pane.case = None
@@ -208,9 +217,9 @@ async def test_other_prompts_and_edits_make_the_figures_stale() -> None:
     async with toy() as (app, pilot):
         app.pane.show_step(step(ToyRequest(case=HERO)))
         await until(pilot, lambda: "0.52" in app.text)
-        app.pane.case = Case(prompt="Another")
+        app.pane.on_screen = Case(prompt="Another")
         await until(pilot, lambda: "stale: the prompt has changed; press y to ask again" in app.text)
-        app.pane.case = HERO
+        app.pane.on_screen = HERO
         app.pane.show_step(step(ToyRequest(case=HERO), edits=("e1",)))
         await until(pilot, lambda: "stale: the edits have changed" in app.text)
 
@@ -253,7 +262,7 @@ async def test_another_theme_draws_the_legend_anew() -> None:
 def test_one_line_makes_a_pane_of_every_method_that_has_a_key_and_no_pane() -> None:
     methods = (
         Toy(),
-        Toy(title="Without a key", key=None),
+        Toy(title="Without a key", key=""),
         Toy(title="Attribution", request=AttributionRequest, key="a"),
     )
     (pane,) = figure_panes(methods, (AttributionPane,))

@@ -22,10 +22,10 @@ from screens.app import WorkbenchApp
 from screens.replay import ReplayApp
 from tests.screens.fake import SUITE, TOM
 from tests.screens.fake_busy import BusyEngine
+from tests.screens.fake_erasure import erasure_request
 from tests.screens.test_replay import STORY, record
 from workbench.case import Case
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest
 from workbench.methods.attribution.attribution import AttributionRequest
@@ -65,6 +65,8 @@ PHRASES = (
     "enter enter enter escape escape",
     "p T h e space c a p i t a l tab t h e tab C a n tab S y d enter",
     "r tab 7 enter",
+    "e tab tab tab x enter backspace tab down enter",
+    "z tab down down tab 2 enter",
     "e A u s tab C a n enter 5 enter r c enter b B",
     "a a t t z enter g G escape",
     "2 enter j j l l k enter",
@@ -77,9 +79,9 @@ EVERYTHING: tuple[Request, ...] = (
     AttributionRequest(case=HERO),
     TraceRequest(case=HERO),
     CotRequest(question=TOM, interventions=(Early(),)),
-    RomeRequest(case=HERO),
+    EditRequest(case=HERO),
     SuiteRequest(suite=SUITE),
-    ErasureRequest(concept="gender", case=HERO),
+    erasure_request("leace", concept="gender").model_copy(update={"case": HERO}),
     ContinueRequest(case=HERO),
 )
 """What a replay is played with."""

@@ -190,8 +190,8 @@ async def test_what_is_typed_or_pasted_is_shown_visibly(poisoned_home: Path) -> 
         assert MARK in written
 
 
-async def test_a_path_with_brackets_does_not_end_the_app(own_home: Path, tmp_path: Path) -> None:
-    path = tmp_path / "[" / "x]" / "a.json"
+async def test_a_path_with_brackets_does_not_end_the_app(own_home: Path) -> None:
+    path = own_home / "[" / "x]" / "a.json"
     async with running(Case(prompt="The capital of"), recording=path) as (watched, engine):
         assert watched.app._recording.path == path
         engine.record = lambda step: step  # the engine has tried

@@ -22,8 +22,7 @@ from tests.screens.test_app import HERO, Running, ask_hero
 from tests.screens.test_cot_pane import FIRST, about, answer_last, ask_tom
 from tests.screens.test_edits_pane import make_edit
 from tests.screens.test_erasure_pane import erase
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
 from workbench.editing.operations import QueueRequest
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest
@@ -88,14 +87,14 @@ async def no_edits(run: Running) -> None:
 async def edit_form(run: Running) -> None:
     """An edit is being filled in, and a layer is wrong."""
     await ask_hero(run)
-    await run.pilot.press("e", "tab", *"five", "enter")
+    await run.pilot.press("e", "tab", "tab", "tab", *"five", "enter")
 
 
 async def edit_computing(run: Running) -> None:
     """One edit is computed, another waits."""
     await ask_hero(run)
     await run.pilot.press("e", "enter", "e", *"Perth", "enter")
-    await run.until(lambda: sum(isinstance(request, RomeRequest) for request in run.engine.asked) == 2)
+    await run.until(lambda: sum(isinstance(request, EditRequest) for request in run.engine.asked) == 2)
     run.engine.asked.pop()
     run.engine.say_progress(9, 25, None, "optimising, loss 1.234, p 0.40")
 
@@ -201,7 +200,7 @@ async def erasure_chart(run: Running) -> None:
 async def erasure_table(run: Running) -> None:
     """The numbers behind the chart, and the edit is off."""
     await erasure_chart(run)
-    request = next(each for each in run.engine.asked if isinstance(each, ErasureRequest))
+    request = next(each for each in run.engine.asked if isinstance(each, EditRequest))
     await run.pilot.press("space", "v", "k")
     await run.until(lambda: isinstance(run.engine.last, QueueRequest))
     run.engine.say_finished(queue_result(erasure_queue(request, on=False)))
@@ -210,9 +209,9 @@ async def erasure_table(run: Running) -> None:
 async def erasure_steered(run: Running) -> None:
     """A direction was added in place of an erasure, and more of it is about to be asked for."""
     await ask_hero(run)
-    await erase(run, answer=False, method="steer")
+    await erase(run, answer=False, editor="steer")
     request = run.engine.last
-    assert isinstance(request, ErasureRequest)
+    assert isinstance(request, EditRequest)
     run.engine.say_progress(90, 100, erasure_result(request), "layer 5")
     await run.pilot.press("plus")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,10 +11,10 @@ from typing import Any, cast
 import pytest
 from textual.app import App, ComposeResult
 from textual.message import Message
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from screens.messages import Ask, Cursor, CursorMoved
-from screens.panes.edits.form import traced_layer
+from screens.panes.edits.form import EditForm
 from screens.panes.picture import needs_yes
 from screens.panes.trace import views
 from screens.panes.trace.pane import TracePane
@@ -30,6 +31,7 @@ from workbench.engine import Progressed
 from workbench.errors import InputError
 from workbench.methods.tracing import causal_trace
 from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
+from workbench.methods.tracing.layer import traced_layer
 from workbench.session import Session, Status, Step, StepError
 
 REQUEST = TraceRequest(case=HERO)
@@ -472,13 +474,16 @@ async def test_e_hands_the_layer_that_the_trace_found_to_the_form_of_an_edit() -
         await run.settle()
         await run.pilot.press("e")
         await run.settle()
-        found = traced_layer(run.main.answers, HERO)
+        found = traced_layer([(REQUEST, trace_result(REQUEST))], HERO)
         assert found is not None
-        assert f"layer   {found}" in run.text
+        assert run.main.query_one(EditForm).query_one("#layer", Input).value == str(found)
+        assert re.search(rf"layer +{found} ", run.text)
 
 
 async def test_a_replay_has_all_kinds_traced_until_then_and_none_that_came_later() -> None:
-    app = ReplayApp(Session(model=MODEL, steps=(step(), step(OTHERS))), Path("recorded.json"))
+    app = ReplayApp(
+        Session(model=MODEL, steps=(step(), step(OTHERS).model_copy(update={"id": 1}))), Path("recorded.json")
+    )
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.1)
         pane = app.screen.query_one(TracePane)

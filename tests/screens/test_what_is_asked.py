@@ -19,8 +19,7 @@ from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import attribution_result, encoded, lens_result, trace_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
-from workbench.editing.editors.erasure.erasure import ErasureRequest
-from workbench.editing.editors.rome.rome import RomeRequest
+from workbench.editing.edit import EditRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
@@ -32,12 +31,13 @@ from workbench.session import StepError
 FRANCE = Case(prompt="The capital of France is", subject="France", target="Paris", foil="Lyon")
 SENT: dict[str, tuple[str, ...]] = {"r": ("enter",), "e": ("enter",), "z": ("enter",)}
 """What sends the form that a key opens."""
+EDITORS = {"e": "rome", "z": "leace"}
+"""By which a form edits at first."""
 CASE_OF: dict[type[Request], Callable[[Any], object]] = {
     AttributionRequest: lambda request: request.case,
     TraceRequest: lambda request: request.case,
     ContinueRequest: lambda request: request.case,
-    RomeRequest: lambda request: request.case,
-    ErasureRequest: lambda request: request.case,
+    EditRequest: lambda request: request.case,
     CotRequest: lambda request: request.question,
 }
 
@@ -57,8 +57,8 @@ async def type_another(run: Running, case: Case = FRANCE) -> None:
         ("t", TraceRequest),
         ("g", ContinueRequest),
         ("r", CotRequest),
-        ("e", RomeRequest),
-        ("z", ErasureRequest),
+        ("e", EditRequest),
+        ("z", EditRequest),
     ],
 )
 async def test_a_key_asks_about_what_is_typed_and_has_it_asked_first(key: str, kind: type[Request]) -> None:
@@ -73,6 +73,7 @@ async def test_a_key_asks_about_what_is_typed_and_has_it_asked_first(key: str, k
         lens, last = run.engine.asked[asked:]
         assert lens.case == FRANCE  # type: ignore[attr-defined]
         assert CASE_OF[kind](last) == (FRANCE.prompt if kind is CotRequest else FRANCE)
+        assert getattr(last, "editor", EDITORS.get(key)) == EDITORS.get(key)
         assert load_history(run.app._history)[-1] == FRANCE
 
 
@@ -105,7 +106,7 @@ async def test_an_emptied_prompt_asks_nothing_about_the_one_before() -> None:
         assert len(run.engine.asked) == asked
         assert "Type a prompt first" in run.notified
         await run.pilot.press("z", "enter")
-        await run.until(lambda: isinstance(run.engine.last, ErasureRequest))
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
         assert run.engine.last.case is None  # type: ignore[attr-defined]
 
 
@@ -133,13 +134,13 @@ async def test_an_open_form_that_is_of_another_prompt_is_filled_anew_before_it_a
         await run.settle()
         await run.pilot.press("enter")
         await run.settle()
-        assert not isinstance(run.engine.last, RomeRequest)
+        assert not isinstance(run.engine.last, EditRequest)
         assert "the prompt has changed" in run.text
         form = run.main.query_one(EditForm)
         assert [form.query_one(f"#{name}", ClosingInput).value for name in ("subject", "target")] == ["France", "Paris"]
         await run.pilot.press("enter")
-        await run.until(lambda: isinstance(run.engine.last, RomeRequest))
-        assert run.engine.last == RomeRequest(case=FRANCE)
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
+        assert run.engine.last == EditRequest(case=FRANCE)
 
 
 async def test_a_continuation_is_kept_for_the_prompt_that_it_continues_and_for_no_other() -> None:

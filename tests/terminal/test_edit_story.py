@@ -8,7 +8,7 @@ import pytest
 
 from tests.terminal.conftest import Recorded, Start
 from tests.terminal.test_story import ANSWER, PROMPT, row_at_cursor
-from workbench.editing.editors.rome.rome import RomeResult
+from workbench.editing.edit import EditResult
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal
@@ -55,8 +55,8 @@ def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_pa
     terminal.until("was saved to")
     terminal.press("q")
     terminal.assert_ended_cleanly()
-    made = next(step.result for step in load_session(session).steps if step.request.kind == "rome")
-    assert isinstance(made, RomeResult)
+    made = next(step.result for step in load_session(session).steps if step.request.kind == "edit")
+    assert isinstance(made, EditResult)
     assert made.suite is not None
 
     again = start(*CASE, "--session", tmp_path / "new.json", columns=160, rows=48)

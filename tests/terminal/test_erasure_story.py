@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.terminal.conftest import Recorded, Start
-from workbench.editing.editors.erasure.erasure import ErasureResult
+from workbench.editing.edit import EditResult
+from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.patches import load_patch
 from workbench.loading import LoadedModel
 from workbench.session import load_session
@@ -16,23 +18,20 @@ from workbench.session import load_session
 pytestmark = pytest.mark.terminal
 
 PROMPT = "The nurse was late because"
-ROWS = {"layers": "concept  ", "texts": "pooling  ", "strength": "towards  "}
-"""Fields of the form, and what stands first in their rows."""
-
 PLAIN = "without edits: she .41 #1, he .07"
 TEXTS = 160
 
 
 def has_focus(terminal: Recorded, field: str) -> Callable[[str], bool]:
-    """Whether a field of the form is lit otherwise than its last one."""
+    """Whether the field of a setting is lit otherwise than the last one."""
 
     def ground(name: str) -> str | None:
-        row = next((row for row, line in enumerate(terminal.screen.display) if ROWS[name] in line), None)
-        if row is None:
-            return None
-        return str(terminal.screen.buffer[row][terminal.screen.display[row].rindex(name) + 9].bg)
+        for row, line in enumerate(terminal.screen.display):
+            if label := re.search(rf"\b{name} {{2,}}(?=\w)", line):
+                return str(terminal.screen.buffer[row][label.end()].bg)
+        return None
 
-    return lambda _: ground(field) not in (None, ground("strength"))
+    return lambda _: None not in (ground(field), ground("seed")) and ground(field) != ground("seed")
 
 
 def fill(terminal: Recorded, field: str, tabs: int, text: str) -> None:
@@ -42,7 +41,7 @@ def fill(terminal: Recorded, field: str, tabs: int, text: str) -> None:
         terminal.settle()
     terminal.until(has_focus(terminal, field))
     terminal.press(*text)
-    terminal.until(f"{field:9}{text}")
+    terminal.until(lambda shown: re.search(rf"\b{field} {{2,}}{text}", shown) is not None)
 
 
 def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
@@ -55,8 +54,8 @@ def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
 
     terminal.press("z")
     terminal.until("enter erases")
-    fill(terminal, "layers", 1, "28-29")
-    fill(terminal, "texts", 3, str(TEXTS))
+    fill(terminal, "layers", 2, "28-29")
+    fill(terminal, "limit", 2, str(TEXTS))
     terminal.press("\r")
     terminal.until("before: ")
     terminal.until("● on · Pronoun gender · LEACE L28–29")
@@ -110,11 +109,12 @@ def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
     terminal.assert_ended_cleanly()
 
     recorded = load_session(session)
-    steps = [step for step in recorded.steps if step.request.kind == "erasure"]
+    steps = [step for step in recorded.steps if step.request.kind == "edit"]
     assert [step.status for step in steps] == ["done", "cancelled"]
     made = steps[0].result
-    assert isinstance(made, ErasureResult)
-    assert sum(made.texts.values()) == TEXTS
+    assert isinstance(made, EditResult)
+    assert isinstance(made.details, Erased)
+    assert sum(made.details.texts.values()) == TEXTS
     assert recorded.model is not None
     assert [edit.info for edit in load_patch(patch, default_model)] == [made.edit]
 

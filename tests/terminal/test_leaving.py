@@ -32,8 +32,10 @@ SOON = 10.0
 
 PROGRAM = """
     import dataclasses, time
-    from workbench import cli, methods
-    from workbench.methods import logit_lens
+    from workbench import engine
+    from workbench.cli import main
+    from workbench.methods.lens import logit_lens
+    from workbench.registry import method
 
     def endless(model, request, progress):
         found = logit_lens.run(model, request, progress)
@@ -43,10 +45,8 @@ PROGRAM = """
             if not DEAF:
                 progress(1, 2, found, stage="half way")
 
-    methods.METHODS = tuple(
-        dataclasses.replace(method, run=endless) if method.kind == "lens" else method for method in methods.METHODS
-    )
-    cli.main()
+    engine.method = lambda kind: dataclasses.replace(method(kind), run=endless) if kind == "lens" else method(kind)
+    main.main()
 """
 """The program with a lens that never ends, and that hears of being cancelled or, as deep in torch, does not."""
 

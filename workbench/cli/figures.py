@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import ConsoleOptions, Group, RenderableType
 from rich.table import Table as RichTable
-from rich.text import Text
 
 from workbench import figures
 from workbench.blocks import BARS, bar, dots, horizontal_bar, sign
+from workbench.cli.console import Text
 from workbench.figures import (
     Axis,
     Bars,
@@ -69,7 +69,7 @@ class _Drawn:
 
     figure: Figure
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(self, console: object, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield from _DRAWN_BY[type(self.figure)](self.figure, options.max_width)
 
 
@@ -201,7 +201,10 @@ def _line_of_blocks(figure: Curves, curve: Curve, width: int) -> Text:
         numbers = [numbers[0], "→", numbers[-1], f"(from {least} to {most})"]
     unit = figure.right if curve.right else figure.y
     over = f"{unit}, {figure.x} {curve.points[0][0]:g} … {curve.points[-1][0]:g}"
-    return Text.assemble(f"{curve.label} ", (blocks, STYLES["target"]), f" {' '.join(numbers)} {over}")
+    line = Text(f"{curve.label} ")
+    line.append(blocks, STYLES["target"])
+    line.append(f" {' '.join(numbers)} {over}")
+    return line
 
 
 def number(value: float | None, decimals: int) -> str:

@@ -133,7 +133,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     by, case = editor(request.editor), request.case
     check(model, by, request.cases, request.settings)
     encoded = encode(model.tokenizer, case, model.info.context) if case is not None else None
-    rewrites = case is not None and encoded is not None and encoded.target is not None
+    rewrites = by.of == "fact" and encoded is not None and encoded.target is not None
     suite = (request.suite or (suite_for(case) if rewrites and case else None)) if request.test else None
     before = said(model, case, encoded) if case is not None and encoded is not None else ()
     settings, swept = request.settings, tuple[SweptLayer, ...]()

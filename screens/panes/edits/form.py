@@ -20,7 +20,7 @@ from workbench.errors import InputError
 from workbench.paths import written_path
 from workbench.settings import filled
 
-HINT = "enter edits · ↑ ↓ choose the editor · escape closes · an empty field is the default"
+HINT = "enter edits · ↑ ↓ choose · esc closes · empty: the default"
 CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
 
 
@@ -32,7 +32,7 @@ class EditForm(Vertical):
         height: auto; display: none; padding: 0 1; background: $surface;
         &.-open { display: block; }
         & Horizontal { height: 1; }
-        & Horizontal Label { color: $foreground 60%; width: 8; }
+        & Horizontal Label { color: $foreground 60%; width: 14; }
         & Horizontal ChoiceField {
             width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
         }
@@ -67,7 +67,7 @@ class EditForm(Vertical):
             yield Label("editor")
             yield ChoiceField(tuple(self._editors), first, name="editor")
             yield Label("suite")
-            yield ChoiceField((), placeholder="a file; else the shipped facts", name="suite")
+            yield ChoiceField((), placeholder="of the shipped facts", name="suite")
         yield SettingsFields(each.settings for each in self._editors.values())
         yield Static(HINT, id="hint", markup=False)
 

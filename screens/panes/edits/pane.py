@@ -23,6 +23,7 @@ from screens.panes.edits.path import PathLine, Purpose, default_name
 from screens.panes.edits.views import FactRow
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
+from screens.widgets.settings_fields import SettingsFields
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.editing.bisection import BisectRequest
@@ -315,7 +316,8 @@ class EditsPane(PicturePane):
         """Edits have no place among layers and tokens."""
 
     def on_resize(self) -> None:
-        """More scores may fit."""
+        """More scores may fit, and more settings."""
+        self.query_one(SettingsFields).fit(self.app.size.height)
         self.draw()
 
     def say_instead(self, sentence: str) -> None:
@@ -325,7 +327,7 @@ class EditsPane(PicturePane):
 
     def headline(self) -> str:
         """How many there are."""
-        return views.title(self.queue, len(self._ledger.jobs))
+        return views.title(self.queue, sum(job.state != "failed" for job in self._ledger.jobs))
 
     def legend(self) -> Content:
         """That all is off for a comparison, or what was done last."""

@@ -20,7 +20,7 @@ from workbench.editing.editors.erasure.erasure import ErasureSettings, concept_o
 from workbench.errors import InputError
 from workbench.settings import filled
 
-HINT = "enter erases · ↑ ↓ choose concept, editor, pool · escape closes · an empty field is the default"
+HINT = "enter erases · ↑ ↓ choose · esc closes · empty: the default"
 READING = "reading the texts …"
 
 
@@ -32,11 +32,12 @@ class ErasureForm(Vertical):
         height: auto; display: none; padding: 0 1; background: $surface;
         &.-open { display: block; }
         & Horizontal { height: 1; }
-        & Horizontal Label { color: $foreground 60%; width: 8; }
+        & Horizontal Label { color: $foreground 60%; width: 9; }
         & Horizontal ChoiceField {
             width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
         }
         & Horizontal #concept { width: 2fr; }
+        & SettingsFields { grid-columns: 8 1fr 8 1fr; }
         & ChoiceField:focus { background: $surface-lighten-3; }
         & #hint { height: auto; color: $foreground 60%; }
         & #hint.-problem { color: $text-error; }

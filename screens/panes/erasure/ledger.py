@@ -15,7 +15,7 @@ from workbench.editing.editors.erasure.layer import ErasedLayer
 from workbench.editing.queue import QueueState
 from workbench.protocol import Request
 
-EditState = Literal["none", "planned", "making", "on", "off", "held", "removed"]
+EditState = Literal["none", "planned", "on", "off", "held", "removed"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Found:
             return "planned" if under_way else "none"
         entry = next((entry for entry in queue.entries if entry.info.id == self.id), None)
         if entry is None:
-            return "making" if under_way else "removed"
+            return "removed"
         if not entry.on:
             return "off"
         return "on" if self.id in active_edits(queue) else "held"

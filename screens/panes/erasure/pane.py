@@ -22,6 +22,7 @@ from screens.panes.erasure.ledger import EditState, Erasures, Found, is_erasure,
 from screens.panes.erasure.widgets import LayerList, ProbeChart
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
+from screens.widgets.settings_fields import SettingsFields
 from screens.widgets.trust_strip import TrustStrip
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.erased import Erased
@@ -42,8 +43,8 @@ WAIT = 0.4
 NEEDED = views.LEAST_HIGH + 6
 """Rows of the pane that a chart needs, with what stands around it; there is the table otherwise."""
 
-FORM = 4
-"""Rows of the form."""
+FORM = 6
+"""Rows of the form, at most: the concept, four of settings, what to do."""
 
 
 class ErasurePane(PicturePane):
@@ -65,6 +66,8 @@ class ErasurePane(PicturePane):
         & > LayerList { display: none; }
         &.-table > #head, &.-table > LayerList { display: block; }
         &.-table > ProbeChart { display: none; }
+        &.-tight > #head { display: none; }
+        &.-tight > LayerList { min-height: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -344,6 +347,7 @@ class ErasurePane(PicturePane):
     def on_resize(self) -> None:
         """A chart needs room."""
         super().on_resize()
+        self.query_one(SettingsFields).fit(self.app.size.height)
         self.redraw()
 
     def draw(self) -> None:
@@ -352,6 +356,7 @@ class ErasurePane(PicturePane):
             return
         result, row = self._shown.result, self._erasures.row
         filling_in = self.query_one(ErasureForm).is_open
+        self.set_class(filling_in and self.size.height < NEEDED, "-tight")
         table = self.view == "table" or self.outer_size.height < NEEDED + FORM * filling_in
         if table != self.has_class("-table"):
             self.set_class(table, "-table")

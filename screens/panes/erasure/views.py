@@ -24,7 +24,6 @@ LEAST_HIGH = 5
 STATES: dict[EditState, str] = {
     "none": "no edit",
     "planned": "◌ no edit yet",
-    "making": "… looking at its edit",
     "on": "● on",
     "off": "○ off",
     "held": "◐ held",

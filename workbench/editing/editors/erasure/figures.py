@@ -84,4 +84,4 @@ def _watched(case: CaseEffect) -> tuple[Figure, ...]:
             if choice is not None and track is not None:
                 text += f", “{choice.text.strip()}” {track.probability[-1]:.3f}"
         lines.append(text)
-    return (*said(line("the watched prompt", "heading"), *lines), *notes(case.encoded.notes))
+    return said(line("the watched prompt", "heading"), *lines)
