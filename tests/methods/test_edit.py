@@ -14,13 +14,14 @@ from tests.tiny import tiny_loaded
 from workbench.case import Case
 from workbench.datasets.suites import EditRecord
 from workbench.editing import edit, editors, records
+from workbench.editing.changes import StateChange
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.gates import gate
-from workbench.editing.queue import Edit, EditInfo, StateChange, edit_id
+from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.records import FactsEditRequest
 from workbench.editing.rewriting import one_rewrite
 from workbench.errors import Cancelled, InputError
