@@ -121,7 +121,7 @@ class EditForm(Vertical):
         name, suite = self._field("editor").value.strip(), self._field("suite").value.strip()
         if name not in self._editors:
             raise InputError(f"there is no editor {name!r}; choose one of {', '.join(self._editors)}")
-        given = {"subject": self._field("subject").value, "target": self._field("target").value}
+        given = {each: value if (value := self._field(each).value).strip() else None for each in ("subject", "target")}
         case, chosen = self._case.model_copy(update=given), editor(name)
         settings = filled(chosen.settings, self.query_one(SettingsFields).typed())
         chosen.check((case,), settings)

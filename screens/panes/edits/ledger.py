@@ -192,7 +192,7 @@ def _row(job: Job, number: int) -> Row:
     case, partial = job.request.case, job.partial
     layer = getattr(job.request.settings, "layer", None)
     at = "" if layer is None else f"L{layer} "
-    asked = f"{at}{case.subject} → {(case.target or '').strip()}" if case else at
+    asked = f"{at}{case.subject or case.prompt} → {(case.target or '').strip()}" if case else at
     suite = partial.suite if partial else None
     return Row(
         state=job.state,
