@@ -82,12 +82,20 @@ def test_both_layouts_are_read_and_the_prompt_goes_before_the_template(tmp_path)
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[]", '"Rome"', "3", '{"prompt": "Rome is in"}', '{"prompt": 3, "subject": "Rome", "target": "Italy"}'],
+    ["[]", '"Rome"', "3", '{"prompt": "Rome is in"}', '{"prompt": 3, "subject": "Rome", "target": "Italy"}'],
 )
 def test_a_line_that_is_no_fact_is_named(tmp_path, line):
     file = tmp_path / "facts.jsonl"
     file.write_text('{"prompt": "Rome is in", "subject": "Rome", "target": "Italy"}\n' + line, encoding="utf-8")
     with pytest.raises(InputError, match=r"^line 2 of .*facts\.jsonl is not a fact: it needs"):
+        read_facts(file)
+
+
+@pytest.mark.parametrize("line", ["{", "Rome is in Italy", "[" * 1000])
+def test_a_line_that_is_no_json_is_named(tmp_path, line):
+    file = tmp_path / "facts.jsonl"
+    file.write_text('{"prompt": "Rome is in", "subject": "Rome", "target": "Italy"}\n' + line, encoding="utf-8")
+    with pytest.raises(InputError, match=r"^line 2 of .*facts\.jsonl is not JSON \(.+\); write an object with prompt"):
         read_facts(file)
 
 
