@@ -427,9 +427,7 @@ def test_half_precision_is_traced_to_within_its_rounding(dtype):
         assert (torch.tensor(one.values) - torch.tensor(other.values)).abs().max() < 0.1
 
 
-def test_the_engine_cancels_a_trace_and_keeps_what_is_exact(monkeypatch):
-    import workbench.engine as engine_module
-
+def test_the_engine_cancels_a_trace_and_keeps_what_is_exact():
     loaded = tiny_loaded("llama")
     events = []
     started = time.monotonic()
@@ -439,10 +437,6 @@ def test_the_engine_cancels_a_trace_and_keeps_what_is_exact(monkeypatch):
         if isinstance(event, Progressed) and event.partial is not None:
             engine.cancel(event.job)
 
-    class _Method:
-        run = staticmethod(run)
-
-    monkeypatch.setattr(engine_module, "method_of", lambda request: _Method)
     engine = Engine(listen)
     engine._model = loaded
     engine.submit(TraceRequest(case=CASE, kinds=ALL, noise_std=0.5, samples=2))

@@ -91,10 +91,11 @@ def test_a_line_that_is_no_fact_is_named(tmp_path, line):
         read_facts(file)
 
 
-def test_a_line_that_is_no_json_is_named(tmp_path):
+@pytest.mark.parametrize("line", ["{", "Rome is in Italy", "[" * 1000])
+def test_a_line_that_is_no_json_is_named(tmp_path, line):
     file = tmp_path / "facts.jsonl"
-    file.write_text('{"prompt": "Rome is in", "subject": "Rome", "target": "Italy"}\n{', encoding="utf-8")
-    with pytest.raises(InputError, match=r"^line 2 of .*facts\.jsonl is not JSON"):
+    file.write_text('{"prompt": "Rome is in", "subject": "Rome", "target": "Italy"}\n' + line, encoding="utf-8")
+    with pytest.raises(InputError, match=r"^line 2 of .*facts\.jsonl is not JSON \(.+\); write an object with prompt"):
         read_facts(file)
 
 
