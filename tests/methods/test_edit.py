@@ -179,7 +179,7 @@ def test_settings_are_those_of_the_editor_and_of_no_other() -> None:
     for by, settings in (("leace", {"strength": 2}), ("leace", RomeSettings()), ("rome", ErasureSettings())):
         with pytest.raises(ValidationError):
             EditRequest(editor=by, settings=settings)  # type: ignore[arg-type]
-    with pytest.raises(ValidationError, match=r"there is no editor 'spell'; choose one of rome, leace"):
+    with pytest.raises(ValidationError, match=r"there is no editor 'spell'; choose one of rome, "):
         EditRequest(editor="spell", settings={})  # type: ignore[arg-type]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from concept_erasure import LeaceEraser, LeaceFitter
@@ -19,7 +21,6 @@ from workbench.editing import edit
 from workbench.editing import queue as edits
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors import editor
-from workbench.editing.editors.erasure import erasure
 from workbench.editing.editors.erasure.erasure import Erased, ErasureSettings, concept_of
 from workbench.editing.editors.erasure.fit import Fitted, Pooling, fit_eraser, fit_steering
 from workbench.editing.editors.erasure.probes import largest_coefficient, linear
@@ -531,6 +532,6 @@ def test_states_that_are_not_finite_are_refused() -> None:
 
 
 def test_more_texts_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure.os, "sysconf", lambda name: 64 if name == "SC_PHYS_PAGES" else 4096)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 4096))
     with pytest.raises(InputError, match="--limit"):
         erased(tiny_loaded("llama"))

@@ -244,10 +244,10 @@ def test_the_check_warns_where_the_first_position_changes_the_answer(seed: int) 
         (HERO.model_copy(update={"start": "document"}), {}),
         (HERO.model_copy(update={"start": "newline"}), {}),
         (HERO.model_copy(update={"prompt": "<|endoftext|>" + HERO.prompt}), {}),
-        (HERO, {"positions": (-1,)}),
+        (HERO, {"positions": (0,)}),
     ],
 )
-def test_there_is_no_answer_behind_a_document_start_where_none_was_asked_or_the_case_is_not_bare(
+def test_there_is_no_answer_behind_a_document_start_where_the_last_token_was_not_read_or_the_case_is_not_bare(
     case: Case, asked: dict[str, Any]
 ) -> None:
     result = lens(tiny_loaded("llama"), case, **asked)
