@@ -166,7 +166,7 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
     and, once the first fact has been timed, for a run that takes hours unless that is confirmed.
     """
     if not request.facts:
-        raise InputError("There are no facts to trace: name a file with at least one.")
+        raise InputError("there are no facts to trace; name a file with at least one")
     subjects = (fact.subject for fact in request.facts)
     std = request.noise_std or rounded(request.noise * corruption.embedding_std(model, subjects))
     average = _Average(request, std)
