@@ -379,8 +379,9 @@ class MainScreen(Screen[None]):
 
     def go_to(self, title: str, cursor: Cursor | None) -> None:
         """Show the pane of this title, with the keyboard in it, and put the cursor there."""
-        if cursor is not None:
-            self.cursor = cursor
+        first = self.others[0]
+        if cursor is not None and isinstance(first, PicturePane):
+            first.move_cursor(cursor)  # not at once: a move to where its picture begins may still be on its way from it
         for number, pane in enumerate(self.others, 2):
             if title == pane.TITLE:
                 self.action_pane(number)
