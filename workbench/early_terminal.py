@@ -20,21 +20,26 @@ try:
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-NOT_THE_APP = frozenset(
-    {
-        *("attribute", "check", "continue", "cot", "doctor", "edit", "erase", "lens", "models", "trace"),
-        *("--help", "--version", "--install-completion", "--show-completion"),
-    }
-)
-"""The first arguments with which no app is opened."""
+NOT_THE_APP = frozenset({"--help", "--version", "--install-completion", "--show-completion"})
+"""The options with which no app is opened."""
+
+OPENS = frozenset({"open", "replay"})
+"""The commands that open the app."""
 
 _before: list[Any] | None = None
 _typed = ""
 
 
 def opens_app(arguments: Sequence[str]) -> bool:
-    """Whether the command line opens the app: on a prompt, a session, or a recorded session."""
-    return not arguments or arguments[0] not in NOT_THE_APP
+    """Whether the command line opens the app: on a prompt, a session, or a recorded session.
+
+    Any other word by itself is taken for a command, as which commands there are is not known here: on a prompt of one
+    word the terminal is raw only when the app is there.
+    """
+    if not arguments:
+        return True
+    first = arguments[0]
+    return first in OPENS or " " in first.strip() or (first.startswith("-") and first not in NOT_THE_APP)
 
 
 def take() -> None:
