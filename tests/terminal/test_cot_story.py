@@ -72,7 +72,8 @@ def test_seven_apples_become_ten_by_one_sentence(start: Start, tmp_path: Path) -
     terminal.press("q")
     terminal.assert_ended_cleanly()
 
-    first, within, whole, lens = load_session(file).steps
+    asked, first, within, whole, lens = load_session(file).steps
+    assert isinstance(asked.request, LensRequest)  # what is on screen, asked first
     for step, intervention in ((first, Early()), (within, LeaveOneOut(within=4)), (whole, LeaveOneOut())):
         assert isinstance(step.request, CotRequest)
         assert step.request.interventions == (intervention,)
@@ -81,7 +82,7 @@ def test_seven_apples_become_ten_by_one_sentence(start: Start, tmp_path: Path) -
     assert lens.request.case == first.result.case(first.result.of("kept")[3])
 
     replay = start("replay", file)
-    replay.until("step 4/4 lens · done")
+    replay.until("step 5/5 lens · done")
     replay.press("6")
     replay.until("settles at 4 of 5")
     replay.press("q")
