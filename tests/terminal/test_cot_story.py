@@ -82,7 +82,7 @@ def test_seven_apples_become_ten_by_one_sentence(start: Start, tmp_path: Path) -
     assert lens.request.case == first.result.case(first.result.of("kept")[3])
 
     replay = start("replay", file)
-    replay.until("step 5/5 lens · done")
+    replay.until("step 5/5 lens ·")  # done, or partial where the model was slower than the fingers
     replay.press("6")
     replay.until("settles at 4 of 5")
     replay.press("q")
