@@ -203,7 +203,7 @@ async def test_what_never_ends_does_not_lock_the_keyboard(monkeypatch: pytest.Mo
 async def test_what_was_typed_before_the_terminal_was_ours_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.early_terminal._typed", "ab\tc\r")
     async with running() as run:
-        send(run.app, "d")
+        send(run.app, "j")
         await all_passed(run.app)
         assert run.main.prompt.edited() == Case(prompt="ab", subject="c")
         assert isinstance(run.engine.last, LensRequest)
