@@ -92,8 +92,8 @@ def test_text_after_a_key_that_opens_a_form_is_typed_into_it(start: Start, own_h
     terminal = start(HERO.prompt, "--model", own_home / "none", columns=120, rows=40)
     terminal.until("load one first")
     for number, pane in enumerate((EditsPane, CotPane, ErasurePane)):
-        terminal.press(f"{pane.ASK_KEY}first{number}\tsecond{number}")
-        for word in ("first", "second"):
+        terminal.press(f"{pane.ASK_KEY}one{number}\ttwo{number}")
+        for word in ("one", "two"):
             terminal.until(f"{word}{number}")
         terminal.press("\x1b")
         terminal.until(lambda text: "esc Close" not in text)  # a terminal sends alt and a letter as escape and a letter
