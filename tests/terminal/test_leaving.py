@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import sys
 import termios
@@ -18,7 +17,7 @@ import pexpect
 import pytest
 
 from benchmarks.terminal import ROOT
-from tests.terminal.conftest import WAIT
+from tests.terminal.conftest import WAIT, Start
 from tests.tiny import save_tiny
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.session import load_session
@@ -177,7 +176,9 @@ def test_a_terminal_that_takes_nothing_more_keeps_nobody_from_leaving(tiny: Path
     assert_saved(file)
 
 
-def test_the_last_session_is_opened_again_and_its_interrupted_step_offered(tiny: Path, tmp_path: Path) -> None:
+def test_the_last_session_is_opened_again_and_its_interrupted_step_offered(
+    start: Start, tiny: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "s.json"
     with running(False, PROMPT, "--model", tiny, "--session", file) as program:
         program.child.kill(signal.SIGTERM)
@@ -185,14 +186,5 @@ def test_the_last_session_is_opened_again_and_its_interrupted_step_offered(tiny:
     with running(False, "lens", PROMPT, "--model", tiny, "--session", tmp_path / "other.json") as program:
         program.child.kill(signal.SIGTERM)
         program.end()
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "workbench.cli.main", "open", "--last", "--model", str(tiny)],
-        dimensions=(40, 120),
-        cwd=ROOT,
-    )
-    try:
-        child.expect("interrupted", timeout=WAIT)
-        child.expect(re.escape(file.name), timeout=WAIT)
-    finally:
-        child.close(force=True)
+    terminal = start("open", "--last", "--model", tiny, columns=160, rows=40)
+    terminal.until(lambda text: "interrupted" in text and file.name in text)
