@@ -6,7 +6,7 @@ A module is imported when its method is first asked for or read from a file, so 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -37,8 +37,7 @@ def method(kind: str) -> Method:
     """The method whose requests are of this kind. Raises `ValueError` where there is none."""
     if kind not in METHODS:
         raise ValueError(f"there is no method {kind!r}")
-    module, _, name = METHODS[kind].partition(":")
-    found: Method = getattr(import_module(module), name)
+    found: Method = resolve_name(METHODS[kind])
     assert found.kind == kind, f"{METHODS[kind]} is of kind {found.kind!r}"
     return found
 

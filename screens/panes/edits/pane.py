@@ -306,7 +306,7 @@ class EditsPane(PicturePane):
         on = tuple(row.id for row in rows if row.id is not None and row.state == "on")
         self._list.show([(row.id, views.row_content(row, on, width)) for row in rows], self._number)
         instead = self.query_one("#instead", Static)
-        instead.display = not (rows or self.query_one(EditForm).has_class("-open"))
+        instead.display = not (rows or self.query_one(EditForm).is_open)
         if not rows and not self._under_way:
             instead.update(EMPTY if self.live else NOT_RECORDED)
         if self._detail is not None and self._detail.is_mounted and (detail := self._detail_now()):

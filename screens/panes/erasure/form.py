@@ -4,43 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Input, Label, Static
+from textual.widgets import Label, Static
 
 from screens.widgets.choice_field import ChoiceField
+from screens.widgets.editor_form import EditorForm
 from screens.widgets.settings_fields import SettingsFields
 from workbench.case import Case
 from workbench.datasets.concepts import shipped_concepts
 from workbench.editing.edit import EditRequest
-from workbench.editing.editors import editors
 from workbench.editing.editors.erasure.erasure import ErasureSettings, concept_of
 from workbench.errors import InputError
 from workbench.settings import filled
 
-HINT = "enter erases · ↑ ↓ choose · esc closes · empty: the default"
 READING = "reading the texts …"
 
 
-class ErasureForm(Vertical):
+class ErasureForm(EditorForm):
     """Keeps what was typed for as long as the app runs. The settings are those that the chosen editor declares."""
+
+    OF = "concept"
+    HINT = "enter erases · ↑ ↓ choose · esc closes · empty: the default"
 
     DEFAULT_CSS = """
     ErasureForm {
-        height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
-        & Horizontal { height: 1; }
-        & Horizontal Label { color: $foreground 60%; width: 9; }
-        & Horizontal ChoiceField {
-            width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
-        }
+        & Horizontal Label { width: 9; }
         & Horizontal #concept { width: 2fr; }
         & SettingsFields { grid-columns: 8 1fr 8 1fr; }
-        & ChoiceField:focus { background: $surface-lighten-3; }
-        & #hint { height: auto; color: $foreground 60%; }
-        & #hint.-problem { color: $text-error; }
     }
     """
 
@@ -53,7 +45,6 @@ class ErasureForm(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._case: Case | None = None
-        self._editors = {each.name: each for each in editors("concept")}
 
     def compose(self) -> ComposeResult:
         """The data and the editor, its settings, and a line that says what to do or what is wrong."""
@@ -64,16 +55,7 @@ class ErasureForm(Vertical):
             yield Label("editor")
             yield ChoiceField(names, names[0], name="editor")
         yield SettingsFields((each.settings for each in self._editors.values()), but=("concept", "data"))
-        yield Static(HINT, id="hint", markup=False)
-
-    def on_mount(self) -> None:
-        """Show the first editor's settings."""
-        self._show_settings()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is shown."""
-        return self.has_class("-open")
+        yield Static(self.HINT, id="hint", markup=False)
 
     def open(self, case: Case | None) -> None:
         """Show it. ``case`` is watched, where there is one."""
@@ -82,45 +64,14 @@ class ErasureForm(Vertical):
         self.add_class("-open")
         self._field("concept").focus()
 
-    def close(self) -> None:
-        """Hide it; what was typed stays."""
-        self.remove_class("-open")
-
-    def say(self, problem: str, hint: str = HINT) -> None:
-        """What is wrong, or what to do."""
-        line = self.query_one("#hint", Static)
-        line.update(f"✗ {problem}" if problem else hint)
-        line.set_class(bool(problem), "-problem")
-
-    @on(Input.Changed, "#editor")
-    def _show_settings(self) -> None:
-        chosen = self._editors.get(self._field("editor").value.strip())
-        if chosen is not None:
-            self.query_one(SettingsFields).show(chosen.settings)
-
-    @on(Input.Submitted)
-    def submit(self, message: Input.Submitted) -> None:
-        """Ask for the erasure, or say what is wrong."""
-        message.stop()
-        try:
-            request = self._request()
-        except InputError as error:
-            self.say(str(error))
-        else:
-            self.say("", READING)
-            self.post_message(self.Submitted(request))
-
-    def _request(self) -> EditRequest:
-        """What the fields say. Raises `InputError`."""
-        name = self._field("editor").value.strip()
-        if name not in self._editors:
-            raise InputError(f"there is no editor {name!r}; choose one of {', '.join(self._editors)}")
-        typed = {**self.query_one(SettingsFields).typed(), **self._data()}
-        settings = filled(self._editors[name].settings, typed)
+    def _asked(self) -> Submitted:
+        name = self._chosen()
+        settings = filled(self._editors[name].settings, {**self.query_one(SettingsFields).typed(), **self._data()})
         start = self._case.start if self._case else "as-is"
-        return EditRequest(
-            editor=name, case=self._case, settings=settings.model_copy(update={"start": start}), test=False
-        )
+        settings = settings.model_copy(update={"start": start})
+        request = EditRequest(editor=name, case=self._case, settings=settings, test=False)
+        self.say("", READING)
+        return self.Submitted(request)
 
     def _data(self) -> dict[str, str]:
         """A shipped set by its name; what looks like a path is one."""
@@ -131,9 +82,6 @@ class ErasureForm(Vertical):
             named = ", ".join(shipped_concepts())
             raise InputError(f"there is no concept “{text}”; choose {named}, or name a file (.csv, .tsv, .jsonl)")
         return {"data": text}
-
-    def _field(self, name: str) -> ChoiceField:
-        return self.query_one(f"#{name}", ChoiceField)
 
 
 def with_digest(request: EditRequest) -> EditRequest:

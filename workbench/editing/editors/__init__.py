@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Literal
 
 from workbench.editing.editor import Editor
@@ -23,8 +23,7 @@ def editor(name: str) -> Editor:
     """The editor of a name. Raises `InputError` where there is none."""
     if name not in EDITORS:
         raise InputError(f"there is no editor {name!r}; choose one of {', '.join(EDITORS)}")
-    module, _, attribute = EDITORS[name].partition(":")
-    found: Editor = getattr(import_module(module), attribute)
+    found: Editor = resolve_name(EDITORS[name])
     assert found.name == name, f"{EDITORS[name]} is called {found.name!r}"
     return found
 
