@@ -19,6 +19,10 @@ from workbench.protocol import Request
 from workbench.session import SessionFile, Step
 
 
+LOOK_EVERY = 0.1
+"""Seconds between two looks whether a signal has come. One that comes just before a wait begins does not end it."""
+
+
 class WaitingEngine:
     """Loads a model on entry; `answer` then runs a request as the app would, with its progress on stderr.
 
@@ -68,22 +72,23 @@ class WaitingEngine:
     def answer(self, request: Request) -> Step:
         """Submit a request and wait for its step. What asks the program to end cancels it, which is a step too."""
         job = self._engine.submit(request)
-        limit = None
+        closed = False
         with _progress_line() as show:
             while True:
                 try:
-                    event = self._events.get(timeout=limit)
+                    event = self._events.get(timeout=leaving.WITHIN if closed else LOOK_EVERY)
                     if isinstance(event, Progressed):
                         show(event)
                     elif isinstance(event, Finished) and event.job == job:
                         self.unsaved = event.unsaved
                         return event.step
                 except queue.Empty:
-                    raise Cancelled from None
+                    if closed:
+                        raise Cancelled from None
                 except KeyboardInterrupt:
                     with leaving.undisturbed():
                         self._engine.close(leaving.WITHIN)
-                    limit = leaving.WITHIN
+                    closed = True
 
 
 def _say(sentence: str) -> None:
