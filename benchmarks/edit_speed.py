@@ -80,7 +80,7 @@ def plain_edit(model: LoadedModel, case: Case, layer: int, prefixes: tuple[str, 
     groups, _ = rewrite_contexts(model, case, prefixes, PREFIXES)
     essence = essence_contexts(model, case)
     keys = torch.cat([_keys(model, layer, group) for group in groups])
-    weight = model.value_matrix(layer).weight
+    weight = model.down_projection(layer).weight
     value = weight @ keys[0]
     delta = torch.zeros(model.info.d_model, requires_grad=True)
     adam = torch.optim.Adam([delta], lr=RATE)
@@ -114,7 +114,7 @@ def _log_p(model: LoadedModel, layer: int, group: Contexts, delta: torch.Tensor)
         states[:, group.subject_last] = states[:, group.subject_last] + delta
         return with_tensor(output, states)
 
-    handle = model.value_matrix(layer).register_forward_hook(add)
+    handle = model.down_projection(layer).register_forward_hook(add)
     logits = model.hf(group.ids, use_cache=False).logits
     handle.remove()
     return logits.float().log_softmax(dim=-1)
@@ -122,7 +122,7 @@ def _log_p(model: LoadedModel, layer: int, group: Contexts, delta: torch.Tensor)
 
 def _keys(model: LoadedModel, layer: int, group: Contexts) -> torch.Tensor:
     seen = []
-    handle = model.value_matrix(layer).register_forward_hook(lambda _m, args, _o: seen.append(args[0]))
+    handle = model.down_projection(layer).register_forward_hook(lambda _m, args, _o: seen.append(args[0]))
     with torch.no_grad():
         model.hf(group.ids, use_cache=False)
     handle.remove()

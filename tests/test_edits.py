@@ -55,12 +55,12 @@ def state_edit(loaded, name, layer=1, rank=1):
 
 
 @every_editable
-def test_a_weight_change_adds_left_times_right_to_the_value_matrix_whatever_its_orientation(architecture):
+def test_a_weight_change_adds_left_times_right_to_the_down_projection_whatever_its_orientation(architecture):
     loaded = tiny_loaded(architecture)
     edit = weight_edit(loaded, "a")
     (change,) = edit.changes
     seen = {}
-    module = loaded.value_matrix(1)
+    module = loaded.down_projection(1)
     handle = module.register_forward_hook(lambda _m, args, output: seen.update(key=args[0], value=output))
     logits(loaded)
     before = seen["value"].clone()

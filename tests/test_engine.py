@@ -282,7 +282,7 @@ def edit_of(listening: Listening, name: str) -> Edit:
 def weight_of(listening: Listening) -> torch.Tensor:
     model = listening.engine._model
     assert model is not None
-    weight = model.value_matrix(0).weight
+    weight = model.down_projection(0).weight
     assert isinstance(weight, torch.Tensor)
     return weight.detach().clone()
 

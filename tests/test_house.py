@@ -97,7 +97,7 @@ class NormsResult(Result):
 def run(model: LoadedModel, request: NormsRequest, progress: Progress) -> NormsResult:
     """Measure them."""
     progress(0, 1, stage="norms")
-    weights = (model.value_matrix(layer).weight for layer in range(model.info.layers))
+    weights = (model.down_projection(layer).weight for layer in range(model.info.layers))
     norms = tuple(request.times * float(weight.norm()) for weight in weights)  # type: ignore[operator]
     return NormsResult(norms=norms, checks=(Check(name="norms", text="exact", level="ok"),))
 

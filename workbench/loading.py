@@ -37,7 +37,7 @@ class LoadedModel:
     """A causal language model in eval mode, without gradients on its parameters, with what is known about it.
 
     ``nn`` is the model for nnsight, with the same names for every architecture: ``nn.embedding``,
-    ``nn.blocks[l]``, ``nn.blocks[l].attention``, ``nn.blocks[l].mlp``, ``nn.blocks[l].value_matrix`` (unless the
+    ``nn.blocks[l]``, ``nn.blocks[l].attention``, ``nn.blocks[l].mlp``, ``nn.blocks[l].down_projection`` (unless the
     model is a mixture of experts), ``nn.final_norm`` (unless it has none) and ``nn.unembedding``. The *outputs* of
     attention and MLP are what is added to the residual stream; take their tensor, and a block's, with
     `workbench.models.anatomy.tensor_of`, as some are the first of a tuple.
@@ -86,14 +86,14 @@ class LoadedModel:
         """The module whose output is the MLP's contribution."""
         return self.anatomy.in_block(self.hf, layer, self.anatomy.mlp)
 
-    def value_matrix(self, layer: int) -> Module:
-        """The MLP's second matrix. Raises `ModelError` where the model has none."""
-        if self.anatomy.value_matrix is None:
+    def down_projection(self, layer: int) -> Module:
+        """W_out, the MLP's last matrix. Raises `ModelError` where the model has none."""
+        if self.anatomy.down_projection is None:
             raise ModelError(
-                f"{self.info.name} is a {self.anatomy.value_matrix_missing}, so no layer has the one MLP value "
-                "matrix that this needs; use a model with dense MLPs"
+                f"{self.info.name} is a {self.anatomy.down_projection_missing}, so no layer has the one "
+                "down-projection that this needs; use a model with dense MLPs"
             )
-        return self.anatomy.in_block(self.hf, layer, self.anatomy.value_matrix)
+        return self.anatomy.in_block(self.hf, layer, self.anatomy.down_projection)
 
 
 def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progress = silent) -> LoadedModel:
@@ -194,8 +194,8 @@ def _named(hf_model: Module, anatomy: Anatomy) -> Any:
     names = {anatomy.embedding: "embedding", anatomy.blocks: "blocks", anatomy.unembedding: "unembedding"}
     if anatomy.final_norm:
         names[anatomy.final_norm] = "final_norm"
-    if anatomy.value_matrix:
-        names[anatomy.value_matrix] = "value_matrix"
+    if anatomy.down_projection:
+        names[anatomy.down_projection] = "down_projection"
     nn = nnsight.NNsight(hf_model, rename=names)
     for block in nn.blocks:
         # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.

@@ -27,7 +27,7 @@ def dense_edit(loaded, name=D, layer=1, factor=0.1):
 def test_a_dense_change_is_added_to_the_down_projection_whatever_its_orientation_and_undone_to_the_bit(architecture):
     loaded = tiny_loaded(architecture)
     original = digest(loaded)
-    module, key = loaded.value_matrix(1), torch.randn(2, loaded.anatomy.d_mlp)
+    module, key = loaded.down_projection(1), torch.randn(2, loaded.anatomy.d_mlp)
     with torch.no_grad():
         before = module(key)
         loaded.edits.add(dense_edit(loaded))
@@ -48,7 +48,7 @@ def test_the_size_of_an_edit_is_that_of_all_its_updates_beside_the_matrix(archit
     both = Edit(edit_info(D, "ft-m", D, 1), (dense, low))
     total = dense.delta + low.left @ low.right.T
     assert loaded.edits.size(both) == pytest.approx(
-        float(total.norm() / loaded.value_matrix(1).weight.norm()), rel=1e-5
+        float(total.norm() / loaded.down_projection(1).weight.norm()), rel=1e-5
     )
     assert loaded.edits.size(state_edit(loaded, S)) == 0
 

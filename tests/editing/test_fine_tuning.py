@@ -41,7 +41,7 @@ def plain_adam(architecture, case, settings):
     """ΔW as stored, and the loss before each step and after the last: a model, one parameter, one loop."""
     loaded, model = tiny_loaded(architecture), tiny_model(architecture).requires_grad_(False)
     prompt, answers = encode(loaded.tokenizer, case).ids, continuation_ids(loaded.tokenizer, case)
-    path = f"{loaded.anatomy.blocks}.{settings.layer}.{loaded.anatomy.value_matrix}"
+    path = f"{loaded.anatomy.blocks}.{settings.layer}.{loaded.anatomy.down_projection}"
     weight = model.get_submodule(path).weight.requires_grad_()
     original = weight.detach().clone()
     adam, losses = torch.optim.Adam([weight], lr=settings.rate), []
@@ -72,7 +72,7 @@ def test_the_change_is_the_one_that_plain_adam_makes(architecture, editor, setti
     made = editor.make(loaded, (CASE,), settings, silent)
     expected, losses = plain_adam(architecture, CASE, settings)
     (change,) = made.edit.changes
-    found = change.update().T if loaded.anatomy.value_matrix_in_first else change.update()
+    found = change.update().T if loaded.anatomy.down_projection_in_first else change.update()
     assert change.layer == settings.layer
     assert expected.abs().max() > 0.01
     assert torch.allclose(found, expected, atol=1e-5)

@@ -93,7 +93,7 @@ def plain_descent(loaded, layer, contexts, essence, value_norm, settings):
             states[:, group.subject_last] = states[:, group.subject_last] + delta
             return with_tensor(output, states)
 
-        handle = loaded.value_matrix(layer).register_forward_hook(add)
+        handle = loaded.down_projection(layer).register_forward_hook(add)
         found = loaded.hf(group.ids).logits.float().log_softmax(dim=-1)
         handle.remove()
         return found[:, list(group.reads)]
@@ -132,8 +132,8 @@ def test_the_change_is_the_published_formula_or_its_balanced_form(architecture, 
     prefixes = sampled_prefixes(loaded, rome.SPARE * asked.prefixes, asked.prefix_tokens, asked.seed)
     contexts, used = rewrite_contexts(loaded, CASE, prefixes, asked.prefixes)
     keys = torch.cat([keys_by_hook(loaded, 1, group.ids)[:, group.subject_last] for group in contexts]).double()
-    weight = loaded.value_matrix(1).weight.detach().double()
-    weight = weight.T if loaded.anatomy.value_matrix_in_first else weight
+    weight = loaded.down_projection(1).weight.detach().double()
+    weight = weight.T if loaded.anatomy.down_projection_in_first else weight
     moment = statistics.key_statistics(loaded, 1).second_moment
     moment = moment + statistics.RIDGE * moment.diagonal().mean() * torch.eye(len(moment))
     mean = keys.mean(dim=0)
@@ -169,7 +169,7 @@ def settings_of(asked):
 
 def keys_by_hook(loaded, layer, ids):
     seen = []
-    handle = loaded.value_matrix(layer).register_forward_hook(lambda _m, args, _o: seen.append(args[0]))
+    handle = loaded.down_projection(layer).register_forward_hook(lambda _m, args, _o: seen.append(args[0]))
     with torch.no_grad():
         loaded.hf(ids)
     handle.remove()
@@ -368,10 +368,10 @@ def test_a_mixture_of_experts_is_refused_in_a_sentence():
         edit.run(tiny_loaded("mixtral"), request(), silent)
 
 
-def test_a_quantised_value_matrix_is_refused_in_a_sentence():
+def test_a_quantised_down_projection_is_refused_in_a_sentence():
     loaded = tiny_loaded("llama")
-    weight = loaded.value_matrix(0).weight
-    loaded.value_matrix(0).weight = torch.nn.Parameter(weight.to(torch.uint8), requires_grad=False)
+    weight = loaded.down_projection(0).weight
+    loaded.down_projection(0).weight = torch.nn.Parameter(weight.to(torch.uint8), requires_grad=False)
     with pytest.raises(ModelError, match="quantised"):
         edit.run(loaded, request(), silent)
 

@@ -257,7 +257,7 @@ def test_what_is_remembered_is_not_used_for_other_settings_weights_or_edits(mode
     assert len(traced) == 6
     run(model, _ask(known[:1]), silent)
     assert len(traced) == 6
-    model.value_matrix(1).weight.mul_(1.01)  # an edit, which the fingerprint does not know
+    model.down_projection(1).weight.mul_(1.01)  # an edit, which the fingerprint does not know
     result = run(model, _ask(known[:1]), silent)
     assert len(traced) == 6 + result.used
 

@@ -48,21 +48,21 @@ def test_only_norms_behind_the_residual_do_not_add_up():
 def test_every_part_has_the_shape_that_is_documented(architecture):
     loaded = tiny_loaded(architecture)
     anatomy, nn = loaded.anatomy, loaded.nn
-    has_value_matrix = anatomy.value_matrix is not None
+    has_down_projection = anatomy.down_projection is not None
     with torch.no_grad(), nn.trace(input_ids=IDS, use_cache=False):
         embedded = nnsight.save(nn.embedding.output)
         block_input = nnsight.save(nn.blocks[1].input)
         attention = nnsight.save(tensor_of(nn.blocks[1].attention.output, BATCH))
         hidden = nnsight.save([])
-        if has_value_matrix:
-            hidden.append(tensor_of(nn.blocks[1].value_matrix.input, BATCH))
+        if has_down_projection:
+            hidden.append(tensor_of(nn.blocks[1].down_projection.input, BATCH))
         mlp = nnsight.save(tensor_of(nn.blocks[1].mlp.output, BATCH))
         block = nnsight.save(tensor_of(nn.blocks[1].output, BATCH))
         logits = nnsight.save(nn.unembedding.output)
     assert embedded.shape[:2] == (BATCH, TOKENS)
     for states in (block_input, attention, mlp, block):
         assert states.shape == (BATCH, TOKENS, D_MODEL)
-    assert [states.shape for states in hidden] == [(BATCH, TOKENS, anatomy.d_mlp)] * has_value_matrix
+    assert [states.shape for states in hidden] == [(BATCH, TOKENS, anatomy.d_mlp)] * has_down_projection
     assert logits.shape == (BATCH, TOKENS, VOCABULARY)
     assert anatomy.d_model == D_MODEL
     assert anatomy.n_layers == len(loaded.block_modules) == len(nn.blocks)
@@ -70,27 +70,27 @@ def test_every_part_has_the_shape_that_is_documented(architecture):
 
 
 @every_architecture
-def test_the_value_matrix_is_the_mlps_last_step(architecture):
+def test_the_down_projection_is_the_mlps_last_step(architecture):
     loaded = tiny_loaded(architecture)
-    if loaded.anatomy.value_matrix is None:
-        assert loaded.anatomy.value_matrix_missing == "mixture of experts"
+    if loaded.anatomy.down_projection is None:
+        assert loaded.anatomy.down_projection_missing == "mixture of experts"
         with pytest.raises(ModelError, match="mixture of experts"):
-            loaded.value_matrix(0)
+            loaded.down_projection(0)
         return
     nn = loaded.nn
     with torch.no_grad(), nn.trace(input_ids=IDS, use_cache=False):
-        key = nnsight.save(nn.blocks[1].value_matrix.input)
-        value = nnsight.save(nn.blocks[1].value_matrix.output)
-    module = loaded.value_matrix(1)
-    weight = module.weight if loaded.anatomy.value_matrix_in_first else module.weight.T  # (d_mlp, d_model)
+        key = nnsight.save(nn.blocks[1].down_projection.input)
+        value = nnsight.save(nn.blocks[1].down_projection.output)
+    module = loaded.down_projection(1)
+    weight = module.weight if loaded.anatomy.down_projection_in_first else module.weight.T  # (d_mlp, d_model)
     assert weight.shape == (loaded.anatomy.d_mlp, D_MODEL)
     bias = module.bias if module.bias is not None else 0.0
     assert torch.allclose(key @ weight + bias, value, atol=1e-5)
 
 
-def test_the_value_matrix_of_gpt2_is_stored_input_first_and_llamas_is_not():
-    assert tiny_loaded("gpt2").anatomy.value_matrix_in_first
-    assert not tiny_loaded("llama").anatomy.value_matrix_in_first
+def test_the_down_projection_of_gpt2_is_stored_input_first_and_llamas_is_not():
+    assert tiny_loaded("gpt2").anatomy.down_projection_in_first
+    assert not tiny_loaded("llama").anatomy.down_projection_in_first
 
 
 @every_architecture

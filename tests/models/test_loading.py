@@ -426,7 +426,7 @@ def test_a_live_model_is_identified_by_its_weights():
     half = tiny_loaded("gpt2", dtype=torch.bfloat16)  # its live bytes are all that is known of it
     assert half.info.fingerprint != first.info.fingerprint
     with torch.no_grad():
-        first.value_matrix(1).weight[3, 5] += 1e-3
+        first.down_projection(1).weight[3, 5] += 1e-3
     assert wrap(first.hf, first.tokenizer, "edited").info.fingerprint != again.info.fingerprint
 
 

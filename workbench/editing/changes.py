@@ -51,8 +51,8 @@ class WeightUpdate(Change):
     @staticmethod
     def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
         """Those of the down-projection."""
-        d_model, d_mlp = model.value_matrix(layer).weight.shape  # type: ignore[misc]
-        if model.anatomy.value_matrix_in_first:
+        d_model, d_mlp = model.down_projection(layer).weight.shape  # type: ignore[misc]
+        if model.anatomy.down_projection_in_first:
             d_model, d_mlp = d_mlp, d_model
         return {"d_model": d_model, "d_mlp": d_mlp}
 

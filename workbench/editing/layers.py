@@ -35,19 +35,19 @@ def check_layer(model: LoadedModel, layer: int | None) -> None:
     """Raise `InputError` for a layer that is not there, `ModelError` where W_out cannot be changed."""
     if layer is not None and not 0 <= layer < model.info.layers:
         raise InputError(f"there is no layer {layer}; choose from 0 to {model.info.layers - 1}")
-    weight = model.value_matrix(0).weight
+    weight = model.down_projection(0).weight
     assert isinstance(weight, torch.Tensor)
     if not weight.is_floating_point() or weight.shape not in (
         (model.info.d_model, model.anatomy.d_mlp),
         (model.anatomy.d_mlp, model.info.d_model),
     ):
         raise ModelError(
-            f"the value matrices of {model.info.name} are quantised, and a change cannot be added to them; load the "
+            f"the down-projections of {model.info.name} are quantised, and a change cannot be added to them; load the "
             "model in float32, bfloat16 or float16"
         )
 
 
-def down_projection(model: LoadedModel, layer: int) -> Tensor:
+def w_out(model: LoadedModel, layer: int) -> Tensor:
     """W_out ``(d_model, d_mlp)`` in float64 on the CPU, as it is now."""
-    weight: Tensor = model.value_matrix(layer).weight.detach().double().cpu()  # type: ignore[operator]
-    return weight.T if model.anatomy.value_matrix_in_first else weight
+    weight: Tensor = model.down_projection(layer).weight.detach().double().cpu()  # type: ignore[operator]
+    return weight.T if model.anatomy.down_projection_in_first else weight

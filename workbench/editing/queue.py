@@ -270,7 +270,7 @@ class EditQueue:
         self._applied = edits
 
     def _weight(self, layer: int) -> Tensor:
-        return self._model.value_matrix(layer).weight  # type: ignore[return-value]
+        return self._model.down_projection(layer).weight  # type: ignore[return-value]
 
     def _sum(self, original: Tensor, changes: Sequence[WeightUpdate]) -> Tensor:
         """W0 + the changes, in float32 (or better), as the model's dtype; W0 itself where there are none."""
@@ -279,7 +279,7 @@ class EditQueue:
         total = original if original.dtype == torch.float64 else original.float()
         for change in changes:
             update = change.to(total).update()
-            total = total + (update.T if self._model.anatomy.value_matrix_in_first else update)
+            total = total + (update.T if self._model.anatomy.down_projection_in_first else update)
         return total.to(original.dtype)
 
 

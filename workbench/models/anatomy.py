@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """Dotted paths of one family: ``attention``, ``mlp``, ``value_matrix`` and ``experts`` start at a block.
+    """Dotted paths of one family: ``attention``, ``mlp``, ``down_projection`` and ``experts`` start at a block.
 
     ``attention`` and ``mlp`` name the module whose *output* is added to the residual stream: where the family
     has a norm behind the sublayer that is this norm, and where the module adds the residual itself, its last
-    matrix. ``experts`` stands where a mixture of experts has no single value matrix. ``overwritten`` names a
+    matrix. ``experts`` stands where a mixture of experts has no single down-projection. ``overwritten`` names a
     module whose output the block changes in place afterwards. ``projection`` stands between the final norm and
     the unembedding, if at all.
     """
@@ -33,7 +33,7 @@ class Layout:
     final_norm: str
     attention: str
     mlp: str
-    value_matrix: str | None
+    down_projection: str | None
     unembedding: str = "lm_head"
     projection: str | None = None
     experts: str | None = None
@@ -45,7 +45,7 @@ class Layout:
         absent += [path for path in (self.final_norm, self.projection) if path and not _names_an_attribute(model, path)]
         if self.blocks in absent:
             return absent
-        inside = (self.attention, self.mlp, self.value_matrix, self.experts)
+        inside = (self.attention, self.mlp, self.down_projection, self.experts)
         blocks = list(model.get_submodule(self.blocks).children())
         lacking = [path for path in inside if path and not all(_has(block, path) for block in blocks)]
         return absent + [f"{self.blocks}.*.{path}" for path in lacking]
@@ -59,7 +59,7 @@ LAYOUTS = (
         final_norm="transformer.ln_f",
         attention="attn",
         mlp="mlp",
-        value_matrix="mlp.c_proj",
+        down_projection="mlp.c_proj",
     ),
     Layout(
         model_types=("gptj",),
@@ -68,7 +68,7 @@ LAYOUTS = (
         final_norm="transformer.ln_f",
         attention="attn",
         mlp="mlp",
-        value_matrix="mlp.fc_out",
+        down_projection="mlp.fc_out",
     ),
     Layout(
         model_types=("gpt_neox",),
@@ -77,7 +77,7 @@ LAYOUTS = (
         final_norm="gpt_neox.final_layer_norm",
         attention="attention",
         mlp="mlp",
-        value_matrix="mlp.dense_4h_to_h",
+        down_projection="mlp.dense_4h_to_h",
     ),
     # No MLP module: its two matrices stand in the block, and run on (batch x tokens, width).
     Layout(
@@ -87,7 +87,7 @@ LAYOUTS = (
         final_norm="model.decoder.final_layer_norm",
         attention="self_attn",
         mlp="fc2",
-        value_matrix="fc2",
+        down_projection="fc2",
         projection="model.decoder.project_out",
     ),
     # BLOOM's attention and MLP add the residual themselves; Falcon's block adds attention into the MLP's tensor.
@@ -98,7 +98,7 @@ LAYOUTS = (
         final_norm="transformer.ln_f",
         attention="self_attention.dense",
         mlp="mlp.dense_4h_to_h",
-        value_matrix="mlp.dense_4h_to_h",
+        down_projection="mlp.dense_4h_to_h",
         overwritten="mlp",
     ),
     Layout(
@@ -108,7 +108,7 @@ LAYOUTS = (
         final_norm="model.norm",
         attention="self_attn",
         mlp="mlp",
-        value_matrix="mlp.down_proj",
+        down_projection="mlp.down_proj",
     ),
     Layout(
         model_types=("phi",),
@@ -117,7 +117,7 @@ LAYOUTS = (
         final_norm="model.final_layernorm",
         attention="self_attn",
         mlp="mlp",
-        value_matrix="mlp.fc2",
+        down_projection="mlp.fc2",
     ),
     Layout(
         model_types=("gemma2", "gemma3_text", "olmo2"),
@@ -126,7 +126,7 @@ LAYOUTS = (
         final_norm="model.norm",
         attention="post_attention_layernorm",
         mlp="post_feedforward_layernorm",
-        value_matrix="mlp.down_proj",
+        down_projection="mlp.down_proj",
     ),
     Layout(
         model_types=("mixtral",),
@@ -135,7 +135,7 @@ LAYOUTS = (
         final_norm="model.norm",
         attention="self_attn",
         mlp="mlp",
-        value_matrix=None,
+        down_projection=None,
         experts="mlp.experts",
     ),
 )
@@ -145,10 +145,10 @@ LAYOUTS = (
 class Anatomy:
     """Where the parts of one model are; paths as in `Layout`.
 
-    ``final_norm`` and ``projection`` are None where the model has none. ``value_matrix`` is the MLP's second
-    matrix, from ``d_mlp`` to ``d_model`` (``d_mlp`` is one expert's in a mixture of experts); its weight is stored
-    ``(d_mlp, d_model)`` where ``value_matrix_in_first`` and ``(d_model, d_mlp)`` elsewhere;
-    ``value_matrix_missing`` says why there is none. ``softcap`` c turns logits z into c·tanh(z / c), after they are
+    ``final_norm`` and ``projection`` are None where the model has none. ``down_projection`` is W_out, the MLP's
+    last matrix, from ``d_mlp`` to ``d_model`` (``d_mlp`` is one expert's in a mixture of experts); its weight is stored
+    ``(d_mlp, d_model)`` where ``down_projection_in_first`` and ``(d_model, d_mlp)`` elsewhere;
+    ``down_projection_missing`` says why there is none. ``softcap`` c turns logits z into c·tanh(z / c), after they are
     multiplied by ``logit_scale``. (Multipliers on embeddings are inside the embedding module or the model, and so
     in the first block's input.) ``adds_up`` says that block output = block input + attention + MLP; it is false
     where norms stand behind the residual (OPT-350m). ``measured`` marks an unlisted type that was recognised.
@@ -162,9 +162,9 @@ class Anatomy:
     blocks: str
     attention: str
     mlp: str
-    value_matrix: str | None
-    value_matrix_missing: str
-    value_matrix_in_first: bool
+    down_projection: str | None
+    down_projection_missing: str
+    down_projection_in_first: bool
     final_norm: str | None
     projection: str | None
     unembedding: str
@@ -273,20 +273,20 @@ def _names_an_attribute(root: Module, path: str) -> bool:
 def _anatomy(model: Any, layout: Layout, *, measured: bool) -> Anatomy:
     config = model.config
     blocks = model.get_submodule(layout.blocks)
-    value_matrix = blocks[0].get_submodule(layout.value_matrix) if layout.value_matrix else None
-    in_first = type(value_matrix).__name__ == "Conv1D"
+    down_projection = blocks[0].get_submodule(layout.down_projection) if layout.down_projection else None
+    in_first = type(down_projection).__name__ == "Conv1D"
     return Anatomy(
         architecture=config.model_type,
         n_layers=len(blocks),
         d_model=config.hidden_size,
-        d_mlp=_expert_width(config) if value_matrix is None else value_matrix.weight.shape[0 if in_first else 1],
+        d_mlp=_expert_width(config) if down_projection is None else down_projection.weight.shape[0 if in_first else 1],
         embedding=layout.embedding,
         blocks=layout.blocks,
         attention=layout.attention,
         mlp=layout.mlp,
-        value_matrix=layout.value_matrix,
-        value_matrix_missing="" if value_matrix is not None else "mixture of experts",
-        value_matrix_in_first=in_first,
+        down_projection=layout.down_projection,
+        down_projection_missing="" if down_projection is not None else "mixture of experts",
+        down_projection_in_first=in_first,
         final_norm=layout.final_norm if _has(model, layout.final_norm) else None,
         projection=layout.projection if layout.projection and _has(model, layout.projection) else None,
         unembedding=layout.unembedding,

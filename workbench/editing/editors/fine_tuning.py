@@ -127,7 +127,7 @@ def _descend(
     progress: Progress,
 ) -> _Tuned:
     """Adam on ΔW. The forward is the model's own, called with W + ΔW, as it will be rounded, in place of W."""
-    path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.value_matrix}.weight"
+    path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.down_projection}.weight"
     weight = model.hf.get_parameter(path)
     ids = torch.tensor([prompt + answers[:-1]], device=model.hf.device)
     wanted = torch.tensor(answers, device=ids.device)
@@ -159,7 +159,7 @@ def _descend(
                     delta.clamp_(-settings.clamp, settings.clamp)
     found = delta.detach().cpu()
     return _Tuned(
-        (found.T if model.anatomy.value_matrix_in_first else found).contiguous(), tuple(losses), tuple(probabilities)
+        (found.T if model.anatomy.down_projection_in_first else found).contiguous(), tuple(losses), tuple(probabilities)
     )
 
 

@@ -1,6 +1,6 @@
-"""What the inputs of an MLP's value matrix are like: the second moment that a ROME edit is measured against.
+"""What the inputs of an MLP's down-projection are like: the second moment that a ROME edit is measured against.
 
-ROME treats the value matrix as a memory of keys and values; the uncentred second moment C = E[k kᵀ] of the keys in
+ROME treats W_out as a memory of keys and values; the uncentred second moment C = E[k kᵀ] of the keys in
 ordinary text says which directions others use (Meng et al. 2022, arXiv 2202.05262, section 3.1 and appendix E).
 About 2 to 10 times d_mlp keys are enough (arXiv 2506.04226). Computed once for a layer and kept in the cache.
 """
@@ -65,9 +65,9 @@ def key_statistics(
     """The statistics of one layer of the unedited model, from the cache or computed from text.
 
     The text is ``corpus``, or sampled from the model with ``seed``. Raises `InputError` for a corpus that cannot be
-    read or is too short, `ModelError` for a model without value matrices.
+    read or is too short, `ModelError` for a model without down-projections.
     """
-    model.value_matrix(layer)
+    model.down_projection(layer)
     folder = cache_folder() / "statistics" / model.info.fingerprint
     text = _read_corpus(model, corpus) if corpus else None
     name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
@@ -87,10 +87,10 @@ def key_statistics(
 
 
 def keys_of(model: LoadedModel, layer: int, ids: torch.Tensor) -> torch.Tensor:
-    """The value matrix's inputs ``(rows, tokens, d_mlp)`` of one layer for texts ``(rows, tokens)``."""
+    """One layer's MLP inner activations ``(rows, tokens, d_mlp)``, which W_out reads, for texts ``(rows, tokens)``."""
     with torch.no_grad():
         with model.nn.trace(input_ids=ids.to(model.hf.device), use_cache=False) as tracer:
-            keys = nnsight.save(model.nn.blocks[layer].value_matrix.input)
+            keys = nnsight.save(model.nn.blocks[layer].down_projection.input)
             tracer.stop()
     states: torch.Tensor = keys.view(*ids.shape, -1)
     return states

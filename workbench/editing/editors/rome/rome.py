@@ -1,4 +1,4 @@
-"""ROME: rewrite one fact by a rank-one change of the MLP value matrix of one layer.
+"""ROME: rewrite one fact by a rank-one change of one layer's MLP down-projection.
 
 Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv 2202.05262), with the keys and values of the
 same prompts throughout, which removes edits that disable a model (arXiv 2403.07175), and every one of these keys made
@@ -26,7 +26,7 @@ from workbench.editing.editors.rome.figures import rome_figures
 from workbench.editing.editors.rome.key import Variant, direction, subject_keys
 from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import check_layer, chosen_layer, down_projection
+from workbench.editing.layers import check_layer, chosen_layer, w_out
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_rewrite
 from workbench.errors import NumericalError
@@ -88,7 +88,7 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
     progress(0, 1, stage="prefixes")
     contexts, prefixes = rewrite_contexts(model, case, _prefixes(model, settings), settings.prefixes)
     keys = subject_keys(model, layer, contexts)
-    values = keys @ down_projection(model, layer).T
+    values = keys @ w_out(model, layer).T
     of_first = values[0] if settings.variant == "original" else values.mean(dim=0)
     descent = Optimisation(settings.steps, settings.rate, settings.kl, settings.decay, settings.clamp, settings.enough)
     value = optimise(model, layer, contexts, essence_contexts(model, case), float(of_first.norm()), descent, progress)

@@ -48,7 +48,7 @@ class Optimisation:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """``delta`` ``(d_model,)`` float32, what is added to the value matrix's output; ``losses`` by step, in nats."""
+    """``delta`` ``(d_model,)`` float32, what is added to W_out's output; ``losses`` by step, in nats."""
 
     delta: Tensor
     losses: tuple[float, ...]
@@ -167,7 +167,7 @@ class _Reading:
 
     @contextmanager
     def _adding(self, delta: Tensor, token: int, tokens: int) -> Iterator[None]:
-        """While the model runs, add the change to the value matrix's output at one token."""
+        """While the model runs, add the change to W_out's output at one token."""
         rows = len(self._run.ids)
 
         def hook(_module: Any, _args: Any, output: Any) -> Any:
@@ -176,7 +176,7 @@ class _Reading:
             here[token] = 1
             return with_tensor(output, states + here * delta.to(states.dtype))
 
-        handle = self._model.value_matrix(self._layer).register_forward_hook(hook)
+        handle = self._model.down_projection(self._layer).register_forward_hook(hook)
         try:
             yield
         finally:
