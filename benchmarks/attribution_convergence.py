@@ -12,7 +12,7 @@ import time
 import torch
 from captum.attr import IntegratedGradients
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.loading import LoadedModel, load
 from workbench.methods.attribution.attributed import Question, ask
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult, run
@@ -22,7 +22,7 @@ CASES = {
     "Eiffel": Case(prompt="The Eiffel Tower is located in the city of", target="Paris", foil="Rome"),
     "hero": Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney"),
 }
-STARTS: tuple[Start, ...] = ("document", "as-is")
+PREPENDS: tuple[Prepend, ...] = ("separator", "as-is")
 AT_ONCE = 12
 
 
@@ -30,11 +30,11 @@ def main() -> None:
     model = load("smollm2-135m")
     print(f"{model.info.device}, {torch.get_num_threads()} threads, baseline mean")
     print(f"{'':43} | {'pieces':^24} | {'plain captum':^24}")
-    print(f"{'case':7} {'start':9} {'difference':>12} {'evaluations':>12}", end="")
+    print(f"{'case':7} {'prepend':9} {'difference':>12} {'evaluations':>12}", end="")
     print(f" | {'CPU s':>8} {'error':>7} {'token':>7}" * 2)
     for name, prompt in CASES.items():
-        for start in STARTS:
-            measure(model, name, prompt.model_copy(update={"start": start}))
+        for prepend in PREPENDS:
+            measure(model, name, prompt.model_copy(update={"prepend": prepend}))
 
 
 def measure(model: LoadedModel, name: str, case: Case) -> None:
@@ -50,7 +50,7 @@ def measure(model: LoadedModel, name: str, case: Case) -> None:
 
     difference = abs(found.value - found.baseline_value)
     own = list(found.scores[slice(*found.attributed)])
-    print(f"{name:7} {case.start:9} {difference:12.3f} {found.evaluations:12}", end="")
+    print(f"{name:7} {case.prepend:9} {difference:12.3f} {found.evaluations:12}", end="")
     print(f" | {seconds:8.1f} {found.completeness_error / difference:7.1%} {_off(own, reference):7.1%}", end="")
     print(f" | {plain_seconds:8.1f} {error / difference:7.1%} {_off(scores, reference):7.1%}", flush=True)
 

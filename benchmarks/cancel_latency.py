@@ -51,7 +51,7 @@ from workbench.protocol import Request, Result
 from workbench.registry import method
 
 CASE = Case(
-    prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney", start="document"
+    prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney", prepend="separator"
 )
 LONG = Case(prompt="The Eiffel Tower stands in the city of Paris, and many people go to see it. " * 40)
 
@@ -91,7 +91,7 @@ def requests() -> dict[str, Request]:
         "steering": _erasure("steer", SteeringSettings(concept=concept)),
         "rome": EditRequest(case=CASE, settings=RomeSettings(), suite=suite),
         "rome-sweep": EditRequest(case=CASE, settings=RomeSettings(), sweep=(4, 5), suite=suite),
-        "bisect": BisectRequest(fact=broken, start="document"),
+        "bisect": BisectRequest(fact=broken, prepend="separator"),
         "edit-facts": FactsEditRequest(settings=RomeSettings(), records=(EditRecord(id="1", case=CASE, suite=suite),)),
         "queue-save": QueueRequest(action="save", path=str(Path(tempfile.mkdtemp()) / "saved.safetensors")),
     }

@@ -3,7 +3,7 @@
     python benchmarks/cot_tokens.py                     the default model, a reasoning of 10 sentences
     python benchmarks/cot_tokens.py --sentences 5       fewer of them
 
-Both ways read the same choices behind 0 … n sentences; the answers and the probabilities must be the same. Counted
+Both ways read the same choices after 0 … n sentences; the answers and the probabilities must be the same. Counted
 are the tokens that go through the blocks. "kept" includes the run of the reasoning itself, which is free where the
 model has just written it ("kept, reasoning just written"), and the check of one truncation against an unbroken run.
 """
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def read(model: LoadedModel, name: str, texts: list[str], whole: tuple[int, ...]) -> Way:
-    """The probabilities of the choices behind each text, what they cost."""
+    """The probabilities of the choices after each text, what they cost."""
     prefixes = Prefixes(model, reuse=name != "from the start")
     written = name.endswith("written")
     if written:
@@ -86,7 +86,7 @@ def read(model: LoadedModel, name: str, texts: list[str], whole: tuple[int, ...]
 
 
 def alone(model: LoadedModel, prefixes: Prefixes, text: str) -> tuple[float, ...]:
-    """One truncation by itself: prompt and reasoning once, and behind them what its choices have more than a token."""
+    """One truncation by itself: prompt and reasoning once, and after them what its choices have more than a token."""
     own = Prefixes(model)
     answers = Answers(model, own, CHOICES, "texts")
     own.parity = 0.0  # without the check, which is not a part of this way

@@ -41,7 +41,7 @@ from workbench.session import SessionFile
 CASES = (
     Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney"),
     Case(prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower", target="Rome", foil="Paris"),
-    Case(prompt="The capital of France is", subject="France", target="Lyon", foil="Paris", start="document"),
+    Case(prompt="The capital of France is", subject="France", target="Lyon", foil="Paris", prepend="separator"),
 )
 CANCELLED = 1 / 3
 

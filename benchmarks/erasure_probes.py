@@ -107,7 +107,7 @@ def _here(model: LoadedModel, data: ConceptData, texts: Sequence[tuple[int, ...]
 
 
 def _plainly(model: LoadedModel, data: ConceptData, texts: Sequence[tuple[int, ...]]) -> None:
-    """The library's own use: texts of one length together, hooks that erase below, stopped behind the layer."""
+    """The library's own use: texts of one length together, hooks that erase below, stopped after the layer."""
     by_length: dict[int, list[int]] = {}
     for at, ids in enumerate(texts):
         by_length.setdefault(len(ids), []).append(at)

@@ -1,4 +1,4 @@
-"""Which of the facts in `workbench/data/facts.json` a model knows, by relation, phrasing and what stands in front.
+"""Which of the facts in `workbench/data/facts.json` a model knows, by relation, phrasing and what is prepended.
 
 A fact counts as known where the first token of " " + object is the model's first choice after the phrasing. With
 --write the file is written anew: every fact gets the contexts in which its canonical phrasing is known, and facts
@@ -19,16 +19,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.facts import Fact, Relation, read_relations
 from workbench.loading import LoadedModel, load
 from workbench.models.tokens import EncodedCase, encode
 
 FILE = Path(__file__).parents[1] / "workbench" / "data" / "facts.json"
-CONTEXTS: tuple[Start, ...] = ("as-is", "document")
+CONTEXTS: tuple[Prepend, ...] = ("as-is", "separator")
 BATCH = 64  # prompts in one forward pass
 
-Known = dict[tuple[int, Start], list[bool]]
+Known = dict[tuple[int, Prepend], list[bool]]
 """By phrasing and context, whether each fact of a relation is known."""
 
 
@@ -54,18 +54,18 @@ def measure(model: LoadedModel, relation: Relation) -> Known:
     """Whether each fact is known, for every phrasing and context."""
     known: Known = {}
     for number in range(len(relation.phrasings)):
-        for start in CONTEXTS:
-            cases = [_encoded(model, relation, number, fact, start) for fact in relation.facts]
-            known[number, start] = [
+        for prepend in CONTEXTS:
+            cases = [_encoded(model, relation, number, fact, prepend) for fact in relation.facts]
+            known[number, prepend] = [
                 case.target is not None and case.target.id == token
                 for case, token in zip(cases, first_choices(model, [case.ids for case in cases]), strict=True)
             ]
     return known
 
 
-def _encoded(model: LoadedModel, relation: Relation, number: int, fact: Fact, start: Start) -> EncodedCase:
+def _encoded(model: LoadedModel, relation: Relation, number: int, fact: Fact, prepend: Prepend) -> EncodedCase:
     prompt = relation.prompts(fact.subject)[number]
-    case = Case(prompt=prompt, subject=fact.subject, target=" " + fact.object, start=start)
+    case = Case(prompt=prompt, subject=fact.subject, target=" " + fact.object, prepend=prepend)
     return encode(model.tokenizer, case)
 
 
@@ -93,7 +93,7 @@ def first_choices(model: LoadedModel, prompts: Sequence[tuple[int, ...]]) -> lis
 def with_known(relation: Relation, known: Known) -> Relation:
     """The relation with its facts' ``known`` as measured for the canonical phrasing."""
     facts = tuple(
-        fact.model_copy(update={"known": tuple(start for start in CONTEXTS if known[0, start][index])})
+        fact.model_copy(update={"known": tuple(prepend for prepend in CONTEXTS if known[0, prepend][index])})
         for index, fact in enumerate(relation.facts)
     )
     return relation.model_copy(update={"facts": facts})
@@ -115,7 +115,7 @@ def _table(relation: Relation, known: Known) -> Table:
     for heading in (*CONTEXTS, "either"):
         table.add_column(heading, justify="right")
     for number, phrasing in enumerate(relation.phrasings):
-        columns = [known[number, start] for start in CONTEXTS]
+        columns = [known[number, prepend] for prepend in CONTEXTS]
         either = [any(facts) for facts in zip(*columns, strict=True)]
         table.add_row(phrasing, *(str(sum(column)) for column in (*columns, either)))
     return table
@@ -123,10 +123,10 @@ def _table(relation: Relation, known: Known) -> Table:
 
 def _summary(before: Sequence[Relation], kept: Sequence[Relation]) -> Table:
     table = Table(title="canonical phrasings", title_justify="left")
-    for heading in ("relation", "facts", "known", "as-is", "document", "objects"):
+    for heading in ("relation", "facts", "known", "as-is", "separator", "objects"):
         table.add_column(heading, justify="left" if heading == "relation" else "right")
     for old, new in zip(before, kept, strict=True):
-        in_context = [sum(start in fact.known for fact in new.facts) for start in CONTEXTS]
+        in_context = [sum(prepend in fact.known for fact in new.facts) for prepend in CONTEXTS]
         objects = len({fact.object for fact in new.facts})
         table.add_row(new.id, *map(str, (len(old.facts), len(new.facts), *in_context, objects)))
     return table

@@ -6,7 +6,7 @@
                                                               a Llama-shaped model of random weights
     python benchmarks/trace_speed.py --growth                 also how time grows with tokens and layers
 
-"floor" is the time that the arithmetic which is left over (blocks above the restored cell, tokens behind it, the
+"floor" is the time that the arithmetic which is left over (blocks above the restored cell, tokens after it, the
 unembedding) would take at the matrix-multiply rate measured here on matrices of the model's shape.
 """
 

@@ -23,7 +23,7 @@ from workbench.session import load_session
 SESSIONS = Path(__file__).parent.parent / "sessions"
 FOLDER = Path(__file__).parent / "pictures"
 SEQUENCE = Path(__file__).parent / "sequence.json"
-"""The points of `workbench edit --facts FILE --limit 100 --sequence --json`, behind that of the unedited model."""
+"""The points of `workbench edit --facts FILE --limit 100 --sequence --json`, after that of the unedited model."""
 
 TO_LENS, TO_ATTRIBUTION, TO_TRACE = ("2", "end"), ("3", "end"), ("4",)
 
@@ -49,7 +49,7 @@ PICTURES = (
     Picture("lens", "australia", 1, TO_LENS),
     Picture("grid", "australia", 1, (*TO_LENS, "v")),
     Picture("detail", "australia", 1, (*TO_LENS, "enter")),
-    Picture("document", "australia", 5, TO_LENS),
+    Picture("separator", "australia", 5, TO_LENS),
     Picture("pull", "australia", 3, TO_ATTRIBUTION, size=(100, 30)),
     Picture("attribution", "australia", 9, (*TO_ATTRIBUTION, "r"), size=(100, 32)),
     Picture("repaired", "canberra", 7, ("5",), size=(150, 40)),

@@ -1,6 +1,6 @@
 """Print the JSON schema of a session file: ``python docs/make_schema.py > docs/session.schema.json``.
 
-It follows from the pydantic model, and so from the registry of methods: a further method is a further request and
+It follows from the pydantic model, and so from the registry of methods: another method is another request and
 result in it.
 """
 

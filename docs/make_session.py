@@ -1,6 +1,6 @@
 """Record sessions/*.json anew with the default model: ``python docs/make_session.py [NAME …]``.
 
-``australia`` is the hero case, as it stands and behind a document start; ``canberra`` repairs it by an edit,
+``australia`` is the hero case, as it stands and with the separator prepended; ``canberra`` repairs it by an edit,
 switched off and on again; ``eiffel`` is a fact that the model knows; ``tom`` is a reasoning
 that goes from 7 apples to 10.
 """
@@ -39,9 +39,9 @@ def apples(done: Intervention) -> CotRequest:
     return CotRequest(question=TOM, answer="7", interventions=(done,))
 
 
-def behind_document(case: Case) -> Case:
-    """The same with a document start in front."""
-    return case.model_copy(update={"start": "document"})
+def with_separator(case: Case) -> Case:
+    """The same with the separator prepended."""
+    return case.model_copy(update={"prepend": "separator"})
 
 
 RECORDINGS: dict[str, tuple[Request, ...]] = {
@@ -50,12 +50,12 @@ RECORDINGS: dict[str, tuple[Request, ...]] = {
         ContinueRequest(case=AUSTRALIA),
         AttributionRequest(case=AUSTRALIA),
         TraceRequest(case=AUSTRALIA),
-        LensRequest(case=behind_document(AUSTRALIA)),
-        ContinueRequest(case=behind_document(AUSTRALIA)),
-        AttributionRequest(case=behind_document(AUSTRALIA)),
-        AttributionRequest(case=behind_document(AUSTRALIA), method="input-x-gradient"),
-        AttributionRequest(case=behind_document(AUSTRALIA), method="occlusion"),
-        TraceRequest(case=behind_document(AUSTRALIA)),
+        LensRequest(case=with_separator(AUSTRALIA)),
+        ContinueRequest(case=with_separator(AUSTRALIA)),
+        AttributionRequest(case=with_separator(AUSTRALIA)),
+        AttributionRequest(case=with_separator(AUSTRALIA), method="input-x-gradient"),
+        AttributionRequest(case=with_separator(AUSTRALIA), method="occlusion"),
+        TraceRequest(case=with_separator(AUSTRALIA)),
     ),
     "canberra": (
         LensRequest(case=AUSTRALIA),
@@ -68,7 +68,7 @@ RECORDINGS: dict[str, tuple[Request, ...]] = {
     ),
     "eiffel": (
         LensRequest(case=EIFFEL),
-        AttributionRequest(case=behind_document(EIFFEL)),
+        AttributionRequest(case=with_separator(EIFFEL)),
         TraceRequest(case=EIFFEL, kinds=get_args(Kind)),
     ),
     "tom": (apples(Early()), apples(LeaveOneOut(within=4)), apples(LeaveOneOut())),

@@ -1,7 +1,7 @@
 """Print docs/settings.md from the fields of requests and editors: ``python docs/make_settings.py > docs/settings.md``.
 
 A setting is described at its field and nowhere else (`workbench.settings`), and so is every option of the command
-line and every field of a form: a further method or editor is a further section here by itself.
+line and every field of a form: another method or editor is another section here by itself.
 """
 
 from __future__ import annotations

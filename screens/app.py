@@ -356,7 +356,7 @@ class WorkbenchApp(BaseApp):
         yield SystemCommand("Continue", "Let the model continue the prompt greedily", self._main.action_continue)
         yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self._main.action_keep)
         yield SystemCommand("Cancel", "Stop the running job", self.cancel)
-        yield SystemCommand("In front", "Change what stands before the prompt", self._main.prompt.action_cycle_start)
+        yield SystemCommand("Prepend", "Change what is prepended to the prompt", self._main.prompt.action_cycle_prepend)
         yield SystemCommand("Chat template", "Switch the chat template", self._main.prompt.action_toggle_chat)
 
     def _remember(self, case: Case) -> None:

@@ -42,7 +42,7 @@ class Key(StrEnum):
     KEEP = "G", "append the continuation to the prompt"
     COMPARE = "b", "before/after: all edits off, or on again"
     DIAGNOSE = "D", "kept free for a diagnosis"
-    START = "ctrl+t", "what stands in front of the prompt"
+    PREPEND = "ctrl+t", "what is prepended to the prompt"
     CHAT = "ctrl+r", "the model's chat template, or none"
     # In a pane
     MOVE = "h,j,k,l,left,down,up,right,pageup,pagedown,home,end", "move the cursor"

@@ -36,7 +36,7 @@ from workbench.models.info import ModelInfo
 from workbench.protocol import Request, Result
 from workbench.session import Step
 
-TOKENS_DEPEND_ON = ("prompt", "start", "chat")
+TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
 
 
 class MainScreen(Screen[None]):
@@ -135,7 +135,7 @@ class MainScreen(Screen[None]):
             for place, pane in enumerate(each for each in self._asked_for if side == each.SIDE):
                 pane.set_class(pane is active, "-active")
                 pane.set_class(place == 0, "-foremost")
-                pane.set_class(place > 1, "-behind")
+                pane.set_class(place > 1, "-covered")
         self.query_one("#panes").set_class(active.SIDE == "left", "-left-active")
 
     def _bring(self, pane: Pane) -> None:

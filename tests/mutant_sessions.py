@@ -75,7 +75,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
     return {
         "lens": (
             LensRequest(case=HERO),
-            lens.model_copy(update={"behind_document": Answer(token=" Canberra", probability=0.4, target=0.4)}),
+            lens.model_copy(update={"after_separator": Answer(token=" Canberra", probability=0.4, target=0.4)}),
         ),
         "lens partial": (LensRequest(case=HERO.model_copy(update={"foil": None})), lens_result(HERO, done=1, layers=3)),
         "continue": (
@@ -128,7 +128,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
                             FailingFact(
                                 record="1",
                                 role="rewrite",
-                                start="as-is",
+                                prepend="as-is",
                                 prompt=HERO.prompt,
                                 wanted=" Canberra",
                                 says=" Sydney",
@@ -194,7 +194,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
         "erasure": (erase, erasure_result(erase)),
         "erasure partial": (erase, erasure_result(erase, probed=1, effects=False)),
         "steering": (steer, erasure_result(steer)),
-        "suite": (SuiteRequest(suite=SUITE, starts=("as-is",)), suite),
+        "suite": (SuiteRequest(suite=SUITE, prepends=("as-is",)), suite),
     }
 
 

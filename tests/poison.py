@@ -86,7 +86,7 @@ def _collect(terminal: int, written: list[bytes]) -> None:
 
 
 def poisoned(value: Any, leave: Callable[[str, str], bool] = lambda key, text: False, key: str = "") -> Any:
-    """JSON with poison behind every string and key that is not to be left as it is."""
+    """JSON with poison after every string and key that is not to be left as it is."""
     if isinstance(value, dict):
         return {name: poisoned(item, leave, name) for name, item in value.items()}
     if isinstance(value, list):
@@ -94,7 +94,7 @@ def poisoned(value: Any, leave: Callable[[str, str], bool] = lambda key, text: F
     return f"{value}{DROP}[/x]" if isinstance(value, str) and not leave(key, value) else value
 
 
-_WORDS = {"kind", "format", "started", "status", "level", "start", "method", "unit", "read", "variant", "action"}
+_WORDS = {"kind", "format", "started", "status", "level", "prepend", "method", "unit", "read", "variant", "action"}
 _WORDS |= {"what", "role", "reading", "purpose", "layer_from", "by", "kinds", "editor", "how", "id", "edit"}
 
 

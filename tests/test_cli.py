@@ -102,8 +102,8 @@ def test_every_option_reaches_the_request(workbench: Run, tiny: Path) -> None:
         "the",
         "--foil",
         "city",
-        "--start",
-        "document",
+        "--prepend",
+        "separator",
         "--all",
         "--position",
         "2",
@@ -112,7 +112,7 @@ def test_every_option_reaches_the_request(workbench: Run, tiny: Path) -> None:
     ]
     outcome = workbench("lens", PROMPT, *chosen, "--model", tiny, "--json")
     step = Step.model_validate_json(outcome.out)
-    case = Case(prompt=PROMPT, target="the", foil="city", start="document")
+    case = Case(prompt=PROMPT, target="the", foil="city", prepend="separator")
     assert step.request == LensRequest(case=case, first=2, top_k=3)
     assert isinstance(step.result, LensResult)
     assert None not in step.result.columns
@@ -331,7 +331,7 @@ def test_an_argument_that_is_not_text_gets_one_sentence(tiny: Path, tmp_path: Pa
     "arguments",
     [
         ["lens", PROMPT, "--nonsense"],
-        ["lens", PROMPT, "--start", "sideways"],
+        ["lens", PROMPT, "--prepend", "sideways"],
         ["replay"],
         ["check", "a", "b"],
     ],

@@ -76,7 +76,7 @@ def test_without_options_cot_asks_what_its_request_asks_by_default(workbench: Ru
     assert Sampling().tokens == 256
 
 
-def test_without_json_cot_prints_the_answer_behind_each_sentence(workbench: Run, tiny: Path, reasoning: Path) -> None:
+def test_without_json_cot_prints_the_answer_after_each_sentence(workbench: Run, tiny: Path, reasoning: Path) -> None:
     options = ["--choices", CHOICES, "--reasoning", reasoning, "--filler", "--answer", "Paris"]
     outcome = workbench("cot", QUESTION, *options, "--model", tiny)
     assert outcome.code == 0, outcome.err

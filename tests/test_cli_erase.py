@@ -19,7 +19,7 @@ CONCEPT = ["--concept", "tense", "--limit", "120"]
 
 def test_every_option_of_erase_reaches_the_request(workbench: Run, tiny: Path) -> None:
     options = ["--layers", "0-1", "--pool", "mean", "--editor", "steer", "--towards", "past", "--strength", "2"]
-    more = ["--seed", "3", "--no-above", "--start", "document", "--prompt", "The old house (", "--target", ","]
+    more = ["--seed", "3", "--no-above", "--prepend", "separator", "--prompt", "The old house (", "--target", ","]
     outcome = workbench("erase", *CONCEPT, *options, *more, "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err
     request = Step.model_validate_json(outcome.out).request
@@ -29,10 +29,10 @@ def test_every_option_of_erase_reaches_the_request(workbench: Run, tiny: Path) -
     assert (settings.concept, settings.data, settings.limit) == ("tense", None, 120)
     assert (settings.layers, settings.pool, request.editor) == ((0, 1), "mean", "steer")
     assert (settings.towards, settings.strength, settings.seed, settings.above) == ("past", 2.0, 3, False)
-    assert settings.start == "document"
+    assert settings.prepend == "separator"
     assert not request.test
     assert request.case is not None
-    assert (request.case.prompt, request.case.target, request.case.start) == ("The old house (", ",", "document")
+    assert (request.case.prompt, request.case.target, request.case.prepend) == ("The old house (", ",", "separator")
     assert settings.digest
 
 

@@ -121,7 +121,7 @@ def edit_texts(result: EditResult) -> Iterator[str]:
     yield from (result.edit.id, result.edit.title, f"layer {details.layer} ({details.layer_from})")
     yield from (f"{details.size:.1%}", *(f"{loss:.2f}" for loss in details.losses))
     for one in (*result.before, *result.after):
-        yield from (one.start, one.top, f"{one.top_probability:.2f}", f"{one.target:.3f}")
+        yield from (one.prepend, one.top, f"{one.top_probability:.2f}", f"{one.target:.3f}")
         yield from [] if one.foil is None else [f"{one.foil:.3f}"]
     yield from suite_texts(result.suite) if result.suite else []
 
@@ -130,7 +130,7 @@ def suite_texts(result: SuiteResult) -> Iterator[str]:
     """Scores, and what fails."""
     yield from (f"{100 * score:.1f}" for score in result.harmonic.values() if score is not None)
     for each in result.scores:
-        yield from (each.role, each.start, str(each.facts))
+        yield from (each.role, each.prepend, str(each.facts))
         yield from (f"{share:.0%}" for share in (each.score, each.score_before, each.exact, each.exact_before))
         yield from (signed(gap, 2) for gap in (each.magnitude, each.magnitude_before) if gap is not None)
     for failing in result.failing():
@@ -182,7 +182,7 @@ def test_the_figures_of_a_recorded_step_say_tokens_and_numbers(result: Result) -
 def role_score(score: float = 0.5) -> RoleScore:
     """The scores of paraphrases."""
     return RoleScore(
-        role="paraphrase", start="as-is", facts=3, score=score, score_before=0.25, magnitude=0.31,
+        role="paraphrase", prepend="as-is", facts=3, score=score, score_before=0.25, magnitude=0.31,
         magnitude_before=None, exact=0.75, exact_before=0.125,
     )  # fmt: skip
 
@@ -190,7 +190,7 @@ def role_score(score: float = 0.5) -> RoleScore:
 def failing(record: str) -> FailingFact:
     """A paraphrase that did not pass."""
     return FailingFact(
-        record=record, role="paraphrase", start="as-is", prompt="The\nmother tongue is", wanted=" French",
+        record=record, role="paraphrase", prepend="as-is", prompt="The\nmother tongue is", wanted=" French",
         says=" English", first_position=record == "r1",
     )  # fmt: skip
 
@@ -202,7 +202,7 @@ def facts_edit(points: tuple[SequencePoint, ...] = (), n_failing: int = 2) -> Fa
         failing=tuple(failing(f"r{number}") for number in range(n_failing)),
     )  # fmt: skip
     return FactsEditResult(
-        scores=(role_score(),), harmonic={"as-is": 0.61, "document": None}, harmonic_before={"as-is": 0.12},
+        scores=(role_score(),), harmonic={"as-is": 0.61, "separator": None}, harmonic_before={"as-is": 0.12},
         perplexity_before=20.0, perplexity=None if points else 20.4, records=(outcome,), points=points,
         unusable={"r9": "its subject is the whole prompt"},
     )  # fmt: skip
@@ -210,7 +210,7 @@ def facts_edit(points: tuple[SequencePoint, ...] = (), n_failing: int = 2) -> Fa
 
 FACT = SuiteFact(role="rewrite", prompt="The capital of Australia is", target=" Canberra", against=" Sydney")
 POINTS = tuple(
-    SequencePoint(edits=n, scores=(), harmonic={"as-is": 0.9 - n / 100, "document": None}, perplexity=20 + n / 10)
+    SequencePoint(edits=n, scores=(), harmonic={"as-is": 0.9 - n / 100, "separator": None}, perplexity=20 + n / 10)
     for n in (1, 2, 5)
 )
 CASE = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
@@ -401,7 +401,7 @@ def test_bars_have_numbers_intervals_and_signs() -> None:
 
 def test_several_curves_are_numbers_and_long_or_single_ones_lines_of_blocks() -> None:
     short = tuple((n, n / 2) for n in range(4))
-    two = Curves(x="edits", y="%", curves=tuple(Curve(label=label, points=short) for label in ("as-is", "document")))
+    two = Curves(x="edits", y="%", curves=tuple(Curve(label=label, points=short) for label in ("as-is", "separator")))
     assert words(printed(draw(two)))["1.50"] == 2
     one = Curves(x="step", y="nats", curves=(Curve(label="loss", points=short),))
     assert "▁▃▆█ 0.00 0.50 1.00 1.50 nats, step 0 … 3" in printed(draw(one))

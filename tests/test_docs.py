@@ -139,10 +139,10 @@ def test_a_sample_session_is_small_and_whole(file: Path) -> None:
 def test_the_readme_tells_what_the_sample_recorded() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     steps = load_session(ROOT / "sessions" / "australia.json").steps
-    bare, behind = (step.result for step in steps if isinstance(step.request, LensRequest))
+    bare, separated = (step.result for step in steps if isinstance(step.request, LensRequest))
     assert isinstance(bare, LensResult)
-    assert isinstance(behind, LensResult)
-    for result in (bare, behind):
+    assert isinstance(separated, LensResult)
+    for result in (bare, separated):
         column = result.columns[-1]
         assert column is not None
         assert column.target is not None
@@ -152,8 +152,8 @@ def test_the_readme_tells_what_the_sample_recorded() -> None:
         assert f"{column.foil.probability[-1]:.2f}" in readme
         leads = [row - 1 for row, difference in enumerate(column.logit_difference) if difference > 0]
         assert leads == ([] if result is bare else [28, 29])
-    assert bare.behind_document is not None
-    assert bare.behind_document.token == " Canberra"
+    assert bare.after_separator is not None
+    assert bare.after_separator.token == " Canberra"
     said = next(step.result for step in steps if isinstance(step.result, ContinueResult))
     assert isinstance(said, ContinueResult)
     assert said.text.startswith(" Sydney.")
@@ -170,7 +170,7 @@ def text_of(name: str) -> str:
 def attribution(start: str, method: AttributionMethod) -> AttributionResult:
     """The recorded attribution of the hero case."""
     steps = load_session(ROOT / "sessions" / "australia.json").steps
-    starts = [(step.case.start if step.case else None, step.result) for step in steps]
+    starts = [(step.case.prepend if step.case else None, step.result) for step in steps]
     return next(
         result
         for at, result in starts
@@ -200,7 +200,7 @@ def signed(score: float, digits: int) -> str:
 
 @pytest.mark.parametrize("method", ["integrated-gradients", "occlusion"])
 def test_the_page_on_attribution_has_the_recorded_scores(method: AttributionMethod) -> None:
-    found = attribution("document", method)
+    found = attribution("separator", method)
     assert found.completeness_share is not None
     scores = [signed(score, 2) for score in found.scores[slice(*found.attributed)]]
     digits = 1 if method == "integrated-gradients" else 0
@@ -217,11 +217,11 @@ def test_the_page_on_attribution_has_the_recorded_scores(method: AttributionMeth
 
 def test_the_readme_has_the_recorded_scores_and_how_far_they_are_from_complete() -> None:
     readme = text_of("README.md")
-    found = attribution("document", "integrated-gradients")
+    found = attribution("separator", "integrated-gradients")
     by_token = dict(zip(found.encoded.texts, found.scores, strict=True))
     assert f"({signed(by_token[' of'], 1)})" in readme
     assert f"({signed(by_token[' is'], 1)}, {signed(by_token[' Australia'], 1)})" in readme
-    occluded = attribution("document", "occlusion")
+    occluded = attribution("separator", "occlusion")
     assert min(occluded.scores[slice(*occluded.attributed)]) > found.value > 0
     rho = agreement(found, occluded)
     assert rho is not None
@@ -266,8 +266,8 @@ def test_the_lens_has_paris_ahead_from_the_layer_on_at_which_the_last_token_has_
     column = next(result for result in results if isinstance(result, LensResult)).columns[-1]
     assert column is not None
     assert column.logit_difference is not None
-    behind = [row - 1 for row, difference in enumerate(column.logit_difference) if difference <= 0]
-    assert behind[-1] == 22
+    trailing = [row - 1 for row, difference in enumerate(column.logit_difference) if difference <= 0]
+    assert trailing[-1] == 22
 
 
 def test_the_answer_comes_by_the_attention_of_one_layer() -> None:

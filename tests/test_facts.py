@@ -59,7 +59,7 @@ def test_a_fact_says_something_that_its_subject_does_not_give_away(relation):
 @every_relation
 def test_a_fact_is_known_in_one_context_or_more_and_each_is_named_once(relation):
     for fact in relation.facts:
-        assert fact.known in {("as-is",), ("document",), ("as-is", "document")}
+        assert fact.known in {("as-is",), ("separator",), ("as-is", "separator")}
 
 
 @every_relation
@@ -119,7 +119,7 @@ def test_the_default_case_of_the_handbook_is_among_the_facts():
     assert relation is not None
     fact = relation.fact_about("Australia")
     assert fact is not None
-    assert (fact.object, fact.known) == ("Canberra", ("document",))
+    assert (fact.object, fact.known) == ("Canberra", ("separator",))
 
 
 def test_a_field_that_is_not_known_is_an_error():

@@ -138,12 +138,12 @@ def test_a_bar_shows_its_stage_as_text() -> None:
         assert not raw_in(terminal.getvalue())
 
 
-def test_a_door_in_front_of_a_door_is_the_same_door() -> None:
+def test_a_door_before_a_door_is_the_same_door() -> None:
     with a_terminal() as terminal:
         output.open_doors()
         output.open_doors()
         assert isinstance(sys.stdout, Door)
-        assert sys.stdout.behind is terminal
+        assert sys.stdout.stream is terminal
         print(POISON)  # noqa: T201 - as a library may
         assert MARK in terminal.getvalue()
         assert not raw_in(terminal.getvalue())

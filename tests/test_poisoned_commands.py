@@ -145,7 +145,7 @@ COMMANDS: dict[str, Command] = {
     "a model": lambda _: ["lens", PLAIN, "--model", f"nobody{POISON}"],
     "a device": lambda f: ["lens", PLAIN, "--device", f"cpu{POISON}", "--model", f.model],
     "a dtype": lambda f: ["lens", PLAIN, "--dtype", POISON, "--model", f.model],
-    "a start": lambda _: ["lens", PLAIN, "--start", POISON],
+    "what is prepended": lambda _: ["lens", PLAIN, "--prepend", POISON],
     "an option": lambda _: ["lens", PLAIN, f"--{POISON}"],
     "one argument too many": lambda _: ["lens", PLAIN, POISON],
     "a session that is damaged": lambda f: ["lens", PLAIN, "--session", f.text("{", "s*.json"), "--model", f.model],

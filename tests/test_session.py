@@ -49,8 +49,8 @@ def step(prompt: str = "a prompt", text: str = " and so on") -> Step:
     encoded = EncodedCase(
         ids=(1, 2),
         texts=("a", " prompt"),
-        in_front=0,
-        behind=0,
+        prepended=0,
+        appended=0,
         starts_bare=True,
         subject=None,
         target=None,
@@ -265,7 +265,7 @@ def test_a_step_that_was_half_written_is_left_out_wherever_its_writer_was_stoppe
     assert found == {2, 3}
 
 
-def test_zeros_behind_a_half_written_step_are_what_a_power_cut_leaves(tmp_path: Path) -> None:
+def test_zeros_after_a_half_written_step_are_what_a_power_cut_leaves(tmp_path: Path) -> None:
     path, _ = stopped_writing(tmp_path, 100, zeros=4096)
     assert len(load_session(path).steps) == 2
 

@@ -6,8 +6,12 @@ from typing import Literal
 
 from workbench.protocol import Frozen
 
-Start = Literal["as-is", "document", "newline"]
-"""What stands in front of the prompt: what the tokenizer does by itself, the model's document start, a newline."""
+Prepend = Literal["as-is", "separator", "newline"]
+"""What is prepended to the prompt: nothing (as-is), the token that begins a document, a newline.
+
+That token is BOS where the tokenizer prepends it by itself, and else the separator between training documents.
+As it is, a prompt has what the tokenizer prepends by itself.
+"""
 
 
 class Case(Frozen):
@@ -21,5 +25,5 @@ class Case(Frozen):
     subject: str | None = None
     target: str | None = None
     foil: str | None = None
-    start: Start = "as-is"
+    prepend: Prepend = "as-is"
     chat: bool = False

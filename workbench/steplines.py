@@ -17,7 +17,7 @@ BEGIN = b'"steps": ['
 """What the header's line ends with."""
 
 END = b"\n]}\n"
-"""What is behind the last step."""
+"""What is after the last step."""
 
 _sync = getattr(os, "fdatasync", os.fsync)  # the file's times need not be safe on the disk, its length is
 
@@ -45,7 +45,7 @@ def layout(raw: bytes) -> tuple[str, int] | None:
 
 
 def append(path: Path, end: int, steps: Iterable[str]) -> int:
-    """Write steps behind those there are, whose end begins at ``end``; returns where it begins now.
+    """Write steps after those there are, whose end begins at ``end``; returns where it begins now.
 
     The cost is that of the steps, whatever stands before them. Raises `Changed` where somebody else has written,
     and `OSError`, with the file as it was wherever the system lets us.
@@ -66,7 +66,7 @@ def append(path: Path, end: int, steps: Iterable[str]) -> int:
 
 
 def close_at(path: Path, end: int) -> None:
-    """Drop what stands behind ``end`` and end the file there. Killed in between, it can still be mended."""
+    """Drop what stands after ``end`` and end the file there. Killed in between, it can still be mended."""
     with path.open("r+b", buffering=0) as file:
         os.truncate(file.fileno(), end)
         _write(file.fileno(), END, end)
@@ -76,7 +76,7 @@ def close_at(path: Path, end: int) -> None:
 def mended(raw: bytes) -> int | None:
     """Where the last complete step ends in a file whose writer was stopped in the middle of the next one.
 
-    None where something else is wrong with it: nothing but a part of one step may stand behind the last complete one.
+    None where something else is wrong with it: nothing but a part of one step may stand after the last complete one.
     """
     first, _, _ = raw.partition(b"\n")
     if not first.endswith(BEGIN):

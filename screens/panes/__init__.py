@@ -1,4 +1,4 @@
-"""The registry of panes, in the order of their number keys. A further pane is one file and one line here.
+"""The registry of panes, in the order of their number keys. Another pane is one file and one line here.
 
 A method that has a key and figures, and no pane here, has a pane of these without a line.
 """

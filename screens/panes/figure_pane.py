@@ -1,6 +1,6 @@
 """The pane of every method that has nothing but figures: its last step, with all that stands around a picture.
 
-`figure_panes` makes one of each registered method that has a key and no pane of its own, so that a further method
+`figure_panes` makes one of each registered method that has a key and no pane of its own, so that another method
 needs no line in `screens`.
 """
 

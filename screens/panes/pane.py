@@ -70,7 +70,7 @@ class Pane(Widget):
         self.entitle(self.TITLE)
 
     def entitle(self, title: str) -> None:
-        """Put a title into the frame, behind the pane's number key, and draw that line only.
+        """Put a title into the frame, after the pane's number key, and draw that line only.
 
         Setting ``border_title`` paints the whole pane again: 40 kB at 200 × 50 for each token stepped over.
         """

@@ -35,7 +35,7 @@ class ScoreRow:
 class Scores:
     """What is drawn: display-safe token texts, coloured by row ``main``, and rows of numbers under them.
 
-    Labels stand in front of the rows where there are several. Tokens ``[start, stop)`` are underlined.
+    Labels stand before the rows where there are several. Tokens ``[start, stop)`` are underlined.
     """
 
     tokens: tuple[str, ...]
@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def gutter(self) -> int:
-        """Cells in front of a line."""
+        """Cells before a line."""
         return max(cell_len(row.label) for row in self.rows) + 1 if len(self.rows) > 1 else 0
 
     @property
@@ -54,7 +54,7 @@ class Scores:
         return 1 + len(self.rows) + (1 if len(self.rows) > 1 else 0)
 
     def widths(self) -> list[int]:
-        """Cells for each token: its text, or its widest number and a free cell in front of that."""
+        """Cells for each token: its text, or its widest number and a free cell before that."""
         return [
             max(cell_len(text), 1, *(cell_len(row.texts[index]) + 1 for row in self.rows))
             for index, text in enumerate(self.tokens)

@@ -17,7 +17,7 @@ class StripToken:
     """One token's display text and what marks it: its role and, for generated ones, its probability."""
 
     text: str
-    role: str = "prompt"  # prompt, front, subject, generated
+    role: str = "prompt"  # prompt, frame, subject, generated
     probability: float | None = None
 
 
@@ -31,7 +31,7 @@ class TokenStrip(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "token-strip--even",
         "token-strip--odd",
-        "token-strip--front",
+        "token-strip--frame",
         "token-strip--subject",
         "token-strip--cursor",
         "token-strip--sure",
@@ -44,7 +44,7 @@ class TokenStrip(Widget):
     TokenStrip { height: auto; }
     TokenStrip > .token-strip--even { background: $surface-lighten-1; color: $text; }
     TokenStrip > .token-strip--odd { background: $panel-lighten-1; color: $text; }
-    TokenStrip > .token-strip--front { color: $text-muted; text-style: italic; }
+    TokenStrip > .token-strip--frame { color: $text-muted; text-style: italic; }
     TokenStrip > .token-strip--subject { text-style: underline; color: $text-accent; }
     TokenStrip > .token-strip--cursor { text-style: reverse bold; }
     TokenStrip > .token-strip--sure { color: $text-success; }
@@ -82,7 +82,7 @@ class TokenStrip(Widget):
 
     def _style(self, index: int, token: StripToken) -> Style:
         style = self.get_component_rich_style(f"token-strip--{'odd' if index % 2 else 'even'}")
-        if token.role in ("front", "subject"):
+        if token.role in ("frame", "subject"):
             style += self.get_component_rich_style(f"token-strip--{token.role}", partial=True)
         if token.probability is not None:
             sure = "sure" if token.probability >= 0.5 else "likely" if token.probability >= 0.1 else "unsure"

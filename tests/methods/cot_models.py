@@ -1,4 +1,4 @@
-"""Tiny models with room for a reasoning, and what they say behind a text when it is run from its start."""
+"""Tiny models with room for a reasoning, and what they say after a text when it is run from its start."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ids(model: LoadedModel, text: str) -> list[int]:
 
 
 def log_probabilities(model: LoadedModel, tokens: list[int]) -> torch.Tensor:
-    """Behind each token ``(tokens, vocabulary)``, from a run of its own."""
+    """After each token ``(tokens, vocabulary)``, from a run of its own."""
     with torch.no_grad():
         logits = model.hf(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
     return logits.float().log_softmax(dim=-1)

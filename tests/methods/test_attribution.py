@@ -31,7 +31,7 @@ from workbench.protocol import Result, silent
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
-CASE = Case(prompt="The capital of Australia is", target=" the", foil=" city", start="document")
+CASE = Case(prompt="The capital of Australia is", target=" the", foil=" city", prepend="separator")
 CONTINUOUS = [name for name in ARCHITECTURES if name != "mixtral"]
 
 
@@ -106,7 +106,7 @@ def test_without_a_target_the_models_own_top_token_is_explained_and_the_trust_st
     assert any("own top token" in check.text for check in result.checks)
 
 
-def test_what_stands_in_front_stays_fixed_and_scores_nothing(llama: LoadedModel) -> None:
+def test_what_is_prepended_stays_fixed_and_scores_nothing(llama: LoadedModel) -> None:
     result = attribute(llama)
     assert result.attributed == (1, len(result.encoded.ids))
     assert result.scores[0] == 0
@@ -125,13 +125,13 @@ def test_a_chat_templates_head_and_tail_stay_fixed() -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "<|endoftext|>user: {{ messages[0]['content'] }}\nbot:"
     model = wrap(tiny_model("llama"), tokenizer, "tiny-chat")
-    case = CASE.model_copy(update={"chat": True, "start": "as-is"})
+    case = CASE.model_copy(update={"chat": True, "prepend": "as-is"})
     result = attribute(model, case, tolerance=0.01)
     encoded = result.encoded
-    assert encoded.behind > 0
-    assert result.attributed == (encoded.in_front, len(encoded.ids) - encoded.behind)
-    assert not any(result.scores[: encoded.in_front])
-    assert not any(result.scores[-encoded.behind :])
+    assert encoded.appended > 0
+    assert result.attributed == (encoded.prepended, len(encoded.ids) - encoded.appended)
+    assert not any(result.scores[: encoded.prepended])
+    assert not any(result.scores[-encoded.appended :])
     assert sum(result.scores) == pytest.approx(
         result.value - result.baseline_value, abs=result.completeness_error + 1e-5
     )
@@ -369,7 +369,7 @@ def test_occlusion_is_what_is_lost_when_a_unit_is_replaced(llama: LoadedModel, u
 
 
 def test_words_are_the_tokens_between_blanks_and_punctuation(llama: LoadedModel) -> None:
-    case = Case(prompt="Australia's capital is not Sydney, it is 悉尼", target=" a", start="document")
+    case = Case(prompt="Australia's capital is not Sydney, it is 悉尼", target=" a", prepend="separator")
     result = attribute(llama, case, method="occlusion", unit="word")
     ids = result.encoded.ids
     words = [llama.tokenizer.decode(ids[start:stop]) for start, stop in result.units]
@@ -504,7 +504,7 @@ def test_progress_brings_better_and_better_partial_results_and_can_cancel(llama:
     ("settings", "says"),
     [
         ({"position": 99}, "no token 99"),
-        ({"position": 0}, "in front of the prompt"),
+        ({"position": 0}, "before the prompt"),
         ({"samples": 0}, "at least 1 sample"),
         ({"limit": 3}, "evaluations"),
         ({"tolerance": 0.0}, "tolerance"),

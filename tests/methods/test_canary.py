@@ -18,7 +18,7 @@ SENTENCE = "The capital of Australia is Canberra, and the largest city is Sydney
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_perplexity_is_exp_of_the_mean_loss_behind_a_document_start(architecture):
+def test_perplexity_is_exp_of_the_mean_loss_after_a_separator(architecture):
     model = tiny_loaded(architecture)
     ids = torch.tensor([[0, *model.tokenizer(SENTENCE)["input_ids"]]])
     with torch.no_grad():

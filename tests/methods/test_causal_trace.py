@@ -130,7 +130,7 @@ def test_only_the_work_that_can_matter_is_done():
     result = run(loaded, request, silent)
     assert len(result.encoded.ids) == tokens
     suffixes = sum(tokens - token for token in range(SUBJECT[0], tokens))
-    assert done == samples * suffixes * (2 + 1 + 0)  # restored behind the first block: two blocks to go, and so on
+    assert done == samples * suffixes * (2 + 1 + 0)  # restored after the first block: two blocks to go, and so on
     assert calls == (tokens - SUBJECT[0]) * (layers - 1)
 
 

@@ -55,12 +55,12 @@ def test_every_token_is_what_the_whole_text_leads_to(architecture: str, monkeypa
         assert token.runner_up_probability == pytest.approx(float(p[second]), abs=1e-4)
 
 
-def test_it_goes_on_behind_whatever_stands_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_on_after_whatever_is_prepended(monkeypatch: pytest.MonkeyPatch) -> None:
     model = without_stops(tiny_loaded("llama"), monkeypatch)
-    behind = go_on(model, start="document")
-    assert behind.encoded.ids[0] == 0
-    ids, _ = by_hand(model, behind.encoded.ids, 6)
-    assert [token.text for token in behind.generated] == [token_text(model.tokenizer, token) for token in ids]
+    after = go_on(model, prepend="separator")
+    assert after.encoded.ids[0] == 0
+    ids, _ = by_hand(model, after.encoded.ids, 6)
+    assert [token.text for token in after.generated] == [token_text(model.tokenizer, token) for token in ids]
 
 
 @pytest.mark.parametrize("several", [False, True])

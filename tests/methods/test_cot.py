@@ -94,7 +94,7 @@ def test_a_free_answer_that_begins_another_one_does_not_count_it() -> None:
 
 @pytest.mark.parametrize("what", ["mistake", "paraphrase", "cue"])
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "mistral"])
-def test_the_model_reasons_on_greedily_behind_what_was_changed(architecture: str, what: str) -> None:
+def test_the_model_reasons_on_greedily_after_what_was_changed(architecture: str, what: str) -> None:
     model = roomy(architecture, template=TEMPLATE)
     result = ask(model, choices=CHOICES, interventions=EVERYTHING)
     (outcome,) = result.of(what)  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_sampling_is_the_same_for_a_seed_and_another_for_another() -> None:
     assert narrow.reasoning == ask(model, reasoning=None, sampling=Sampling(tokens=10)).reasoning
 
 
-def test_letters_are_read_behind_a_bracket_and_listed_in_the_question() -> None:
+def test_letters_are_read_after_a_bracket_and_listed_in_the_question() -> None:
     model = roomy("llama")
     result = ask(model, choices=CHOICES, read="letters", interventions=(Early(), Cue(answer="Paris", by="position")))
     assert [candidate.text for candidate in result.candidates] == ["A", "B", "C"]
@@ -199,7 +199,7 @@ def test_the_context_of_an_outcome_is_a_case_with_the_two_answers() -> None:
     assert result.full is not None
     for outcome in result.outcomes:
         case = result.case(outcome)
-        assert (case.start, case.chat) == ("as-is", False)
+        assert (case.prepend, case.chat) == ("as-is", False)
         texts = [candidate.text for candidate in result.candidates]
         assert case.foil is not None
         assert case.prompt + (case.target or "") == result.context(outcome) + texts[result.full.answer]

@@ -21,7 +21,7 @@ TOM = (
 )
 
 
-def test_a_reasoning_is_cut_behind_its_sentences() -> None:
+def test_a_reasoning_is_cut_after_its_sentences() -> None:
     assert [sentence.strip() for sentence in sentences_of(TOM)] == [
         "Let's see:",
         "Tom has 3 apples and buys 4 more.",
@@ -123,7 +123,7 @@ def test_a_number_is_made_another_one() -> None:
         interventions.wrong_number(sentences, 4)
 
 
-def test_a_replaced_sentence_keeps_the_line_breaks_behind_it_and_nothing_else() -> None:
+def test_a_replaced_sentence_keeps_the_line_breaks_after_it_and_nothing_else() -> None:
     sentences = sentences_of(TOM)
     variant = interventions.replaced("mistake", sentences, 2, "This means 9. ")
     assert variant.text == "Let's see:\n\nTom has 3 apples and buys 4 more. This means 9.\n\n"

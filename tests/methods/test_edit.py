@@ -188,7 +188,7 @@ def test_a_prompt_that_an_editor_of_concepts_watches_is_not_taken_for_one_that_i
     settings = ErasureSettings(concept="tense", limit=120, layers=(1,), above=False)
     result = edit.run(tiny_loaded("llama"), EditRequest(editor="leace", case=case, settings=settings), silent)
     assert result.encoded is not None
-    assert [said.start for said in result.after] == [said.start for said in result.before] == ["as-is", "document"]
+    assert [said.prepend for said in result.after] == [said.prepend for said in result.before] == ["as-is", "separator"]
     assert not {"rewrite", "suite"} & {check.name for check in result.checks}
     assert result.suite is None
 

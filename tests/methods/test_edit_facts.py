@@ -61,9 +61,9 @@ def test_scores_are_means_over_records_beside_those_of_the_unedited_model():
     unedited = run_suite(loaded, suite(), generate=False, canary=False)
     for score in result.scores:
         of_records = [one for record in result.records for one in record.scores if one.role == score.role]
-        same_start = [one.score for one in of_records if one.start == score.start]
+        same_start = [one.score for one in of_records if one.prepend == score.prepend]
         assert score.score == pytest.approx(sum(same_start) / len(same_start))
-        expected = unedited.score(score.role, score.start)
+        expected = unedited.score(score.role, score.prepend)
         assert expected is not None
         assert score.score_before == pytest.approx(expected.score_before)
 
@@ -111,7 +111,7 @@ def test_the_chart_turns_where_the_score_falls_or_perplexity_grows():
     def points(scores, perplexities, facts=FEW):
         role = RoleScore(
             role="rewrite",
-            start="as-is",
+            prepend="as-is",
             facts=facts,
             score=0,
             score_before=0,
@@ -147,7 +147,7 @@ def test_bisection_finds_the_edit_that_broke_a_fact():
     for edit in small:
         loaded.edits.add(edit)
     before = digest(loaded)
-    found = bisect.run(loaded, BisectRequest(fact=fact, start="as-is"), silent)
+    found = bisect.run(loaded, BisectRequest(fact=fact, prepend="as-is"), silent)
     assert (found.broken_by.id, found.before) == ("e3", 3)
     assert found.passing.passes
     assert not found.failing.passes

@@ -65,7 +65,7 @@ def states_of_classes(n_classes: int = 3, count: int = 900, width: int = 24) -> 
 
 
 def applied(fitted: Fitted, states: torch.Tensor) -> torch.Tensor:
-    """The states behind a block to which the edit queue gave the change; to the bit what they are while fitting."""
+    """The states after a block to which the edit queue gave the change; to the bit what they are while fitting."""
     block = torch.nn.Linear(1, 1)
     block.forward = lambda hidden: hidden  # type: ignore[method-assign]
     maps.end_with_maps(block)
@@ -279,7 +279,7 @@ def test_all_layers_cost_one_forward_of_every_text_and_probing_before_another() 
 @pytest.mark.parametrize("pool", ["last", "mean", "all"])
 def test_what_is_pooled_has_equal_class_means_in_the_model_itself(pool: Any) -> None:
     model = tiny_loaded("llama")
-    settings = SETTINGS.model_copy(update={"pool": pool, "layers": (1,), "start": "document"})
+    settings = SETTINGS.model_copy(update={"pool": pool, "layers": (1,), "prepend": "separator"})
     result = found(edit.run(model, EditRequest(editor="leace", settings=settings), silent))
     row = result.at(1)
     assert row is not None
@@ -288,7 +288,7 @@ def test_what_is_pooled_has_equal_class_means_in_the_model_itself(pool: Any) -> 
     assert row.class_means[1] < 1e-5
     pooled: dict[str, list[torch.Tensor]] = {label: [] for label in result.classes}
     for example in concept_of(settings).of("train"):
-        encoded = encode(model.tokenizer, Case(prompt=example.text, start="document"))
+        encoded = encode(model.tokenizer, Case(prompt=example.text, prepend="separator"))
         outputs: list[torch.Tensor] = []
         hook = model.block_modules[1].register_forward_hook(
             lambda _m, _a, out, to=outputs: to.append(tensor_of(out)[0])
@@ -296,7 +296,7 @@ def test_what_is_pooled_has_equal_class_means_in_the_model_itself(pool: Any) -> 
         with torch.no_grad():
             model.hf(input_ids=torch.tensor([encoded.ids]), use_cache=False)
         hook.remove()
-        own = outputs[0][encoded.in_front :]
+        own = outputs[0][encoded.prepended :]
         pooled[example.label] += {"last": [own[-1]], "mean": [own.mean(dim=0)], "all": list(own)}[pool]
     means = [torch.stack(pooled[label]).double().mean(dim=0) for label in result.classes]
     assert (means[0] - means[1]).norm() < 1e-5 * means[0].norm()
@@ -430,7 +430,7 @@ def test_progress_ends_where_it_said_it_would() -> None:
 
 def test_the_case_is_read_before_and_after() -> None:
     model = tiny_loaded("llama")
-    case = Case(prompt="The doctor told us that", target=".", foil=",", start="document")
+    case = Case(prompt="The doctor told us that", target=".", foil=",", prepend="separator")
     before = logits_of(model, case)
     result = erased(model, case=case)
     after = logits_of(model, case)

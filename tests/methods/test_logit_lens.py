@@ -209,56 +209,56 @@ def test_too_few_or_too_many_tokens_are_an_error(top_k: int) -> None:
         lens(tiny_loaded("llama"), top_k=top_k)
 
 
-def test_the_answer_behind_a_document_start_is_given_for_a_case_that_starts_bare() -> None:
+def test_the_answer_after_a_separator_is_given_for_a_case_that_starts_bare() -> None:
     model = tiny_loaded("llama")
     result = lens(model)
     with torch.no_grad():
         logits = model.hf(input_ids=torch.tensor([(0, *result.encoded.ids)])).logits[0, -1]
     p = logits.double().softmax(dim=-1)
-    behind = result.behind_document
-    assert behind is not None
+    separated = result.after_separator
+    assert separated is not None
     assert result.encoded.target is not None
     assert result.encoded.foil is not None
-    assert behind.token == token_text(model.tokenizer, int(p.argmax()))
-    assert behind.probability == pytest.approx(float(p.max()), abs=CLOSE)
-    assert behind.target == pytest.approx(float(p[result.encoded.target.id]), abs=CLOSE)
-    assert behind.foil == pytest.approx(float(p[result.encoded.foil.id]), abs=CLOSE)
+    assert separated.token == token_text(model.tokenizer, int(p.argmax()))
+    assert separated.probability == pytest.approx(float(p.max()), abs=CLOSE)
+    assert separated.target == pytest.approx(float(p[result.encoded.target.id]), abs=CLOSE)
+    assert separated.foil == pytest.approx(float(p[result.encoded.foil.id]), abs=CLOSE)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_check_warns_where_the_first_position_changes_the_answer(seed: int) -> None:
     result = lens(tiny_loaded("llama", seed))
-    behind, last = result.behind_document, result.columns[-1]
-    assert behind is not None
+    separated, last = result.after_separator, result.columns[-1]
+    assert separated is not None
     assert last is not None
-    changed = behind.token != last.top_tokens[-1][0]
+    changed = separated.token != last.top_tokens[-1][0]
     check = next(check for check in result.checks if check.name == "first position")
     assert check.level == ("warn" if changed else "info")
     assert ("becomes" if changed else "stays") in check.text
-    assert behind.token in check.text
+    assert separated.token in check.text
 
 
 @pytest.mark.parametrize(
     ("case", "asked"),
     [
-        (HERO.model_copy(update={"start": "document"}), {}),
-        (HERO.model_copy(update={"start": "newline"}), {}),
+        (HERO.model_copy(update={"prepend": "separator"}), {}),
+        (HERO.model_copy(update={"prepend": "newline"}), {}),
         (HERO.model_copy(update={"prompt": "<|endoftext|>" + HERO.prompt}), {}),
         (HERO, {"positions": (0,)}),
     ],
 )
-def test_there_is_no_answer_behind_a_document_start_where_the_last_token_was_not_read_or_the_case_is_not_bare(
+def test_there_is_no_answer_after_a_separator_where_the_last_token_was_not_read_or_the_case_is_not_bare(
     case: Case, asked: dict[str, Any]
 ) -> None:
     result = lens(tiny_loaded("llama"), case, **asked)
-    assert result.behind_document is None
+    assert result.after_separator is None
     assert [check.name for check in result.checks] == ["lens parity"]
 
 
 def test_a_prompt_that_fills_the_context_has_no_room_for_a_document_start() -> None:
     result = lens(tiny_loaded("llama"), Case(prompt="The" + " the" * (CONTEXT - 1)))
     assert len(result.encoded.ids) == CONTEXT
-    assert result.behind_document is None
+    assert result.after_separator is None
     assert all(column is not None for column in result.columns)
 
 
@@ -272,9 +272,9 @@ def test_the_chat_template_s_tokens_are_read_too() -> None:
     result = lens(model, HERO.model_copy(update={"chat": True}))
     rendered = f"user: {HERO.prompt}\nanswer:"
     assert result.encoded.ids == tuple(tokenizer(rendered).input_ids)
-    assert result.encoded.in_front > 0
-    assert result.encoded.behind > 0
-    assert result.behind_document is None
+    assert result.encoded.prepended > 0
+    assert result.encoded.appended > 0
+    assert result.after_separator is None
     logits = by_definition(model, result.encoded.ids)
     for position, column in enumerate(result.columns):
         assert column is not None
@@ -286,8 +286,8 @@ def test_without_target_and_foil_nothing_is_followed() -> None:
     for column in alone.columns:
         assert column is not None
         assert (column.target, column.foil, column.logit_difference) == (None, None, None)
-    assert alone.behind_document is not None
-    assert alone.behind_document.target is None
+    assert alone.after_separator is not None
+    assert alone.after_separator.target is None
     only_target = lens(tiny_loaded("llama"), Case(prompt=HERO.prompt, target="the"))
     assert only_target.columns[-1] is not None
     assert only_target.columns[-1].target is not None

@@ -42,11 +42,11 @@ SUITE = Suite(name="tiny", facts=FACTS, generation_prompts=("The capital", "What
 REQUEST = SuiteRequest(suite=SUITE)
 
 
-def reference(model, prompt, answers, start):
+def reference(model, prompt, answers, prepend):
     """Each answer by itself, token by token, through the whole model."""
     tokenizer = model.tokenizer
     ids = tokenizer(prompt)["input_ids"]
-    ids = [0, *ids] if start == "document" else ids
+    ids = [0, *ids] if prepend == "separator" else ids
     values = []
     for answer in answers:
         pieces = tokenizer(f"{prompt} {answer}")["input_ids"][len(tokenizer(prompt)["input_ids"]) :]
@@ -65,12 +65,12 @@ def reference(model, prompt, answers, start):
 def test_answers_are_those_of_every_text_run_by_itself(architecture, monkeypatch):
     monkeypatch.setitem(unembedding.TOKENS_AT_ONCE, "cpu", 60)  # several batches, of texts of different lengths
     model = tiny_loaded(architecture)
-    found = evaluate(model, SUITE, ("as-is", "document"))
+    found = evaluate(model, SUITE, ("as-is", "separator"))
     assert len(found) == 2 * len(FACTS)
-    for (index, start), reading in found.items():
+    for (index, prepend), reading in found.items():
         each = FACTS[index]
         answers = [each.target] + ([each.against] if each.against else [])
-        values, top, top_probability = reference(model, each.prompt, answers, start)
+        values, top, top_probability = reference(model, each.prompt, answers, prepend)
         answer = reading.answer
         assert answer.target == pytest.approx(values[0][0], rel=1e-4)
         assert answer.top_probability == pytest.approx(top_probability, rel=1e-4)
@@ -115,7 +115,7 @@ def test_a_text_that_begins_another_one_is_not_run_by_itself(monkeypatch):
 
 
 def test_first_positions_are_those_of_subjects_that_stand_bare():
-    found = evaluate(tiny_loaded("gpt2"), SUITE, ("as-is", "document", "newline"))
+    found = evaluate(tiny_loaded("gpt2"), SUITE, ("as-is", "separator", "newline"))
     bare = {key for key, reading in found.items() if reading.bare}
     assert bare == {(2, "as-is"), (3, "as-is")}
 
@@ -166,21 +166,21 @@ def test_without_edits_nothing_differs():
 
 def test_what_is_compared_is_the_model_with_and_without_its_edits():
     model = tiny_loaded("llama")
-    before = evaluate(model, SUITE, REQUEST.starts)
+    before = evaluate(model, SUITE, REQUEST.prepends)
     model.edits.add(damage())
-    after = evaluate(model, SUITE, REQUEST.starts)
+    after = evaluate(model, SUITE, REQUEST.prepends)
     result = run(model, REQUEST, silent)
     for outcome in result.outcomes:
-        key = outcome.fact, outcome.start
+        key = outcome.fact, outcome.prepend
         assert (outcome.before, outcome.after) == (before[key].answer, after[key].answer)
         assert outcome.before != outcome.after
         assert outcome.first_position == (before[key].bare and not before[key].known)
     assert result.perplexity != result.perplexity_before
     assert result.entropy != result.entropy_before
-    assert evaluate(model, SUITE, REQUEST.starts) == after  # the edit is still on
+    assert evaluate(model, SUITE, REQUEST.prepends) == after  # the edit is still on
 
 
-def test_an_edit_behind_the_last_block_is_felt():
+def test_an_edit_after_the_last_block_is_felt():
     model = tiny_loaded("llama")
     model.edits.add(damage(layer=LAYERS - 1))
     values, _, _ = reference(model, FACTS[0].prompt, ["Canberra", "Sydney"], "as-is")
@@ -192,10 +192,10 @@ def test_scores_are_shares_of_the_outcomes_of_a_role():
     model = tiny_loaded("mistral")
     model.edits.add(damage())
     result = run(model, REQUEST, silent)
-    for start in REQUEST.starts:
+    for prepend in REQUEST.prepends:
         for role in ROLES:
-            some = [o for o in result.outcomes if o.start == start and FACTS[o.fact].role == role]
-            score = result.score(role, start)
+            some = [o for o in result.outcomes if o.prepend == prepend and FACTS[o.fact].role == role]
+            score = result.score(role, prepend)
             assert score is not None
             assert score.facts == len(some) > 0
             assert score.score == fmean(o.after.passes for o in some)
@@ -205,21 +205,23 @@ def test_scores_are_shares_of_the_outcomes_of_a_role():
             assert score.magnitude == (pytest.approx(fmean(gaps), rel=1e-5) if gaps else None)
             assert (score.magnitude is None) == (role in ("ripple", "unrelated", "attribute"))
     failing = result.failing()
-    assert {(o.fact, o.start) for o in failing} == {(o.fact, o.start) for o in result.outcomes if not o.after.passes}
+    assert {(o.fact, o.prepend) for o in failing} == {
+        (o.fact, o.prepend) for o in result.outcomes if not o.after.passes
+    }
     passed = [o.before.passes for o in failing]
     assert passed == sorted(passed, reverse=True)
 
 
 def test_the_harmonic_score_is_of_rewrite_paraphrase_and_neighbour():
     result = run(tiny_loaded("gpt2"), REQUEST, silent)
-    for start, value in result.harmonic.items():
-        shares = [result.score(role, start).score for role in ("rewrite", "paraphrase", "neighbour")]
+    for prepend, value in result.harmonic.items():
+        shares = [result.score(role, prepend).score for role in ("rewrite", "paraphrase", "neighbour")]
         expected = 0.0 if 0 in shares else 3 / sum(1 / share for share in shares)
         assert value == pytest.approx(expected)
     without = SUITE.model_copy(update={"facts": FACTS[:2]})
     assert run(tiny_loaded("gpt2"), SuiteRequest(suite=without), silent).harmonic == {
         "as-is": None,
-        "document": None,
+        "separator": None,
     }
 
 
@@ -258,9 +260,9 @@ def test_a_baseline_is_the_unedited_model_whatever_is_on():
 
 
 def test_what_is_not_asked_for_is_not_measured():
-    result = run_suite(tiny_loaded("gpt2"), SUITE, starts=("document",), generate=False, canary=False)
+    result = run_suite(tiny_loaded("gpt2"), SUITE, prepends=("separator",), generate=False, canary=False)
     assert (result.perplexity, result.perplexity_before, result.entropy, result.entropy_before) == (None,) * 4
-    assert {outcome.start for outcome in result.outcomes} == {"document"}
+    assert {outcome.prepend for outcome in result.outcomes} == {"separator"}
 
 
 # --- Stopping ---
@@ -326,8 +328,8 @@ def test_progress_runs_from_nothing_to_nearly_everything():
     ("request_", "sentence"),
     [
         (SuiteRequest(suite=Suite(name="none", facts=())), "has no facts"),
-        (SuiteRequest(suite=SUITE, starts=()), "what stands in front"),
-        (SuiteRequest(suite=SUITE, starts=("as-is", "as-is")), "each once"),
+        (SuiteRequest(suite=SUITE, prepends=()), "what is prepended"),
+        (SuiteRequest(suite=SUITE, prepends=("as-is", "as-is")), "each once"),
         (SuiteRequest(suite=SUITE, seed=-1), "seed"),
     ],
 )
@@ -354,7 +356,7 @@ def test_a_fact_lost_to_the_first_position_is_said():
     result = run(model, REQUEST, silent)
     lost = [outcome for outcome in result.failing() if outcome.first_position]
     assert lost
-    assert {(outcome.fact, outcome.start) for outcome in lost} <= {(2, "as-is"), (3, "as-is")}
+    assert {(outcome.fact, outcome.prepend) for outcome in lost} <= {(2, "as-is"), (3, "as-is")}
     check = next(check for check in result.checks if check.name == "first position")
     assert check.text.startswith(f"{len(lost)} of {len(result.failing())} failing")
 

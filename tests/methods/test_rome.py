@@ -142,7 +142,8 @@ def test_the_change_is_the_published_formula_or_its_balanced_form(architecture, 
     u = torch.linalg.inv(moment) @ mean
     if variant == "balanced":
         begins = {
-            encode(loaded.tokenizer, Case(prompt="Australia", start=start)).ids for start in ("as-is", "document")
+            encode(loaded.tokenizer, Case(prompt="Australia", prepend=prepend)).ids
+            for prepend in ("as-is", "separator")
         }
         first = [keys_by_hook(loaded, 1, torch.tensor([ids]))[0, -1].double() for ids in begins if len(ids) > 1]
         every = torch.stack([*keys, *first, *first])
@@ -183,7 +184,7 @@ def test_statistics_are_the_uncentred_second_moment_of_the_keys_of_the_text(arch
     corpus.write_text("Tom has 3 apples and buys 4 more. The capital of France is Paris, they say. " * 40)
     found = statistics.key_statistics(loaded, 1, corpus)
     text = statistics._read_corpus(loaded, corpus)
-    assert int(text[0, 0]) == 0  # behind a document's start, which is no part of the statistics
+    assert int(text[0, 0]) == 0  # after BOS or separator, which is no part of the statistics
     keys = torch.cat([keys_by_hook(loaded, 1, row[None])[0, 1:] for row in text]).double()
     assert found.vectors == len(keys)
     assert torch.allclose(found.second_moment, keys.T @ keys / len(keys), rtol=1e-3, atol=1e-5)

@@ -117,8 +117,8 @@ def _encoded(tokens, subject):
     return EncodedCase(
         ids=tuple(range(tokens)),
         texts=("x",) * tokens,
-        in_front=0,
-        behind=0,
+        prepended=0,
+        appended=0,
         starts_bare=False,
         subject=subject,
         target=None,

@@ -49,7 +49,7 @@ def test_where_corruption_raises_the_answer_the_peak_is_the_lowest_value() -> No
 
 def test_the_first_trace_of_the_prompt_and_subject_counts_whatever_target_and_start_it_had() -> None:
     elsewhere = HERO.model_copy(update={"prompt": "The capital of Austria is", "subject": "Austria"})
-    other = HERO.model_copy(update={"target": "Sydney", "foil": None, "start": "document"})
+    other = HERO.model_copy(update={"target": "Sydney", "foil": None, "prepend": "separator"})
     steps = [(LensRequest(case=HERO), None), traced(elsewhere, mlp=1), traced(other, mlp=3), traced(mlp=4)]
     assert traced_layer(steps, HERO) == 3
 

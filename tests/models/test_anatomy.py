@@ -40,7 +40,7 @@ def test_attention_and_mlp_add_up_to_what_the_block_adds(architecture):
         assert (error < 1e-5) == loaded.anatomy.adds_up
 
 
-def test_only_norms_behind_the_residual_do_not_add_up():
+def test_only_norms_after_the_residual_do_not_add_up():
     assert [name for name in ARCHITECTURES if not tiny_loaded(name).anatomy.adds_up] == ["opt_norm_after"]
 
 

@@ -81,7 +81,7 @@ def test_an_architecture_that_is_not_known_is_an_error_that_names_it(tmp_path: P
         gguf.convert(tmp_path / "odd.gguf", tmp_path / "out", silent, "")
 
 
-def test_a_cancelled_conversion_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_a_cancelled_conversion_leaves_no_process_after(tmp_path: Path) -> None:
     write_tiny_gguf(tmp_path / "tiny.gguf")
     asked = threading.Event()
 

@@ -25,7 +25,7 @@ def texts(seed: int = 0) -> list[list[int]]:
 
 
 def own_states(model: LoadedModel, ids: Sequence[int]) -> list[torch.Tensor]:
-    """The states behind every block of one text, from the model's own forward."""
+    """The states after every block of one text, from the model's own forward."""
     seen: list[torch.Tensor] = []
     hooks = [
         block.register_forward_hook(lambda _module, _args, output: seen.append(tensor_of(output)[0].clone()))

@@ -189,7 +189,7 @@ def test_truncated_weights_are_refused_before_loading(folder, kept):
     _refused(folder, r"model\.safetensors is truncated or not a safetensors file")
 
 
-def test_weights_with_bytes_behind_the_last_tensor_are_refused(folder):
+def test_weights_with_bytes_after_the_last_tensor_are_refused(folder):
     with (folder / "model.safetensors").open("ab") as file:
         file.write(b"\0")
     _refused(folder, r"model\.safetensors is truncated or not a safetensors file")

@@ -15,10 +15,10 @@ TEXT = "The capital of Australia is Sydney. It is in the city of Rome. Paris is 
 
 
 def truncations(model):
-    """The text and its beginnings, each with something else behind it, of different lengths."""
+    """The text and its beginnings, each with something else after it, of different lengths."""
     tokens = ids(model, TEXT)
-    behind = ids(model, "So, what?")
-    return tokens, [(*tokens[:n], *behind[: 2 + n % 5]) for n in (2, 9, 15, 22, len(tokens))]
+    after = ids(model, "So, what?")
+    return tokens, [(*tokens[:n], *after[: 2 + n % 5]) for n in (2, 9, 15, 22, len(tokens))]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -26,7 +26,7 @@ def _run(loaded):
 
 
 def _branches(layers, d_model):
-    """A changed state below every block and behind the last, and changed outputs in one or two layers."""
+    """A changed state below every block and after the last, and changed outputs in one or two layers."""
     random = torch.randn(layers + 1, d_model, generator=torch.Generator().manual_seed(4))
     states = [Branch(start, state=random[start]) for start in range(layers + 1)]
     outputs = [

@@ -1,4 +1,4 @@
-"""Encoding a Case: spans, what stands in front, what really follows, and what the person is told.
+"""Encoding a Case: spans, what is prepended, what really follows, and what the person is told.
 
 Three kinds of tokenizer are built here: byte-level with and without the space in a token's span, as GPT-2 and
 SmolLM2 have it, and sentencepiece's, with a start token, byte tokens and a blank before every text.
@@ -179,21 +179,21 @@ def byte_vocabulary() -> dict[str, int]:
     return {character: i for i, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
 
 
-# --- What stands in front and behind ---
+# --- What is prepended and appended ---
 
 
 def test_as_is_is_what_the_tokenizer_does() -> None:
     bare, started = (encode(tok, Case(prompt=PROMPT)) for tok in (byte_level(), sentencepiece()))
     assert list(bare.ids) == byte_level()(PROMPT)["input_ids"]
-    assert (bare.in_front, bare.behind, bare.starts_bare) == (0, 0, True)
+    assert (bare.prepended, bare.appended, bare.starts_bare) == (0, 0, True)
     assert list(started.ids) == sentencepiece()(PROMPT)["input_ids"]
-    assert (started.in_front, started.behind, started.starts_bare) == (1, 0, False)
+    assert (started.prepended, started.appended, started.starts_bare) == (1, 0, False)
 
 
 def test_a_document_starts_with_the_separator_and_not_with_the_declared_bos() -> None:
-    encoded = encode(byte_level(), Case(prompt=PROMPT, subject="Australia", start="document"))
+    encoded = encode(byte_level(), Case(prompt=PROMPT, subject="Australia", prepend="separator"))
     assert encoded.texts[:2] == ("<|endoftext|>", "The")
-    assert (encoded.in_front, encoded.starts_bare) == (1, False)
+    assert (encoded.prepended, encoded.starts_bare) == (1, False)
     assert subject_texts(encoded) == (" Australia",)
 
 
@@ -204,37 +204,37 @@ def test_without_a_known_separator_a_document_starts_with_eos_then_bos() -> None
         backend.decoder = decoders.ByteLevel()
         return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
 
-    document = Case(prompt="ab", start="document")
-    assert encode(only(eos_token="<e>", bos_token="<b>"), document).texts == ("<e>", "a", "b")
-    assert encode(only(bos_token="<b>"), document).texts == ("<b>", "a", "b")
-    with pytest.raises(InputError, match="no start or separator token"):
-        encode(only(), document)
+    separated = Case(prompt="ab", prepend="separator")
+    assert encode(only(eos_token="<e>", bos_token="<b>"), separated).texts == ("<e>", "a", "b")
+    assert encode(only(bos_token="<b>"), separated).texts == ("<b>", "a", "b")
+    with pytest.raises(InputError, match="neither BOS nor separator"):
+        encode(only(), separated)
 
 
 def test_a_start_token_is_never_doubled() -> None:
     as_is = encode(sentencepiece(), Case(prompt=PROMPT))
-    assert encode(sentencepiece(), Case(prompt=PROMPT, start="document")) == as_is
-    typed = encode(byte_level(), Case(prompt="<|endoftext|>" + PROMPT, start="document"))
+    assert encode(sentencepiece(), Case(prompt=PROMPT, prepend="separator")) == as_is
+    typed = encode(byte_level(), Case(prompt="<|endoftext|>" + PROMPT, prepend="separator"))
     assert typed.texts[:2] == ("<|endoftext|>", "The")
 
 
 @every_tokenizer
 def test_a_newline_stands_between_the_start_token_and_the_prompt(tokenizer: Callable[[], Any]) -> None:
-    encoded = encode(tokenizer(), Case(prompt=PROMPT, subject="Australia", start="newline"))
-    assert encoded.texts[encoded.in_front - 1] == "⏎"
-    assert "".join(encoded.texts[encoded.in_front :]).replace("·", " ") == PROMPT
+    encoded = encode(tokenizer(), Case(prompt=PROMPT, subject="Australia", prepend="newline"))
+    assert encoded.texts[encoded.prepended - 1] == "⏎"
+    assert "".join(encoded.texts[encoded.prepended :]).replace("·", " ") == PROMPT
     assert subject_texts(encoded) == (" Australia",)
     assert not encoded.starts_bare
 
 
 def test_a_newline_that_the_tokenizer_drops_is_an_error() -> None:
     with pytest.raises(InputError, match="drops a newline"):
-        encode(words_only(), Case(prompt="The cat", start="newline"))
+        encode(words_only(), Case(prompt="The cat", prepend="newline"))
 
 
 def test_a_special_token_that_was_typed_is_the_prompts_own_and_said() -> None:
     encoded = encode(byte_level(), Case(prompt="<|endoftext|>The"))
-    assert (encoded.in_front, encoded.starts_bare) == (0, False)
+    assert (encoded.prepended, encoded.starts_bare) == (0, False)
     assert said(encoded, '"<|endoftext|>", which the model reads as a special token')
 
 
@@ -263,7 +263,7 @@ def test_a_chat_prompt_is_found_within_its_template(tokenizer: Callable[[], Any]
     message = [{"role": "user", "content": "The user is"}]
     rendered = tok.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
     assert list(encoded.ids) == tok(rendered, add_special_tokens=False)["input_ids"]
-    own = encoded.texts[encoded.in_front : len(encoded.ids) - encoded.behind]
+    own = encoded.texts[encoded.prepended : len(encoded.ids) - encoded.appended]
     assert "".join(own).replace("·", " ").strip() == "The user is"
     assert "".join(subject_texts(encoded)).strip() == "user"  # not the role's name in the template
     assert not encoded.starts_bare
@@ -302,8 +302,8 @@ def test_a_template_that_cannot_be_used_is_an_error(template: str | None, words:
 
 
 def test_a_start_cannot_be_asked_for_in_a_chat() -> None:
-    with pytest.raises(InputError, match="A chat template decides what stands in front"):
-        encode(byte_level(), Case(prompt=PROMPT, start="newline", chat=True))
+    with pytest.raises(InputError, match="A chat template decides what is prepended"):
+        encode(byte_level(), Case(prompt=PROMPT, prepend="newline", chat=True))
 
 
 # --- Target and foil ---
@@ -338,18 +338,18 @@ def test_no_space_is_put_where_the_script_has_none_or_no_word_begins() -> None:
         assert not said(encoded, "space is put")
 
 
-def test_a_missing_space_behind_punctuation_is_said() -> None:
+def test_a_missing_space_after_punctuation_is_said() -> None:
     encoded = encode(byte_level(), Case(prompt="What? A:", target="Sydney"))
     assert encoded.target is not None
     assert not encoded.target.text.startswith(" ")
-    assert said(encoded, 'No space is put before the target "Sydney" behind ":"')
+    assert said(encoded, 'No space is put before the target "Sydney" after ":"')
 
 
 @every_tokenizer
-def test_behind_a_space_the_target_is_tokenised_without_one(tokenizer: Callable[[], Any]) -> None:
+def test_after_a_space_the_target_is_tokenised_without_one(tokenizer: Callable[[], Any]) -> None:
     encoded = encode(tokenizer(), Case(prompt=PROMPT + " ", target="Sydney"))
     assert encoded.texts[-1] == "·"
-    assert encoded.behind == 0
+    assert encoded.appended == 0
     assert encoded.target is not None
     assert encoded.target.text[0] == "S"
     assert said(encoded, "ends in a space")
@@ -428,14 +428,14 @@ def test_a_tokenizer_without_spans_is_an_error() -> None:
 @given(
     prompt=st.text(min_size=1, max_size=20),
     target=st.text(min_size=1, max_size=6),
-    start=st.sampled_from(["as-is", "document", "newline"]),
+    prepend=st.sampled_from(["as-is", "separator", "newline"]),
     chat=st.booleans(),
     which=st.sampled_from([byte_level, sentencepiece]),
 )
 def test_any_text_is_encoded_whole_or_refused_with_a_sentence(
-    prompt: str, target: str, start: Any, chat: bool, which: Callable[[], Any]
+    prompt: str, target: str, prepend: Any, chat: bool, which: Callable[[], Any]
 ) -> None:
-    case = Case(prompt=prompt, target=target, start=start, chat=chat)
+    case = Case(prompt=prompt, target=target, prepend=prepend, chat=chat)
     try:
         encoded = encode(which(), case)
     except InputError:
@@ -443,8 +443,8 @@ def test_any_text_is_encoded_whole_or_refused_with_a_sentence(
         return
     assert EncodedCase.model_validate_json(encoded.model_dump_json()) == encoded
     assert encoded.texts == token_texts(which(), encoded.ids)
-    assert 0 <= encoded.in_front < len(encoded.ids) - encoded.behind
-    own = which().decode(encoded.ids[encoded.in_front : len(encoded.ids) - encoded.behind])
+    assert 0 <= encoded.prepended < len(encoded.ids) - encoded.appended
+    own = which().decode(encoded.ids[encoded.prepended : len(encoded.ids) - encoded.appended])
     assert own.replace("▁", " ").strip() == prompt.replace("▁", " ").strip()  # to sentencepiece they are one
 
 
@@ -465,15 +465,15 @@ def test_the_hero_case_on_the_default_model(default_tokenizer: Any) -> None:
     assert encoded.target is not None
     assert encoded.foil is not None
     assert (encoded.target.text, encoded.foil.text) == (" Sydney", " Canberra")
-    document = encode(default_tokenizer, case.model_copy(update={"start": "document"}))
-    assert document.ids == (0, *encoded.ids)
-    assert (document.subject, document.target, document.starts_bare) == ((4, 5), encoded.target, False)
+    separated = encode(default_tokenizer, case.model_copy(update={"prepend": "separator"}))
+    assert separated.ids == (0, *encoded.ids)
+    assert (separated.subject, separated.target, separated.starts_bare) == ((4, 5), encoded.target, False)
 
 
 @pytest.mark.real
 def test_the_default_models_chat_template_surrounds_the_prompt(default_tokenizer: Any) -> None:
     encoded = encode(default_tokenizer, Case(prompt=PROMPT, subject="Australia", chat=True))
-    assert encoded.texts[encoded.in_front : -encoded.behind] == ("The", " capital", " of", " Australia", " is")
+    assert encoded.texts[encoded.prepended : -encoded.appended] == ("The", " capital", " of", " Australia", " is")
     assert encoded.texts[-3:] == ("ass", "istant", "⏎")
     assert encoded.texts.count("<|im_start|>") == 3
     assert subject_texts(encoded) == (" Australia",)
@@ -495,7 +495,7 @@ def test_a_continuation_is_all_the_tokens_that_follow_the_prompt_in_the_text(tok
 
 
 def test_a_continuation_begins_with_the_target_s_token_whatever_stands_around_the_prompt():
-    for change in ({}, {"start": "document"}, {"start": "newline"}, {"chat": True}):
+    for change in ({}, {"prepend": "separator"}, {"prepend": "newline"}, {"chat": True}):
         case = Case(prompt=PROMPT, target="Canberra, for New York", **change)
         target = encode(byte_level(), case).target
         ids = continuation_ids(byte_level(), case)

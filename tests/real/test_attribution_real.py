@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
-HERO = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney", start="document")
+HERO = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney", prepend="separator")
 
 
-def test_integrated_gradients_converge_on_the_hero_case_behind_a_document_start(default_model: LoadedModel) -> None:
+def test_integrated_gradients_converge_on_the_hero_case_after_a_separator(default_model: LoadedModel) -> None:
     result = attribution.run(default_model, AttributionRequest(case=HERO), silent)
     difference = result.value - result.baseline_value
     assert result.completeness_share is not None
     assert result.completeness_share <= 0.05
     assert result.evaluations <= 150
     assert sum(result.scores) == pytest.approx(difference, abs=0.05 * abs(difference))
-    assert result.scores[0] == 0.0  # the document start stays fixed
+    assert result.scores[0] == 0.0  # the separator stays fixed
 
 
 def test_occlusion_sums_are_not_complete_and_say_so(default_model: LoadedModel) -> None:

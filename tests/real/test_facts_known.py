@@ -24,17 +24,17 @@ def _sample():
 def test_the_first_token_is_the_models_first_choice_exactly_in_the_contexts_that_are_recorded(default_model):
     sample = list(_sample())
     assert len(sample) >= 24
-    for start in ("as-is", "document"):
+    for prepend in ("as-is", "separator"):
         cases = [
             encode(
                 default_model.tokenizer,
-                Case(prompt=relation.prompts(fact.subject)[0], target=" " + fact.object, start=start),
+                Case(prompt=relation.prompts(fact.subject)[0], target=" " + fact.object, prepend=prepend),
             )
             for relation, fact in sample
         ]
         choices = first_choices(default_model, [case.ids for case in cases])
         right = {fact for (_, fact), case, token in zip(sample, cases, choices, strict=True) if case.target.id == token}
-        assert right == {fact for _, fact in sample if start in fact.known}
+        assert right == {fact for _, fact in sample if prepend in fact.known}
 
 
 def test_no_two_objects_of_a_relation_begin_with_the_same_token(default_model):

@@ -57,22 +57,20 @@ def test_sydney_is_above_canberra(hero: LensResult) -> None:
     assert hero.encoded.subject == (3, 4)
 
 
-def test_behind_a_document_start_canberra_leads_and_the_check_says_so(
-    default_model: LoadedModel, hero: LensResult
-) -> None:
-    behind = hero.behind_document
-    assert behind is not None
-    assert behind.token == " Canberra"
-    assert (behind.target, behind.foil) == pytest.approx((0.456, 0.418), abs=0.005)
+def test_after_a_separator_canberra_leads_and_the_check_says_so(default_model: LoadedModel, hero: LensResult) -> None:
+    separated = hero.after_separator
+    assert separated is not None
+    assert separated.token == " Canberra"
+    assert (separated.target, separated.foil) == pytest.approx((0.456, 0.418), abs=0.005)
     check = next(check for check in hero.checks if check.name == "first position")
     assert check.level == "warn"
     assert "becomes “Canberra” 0.46" in check.text
 
-    there = logit_lens.run(default_model, LensRequest(case=HERO.model_copy(update={"start": "document"})), silent)
+    there = logit_lens.run(default_model, LensRequest(case=HERO.model_copy(update={"prepend": "separator"})), silent)
     assert there.encoded.texts[0] == "<|endoftext|>"
     assert last_column(there).top_tokens[-1][0] == " Canberra"
-    assert last_column(there).top_probabilities[-1][0] == pytest.approx(behind.probability, abs=1e-4)
-    assert there.behind_document is None
+    assert last_column(there).top_probabilities[-1][0] == pytest.approx(separated.probability, abs=1e-4)
+    assert there.after_separator is None
 
 
 def test_the_lens_ends_in_the_model_s_own_logits(hero: LensResult) -> None:

@@ -23,23 +23,23 @@ def test_the_default_case_before_any_edit(default_model: LoadedModel) -> None:
     suite = suite_for(HERO)
     assert suite is not None
     result = run_suite(default_model, suite, generate=False, canary=False)
-    outcomes = {(outcome.fact, outcome.start): outcome for outcome in result.outcomes}
+    outcomes = {(outcome.fact, outcome.prepend): outcome for outcome in result.outcomes}
 
     rewrite = outcomes[0, "as-is"].after
     assert (rewrite.target, rewrite.against) == pytest.approx((0.341, 0.362), abs=0.005)
     assert (rewrite.top, rewrite.passes, rewrite.exact) == (" Sydney", False, False)
-    behind = outcomes[0, "document"].after
-    assert (behind.target, behind.against) == pytest.approx((0.456, 0.418), abs=0.005)
-    assert behind.passes
-    assert behind.exact
+    after = outcomes[0, "separator"].after
+    assert (after.target, after.against) == pytest.approx((0.456, 0.418), abs=0.005)
+    assert after.passes
+    assert after.exact
 
-    # The phrasing that begins with its subject is lost as it stands, and known behind a document start.
+    # The phrasing that begins with its subject is lost as it stands, and known after BOS or separator.
     [first] = [index for index, fact in enumerate(suite.facts) if fact.prompt.startswith("Australia ")]
     assert outcomes[first, "as-is"].first_position
-    assert not outcomes[first, "document"].first_position
+    assert not outcomes[first, "separator"].first_position
 
     for role in ("neighbour", "unrelated", "attribute"):
-        score = result.score(role, "document")
+        score = result.score(role, "separator")
         assert score is not None
         assert (score.score, score.exact) == (1.0, 1.0)
     assert all(outcome.before == outcome.after for outcome in result.outcomes)

@@ -54,9 +54,9 @@ def test_the_default_case_is_edited_tested_saved_and_taken_back(
         score = suite.score(role, "as-is")
         assert score is not None
         assert score.score >= score.score_before
-    behind = suite.score("paraphrase", "document")
-    assert behind is not None
-    assert behind.score == 1.0
+    after = suite.score("paraphrase", "separator")
+    assert after is not None
+    assert after.score == 1.0
     unrelated = suite.score("unrelated", "as-is")
     assert unrelated is not None
     assert unrelated.score >= unrelated.score_before - 0.05

@@ -142,8 +142,8 @@ def encoded(prompt: str, target: str | None = None, foil: str | None = None) -> 
     return EncodedCase(
         ids=tuple(range(len(texts))),
         texts=texts,
-        in_front=0,
-        behind=0,
+        prepended=0,
+        appended=0,
         starts_bare=True,
         subject=None,
         target=TokenChoice(id=1, text=f" {target}", pieces=1) if target else None,
@@ -283,7 +283,7 @@ BROKEN = SUITE.facts[4]
 
 def suite_result(suite: Suite = SUITE, perplexity: float = 20.5, done: int | None = None) -> SuiteResult:
     """What the shipped code makes of answers: an edit puts rewrites right and breaks the second neighbour."""
-    request = SuiteRequest(suite=suite, starts=("as-is",))
+    request = SuiteRequest(suite=suite, prepends=("as-is",))
     before, now = Measurement(perplexity=20.0), Measurement(perplexity=perplexity if done is None else None)
     neighbours = [fact for fact in suite.facts if fact.role == "neighbour"]
     for number, fact in enumerate(suite.facts):
@@ -332,8 +332,8 @@ def rome_result(request: EditRequest, queue: QueueState, suite: SuiteResult | No
         ),
         edit=queue.entries[-1].info,
         encoded=encoded_case(request.case),
-        before=(Said(start="as-is", target=0.34, foil=0.36, top=" Sydney", top_probability=0.36),),
-        after=(Said(start="as-is", target=0.98, foil=0.01, top=" Canberra", top_probability=0.98),),
+        before=(Said(prepend="as-is", target=0.34, foil=0.36, top=" Sydney", top_probability=0.36),),
+        after=(Said(prepend="as-is", target=0.98, foil=0.01, top=" Canberra", top_probability=0.98),),
         suite=suite,
         queue=queue,
         checks=(
@@ -357,7 +357,7 @@ SENTENCES = (
     "The answer is 10.",
 )
 ANSWERS = ("4", "3", "4", "7", "10", "10")
-"""The answer behind each number of sentences."""
+"""The answer after each number of sentences."""
 
 
 def cot_result(request: CotRequest, words: int | None = None) -> CotResult:

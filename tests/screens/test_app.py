@@ -210,13 +210,13 @@ async def test_g_lets_the_model_go_on_and_capital_g_keeps_it() -> None:
         assert last.case.prompt == "The capital of Australia is Sydney"
 
 
-async def test_ctrl_t_changes_what_stands_in_front_and_asks_again() -> None:
+async def test_ctrl_t_changes_what_is_prepended_and_asks_again() -> None:
     async with running((100, 30)) as run:
         await ask_hero(run)
         await run.pilot.press("p", "ctrl+t")
         await run.settle()
-        assert run.engine.last == LensRequest(case=HERO.model_copy(update={"start": "document"}), first=None)
-        assert "document start" in run.text
+        assert run.engine.last == LensRequest(case=HERO.model_copy(update={"prepend": "separator"}), first=None)
+        assert "prepended BOS or separator" in run.text
 
 
 async def test_up_walks_the_history_and_down_comes_back_to_what_was_being_typed() -> None:

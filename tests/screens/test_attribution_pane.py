@@ -127,7 +127,7 @@ def test_colour_and_sign_agree_and_the_largest_score_ends_the_scale() -> None:
     assert row.shades[best].level == (14 if result.scores[best] > 0 else 0)  # type: ignore[union-attr]
 
 
-def test_tokens_behind_the_explained_one_have_neither_number_nor_colour() -> None:
+def test_tokens_after_the_explained_one_have_neither_number_nor_colour() -> None:
     result = attribution_result(REQUEST.model_copy(update={"position": 2}))
     row = views.scores({Variant(): result}, Variant(), with_all=False).rows[0]
     assert row.texts[3:] == ("", "")

@@ -139,7 +139,7 @@ def test_a_necessary_sentence_is_marked_with_how_many_it_was_left_out_of() -> No
     assert views.came_of(run_of(LeaveOneOut(within=4)).done["leave-one-out", 4]).endswith("another answer without 4")
 
 
-def test_what_is_left_out_of_the_first_sentences_is_compared_with_the_answer_behind_those() -> None:
+def test_what_is_left_out_of_the_first_sentences_is_compared_with_the_answer_after_those() -> None:
     run = run_of(LeaveOneOut(within=3))
     assert views.came_of(run.done["leave-one-out", 3]) == "leave one out of the first 3: the answer stays what it is"
     rows = views.rows(run, ())
@@ -457,7 +457,7 @@ async def test_a_reasoning_that_fails_or_is_cancelled_says_so() -> None:
         await run.until(lambda: run.engine.asked.count(FIRST) == 4)
 
 
-async def test_a_run_cancelled_behind_the_reasoning_goes_on_with_that_reasoning() -> None:
+async def test_a_run_cancelled_after_the_reasoning_goes_on_with_that_reasoning() -> None:
     async with running() as run:
         await ask_tom(run, answer=False)
         cut = cot_result(FIRST).model_copy(update={"outcomes": (), "aoc": None, "settles": None})

@@ -151,7 +151,7 @@ def test_what_fails_stands_first_and_of_that_what_passed_before() -> None:
     assert "passed → FAILS · Tokyo .60 → .10 · says “Tokyo” .60 → “Canberra” .60" in text
 
 
-def test_a_job_stands_behind_the_queue_and_a_failure_until_the_next_question() -> None:
+def test_a_job_stands_after_the_queue_and_a_failure_until_the_next_question() -> None:
     ledger = Ledger()
     ledger.asked(REQUEST)
     assert [(row.state, row.title) for row in ledger.rows(ONE)] == [
@@ -587,7 +587,7 @@ async def test_enter_shows_every_fact_and_f_finds_the_edit_that_broke_one() -> N
         assert "The capital of Japan is" in words
         await run.pilot.press("f")
         await run.settle()
-        assert run.engine.last == BisectRequest(fact=BROKEN, start="as-is")
+        assert run.engine.last == BisectRequest(fact=BROKEN, prepend="as-is")
         assert "Bisecting" in run.text
         found = suite_result().outcomes[4]
         run.engine.say_finished(

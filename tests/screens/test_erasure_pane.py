@@ -345,7 +345,7 @@ async def test_texts_of_a_file_are_read_and_named_by_their_digest(tmp_path: Path
 # What is shown
 
 
-async def test_the_chart_shows_what_was_read_before_and_after_and_v_the_table_behind_it() -> None:
+async def test_the_chart_shows_what_was_read_before_and_after_and_v_the_table_of_it() -> None:
     async with erased() as run:
         assert "Erasure · ● on · Pronoun gender · LEACE L2–3" in run.text
         assert run.text.count("●") >= 4 + 2  # points, legend, and the state

@@ -56,7 +56,9 @@ def test_no_key_stands_in_the_table_twice() -> None:
 
 @pytest.mark.parametrize("owner", [o for o in on_main_screen() if o not in MAIN], ids=lambda owner: owner.__name__)
 def test_no_pane_takes_a_key_of_the_main_screen(owner: type[DOMNode]) -> None:
-    everywhere = {key for meaning in GLOBAL for key in meaning.each} - {*Key.START.each, *Key.CHAT.each} | {*OF_METHODS}
+    everywhere = {key for meaning in GLOBAL for key in meaning.each} - {*Key.PREPEND.each, *Key.CHAT.each} | {
+        *OF_METHODS
+    }
     assert {key for key, _ in keys_of(owner)}.isdisjoint(everywhere)
 
 
@@ -92,7 +94,7 @@ async def test_what_works_on_the_main_screen_works_in_every_pane(number: int) ->
         active = run.app.screen.active_bindings
         for meaning in GLOBAL:
             for key in set(meaning.each) & active.keys():
-                if meaning not in (Key.START, Key.CHAT):
+                if meaning not in (Key.PREPEND, Key.CHAT):
                     assert isinstance(active[key].node, MAIN), key
         for key in (*"aterzgGbpq", *OF_METHODS):
             assert isinstance(active[key].node, MAIN), key

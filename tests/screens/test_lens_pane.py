@@ -195,7 +195,7 @@ def test_the_detail_gives_units_and_every_recorded_token() -> None:
     assert "not been read" in detail_lines(Detail(RESULT.encoded, None, LAST), 80)[-1].plain
 
 
-def test_warnings_stand_in_front_of_what_may_be_cut_off_and_carry_a_sign() -> None:
+def test_warnings_stand_before_what_may_be_cut_off_and_carry_a_sign() -> None:
     checks = (Check(name="parity", text="2e-6", level="ok"), Check(name="first", text="turns", level="warn"))
     said = [piece.plain for piece in pieces(MODEL, ("1",), checks)]
     assert said == ["float32", "cpu", "sdpa", "edits 1", "! first turns", "parity 2e-6"]

@@ -198,7 +198,7 @@ async def erasure_chart(run: Running) -> None:
 
 
 async def erasure_table(run: Running) -> None:
-    """The numbers behind the chart, and the edit is off."""
+    """The numbers of the chart, and the edit is off."""
     await erasure_chart(run)
     request = next(each for each in run.engine.asked if isinstance(each, EditRequest))
     await run.pilot.press("space", "v", "k")

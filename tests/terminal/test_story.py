@@ -55,7 +55,7 @@ def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: 
     terminal.press("\r")
     terminal.until('Logit lens · at " is" · Canberra against Sydney')
     terminal.until(ANSWER)
-    terminal.until("the top answer becomes “Canberra” 0.46 behind a document start")
+    terminal.until("the top answer becomes “Canberra” 0.46 after BOS or separator")
     terminal.until(lambda text: "unembedding" not in text)
 
     terminal.press("j")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.cli.options import Typed, parameters
 from workbench.cli.output import echo_json, remark
 from workbench.engine import LoadRequest
@@ -23,7 +23,9 @@ from workbench.settings import filled
 Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="The continuation that is wanted.")]
 Foil = Annotated[str | None, typer.Option("--foil", "-f", help="The continuation it is compared with.")]
-InFront = Annotated[Start, typer.Option("--start", help="What stands in front of the prompt.")]
+Prepended = Annotated[
+    Prepend, typer.Option("--prepend", help="What is prepended: nothing (as-is), BOS or the separator, a newline.")
+]
 Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the chat template.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="Catalogue name, directory, GGUF file or hub id.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
@@ -36,7 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the step as JSON, and 
 CHECK_FAILED = 1
 """The exit code when what was asked for was done, and did not pass."""
 
-CASE = ("prompt", "subject", "target", "foil", "start", "chat")
+CASE = ("prompt", "subject", "target", "foil", "prepend", "chat")
 LOAD = ("model", "dtype", "device")
 
 
@@ -46,7 +48,7 @@ def _shared(
     subject: Subject = None,
     target: Target = None,
     foil: Foil = None,
-    start: InFront = "as-is",
+    prepend: Prepended = "as-is",
     chat: Chat = False,
     model: ModelName = DEFAULT_MODEL,
     dtype: Dtype = "auto",

@@ -1,4 +1,4 @@
-"""Rich behind the door: tables, drawings and bars of the command line. `Console` and `Text` take the place of Rich's.
+"""Rich through the door: tables, drawings and bars of the command line. `Console` and `Text` take the place of Rich's.
 
 A `Text` is visible from the start, so that columns are as wide as what is seen in them. `Console` makes sure of
 whatever else it is given: no string is read as markup, and no segment that is not visible reaches the terminal.
@@ -35,7 +35,7 @@ class Console(rich.console.Console):
 
     def __init__(self, *, stderr: bool = False) -> None:
         door = remarks() if stderr else results()
-        super().__init__(file=door.behind, markup=False, emoji=False, highlight=False)
+        super().__init__(file=door.stream, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **how: Any) -> rich.text.Text:
         """A string is never markup, whatever it is part of."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench import settings as fields
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.cli.asking import Plan
 from workbench.cli.options import Typed, only_of
 from workbench.datasets.suites import Suite, read_records, read_suite
@@ -93,11 +93,11 @@ def settings_of(by: str, of: Literal["fact", "concept"], typed: Typed) -> Settin
     return filled(model, only_of(model, own, editor(by).title))
 
 
-def concept_settings(by: str, typed: Typed, start: Start) -> Settings:
+def concept_settings(by: str, typed: Typed, prepend: Prepend) -> Settings:
     """The settings of an editor of concepts, with the digest of the texts, which are read for it."""
     settings = settings_of(by, "concept", typed)
     assert isinstance(settings, ErasureSettings)
-    settings = settings.model_copy(update={"start": start})
+    settings = settings.model_copy(update={"prepend": prepend})
     return settings.model_copy(update={"digest": concept_of(settings).digest})
 
 
@@ -126,7 +126,7 @@ def _reaches(suite: SuiteResult | None, required: float | None) -> bool:
 
 
 def _percent(harmonic: dict[Any, float | None]) -> list[float]:
-    """Scores 0 … 100 by start; what cannot be scored counts as nothing."""
+    """Scores 0 … 100 by what is prepended; what cannot be scored counts as nothing."""
     return [100 * (score or 0.0) for score in harmonic.values()] or [0.0]
 
 

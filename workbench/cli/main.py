@@ -22,9 +22,9 @@ from workbench.cli.asking import (
     Device,
     Dtype,
     Foil,
-    InFront,
     ModelName,
     Plan,
+    Prepended,
     SessionPath,
     Subject,
     Target,
@@ -60,7 +60,7 @@ class OpenByDefault(TyperGroup):
     """``workbench "The capital of"`` means ``workbench open "The capital of"``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``open`` in front of arguments that begin with no command and are not for the program itself."""
+        """Put ``open`` before arguments that begin with no command and are not for the program itself."""
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         if not args or (args[0] not in self.commands and args[0] not in own):
             args = ["open", *args]
@@ -131,7 +131,7 @@ def open_app(
     subject: Subject = None,
     target: Target = None,
     foil: Foil = None,
-    start: InFront = "as-is",
+    prepend: Prepended = "as-is",
     chat: Chat = False,
     model: ModelName = DEFAULT_MODEL,
     dtype: Dtype = "auto",
@@ -146,7 +146,9 @@ def open_app(
     _log_to_file()
     from screens.app import WorkbenchApp
 
-    case = Case(prompt=prompt, subject=subject, target=target, foil=foil, start=start, chat=chat) if prompt else None
+    case = (
+        Case(prompt=prompt, subject=subject, target=target, foil=foil, prepend=prepend, chat=chat) if prompt else None
+    )
     place = None
     if last:
         session, place = last_session()
@@ -236,7 +238,7 @@ def trace(
         return filled(TraceRequest, typed, case=case, confirmed=yes)
     if case.prompt or case.subject or typed["replacement"] or typed["read"] or typed["answer"]:
         raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
-    given = {"facts": read_facts(facts)[:limit], "start": case.start, "confirmed": yes}
+    given = {"facts": read_facts(facts)[:limit], "prepend": case.prepend, "confirmed": yes}
     return filled(FactsTraceRequest, only_of(FactsTraceRequest, typed, "a trace of facts"), **given)
 
 
@@ -334,7 +336,7 @@ def erase(
     if not watch and (case.subject or case.target or case.foil):
         raise InputError("--subject, --target and --foil are about a prompt that is watched; give it by --prompt")
     typed = {**typed, "data": typed["data"] or prompt or None}
-    settings = edit_plans.concept_settings(by, typed, case.start)
+    settings = edit_plans.concept_settings(by, typed, case.prepend)
     watched = case.model_copy(update={"prompt": watch}) if watch else None
     request = EditRequest(editor=by, case=watched, settings=settings, test=False)
     return Plan(request, after=edit_plans.saving(save, yes=yes))
@@ -367,7 +369,7 @@ def _log_to(handler: logging.Handler) -> None:
 
 
 def _need_terminal(instead: str) -> None:
-    if not (sys.stdin.isatty() and output.results().behind.isatty()):
+    if not (sys.stdin.isatty() and output.results().stream.isatty()):
         raise InputError(f"the app needs a terminal on standard input and output; without one use: {instead}")
 
 

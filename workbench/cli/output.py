@@ -1,6 +1,6 @@
 """The door: all that the command line writes goes through it, results, sentences, help, warnings and tracebacks.
 
-`open_doors` puts a `Door` in front of stdout and stderr for as long as the program runs. Text passes it in a form
+`open_doors` wraps stdout and stderr in a `Door` for as long as the program runs. Text passes it in a form
 that does nothing to a terminal, and in characters that the terminal's encoding has. `echo` writes a line through it,
 `echo_json` a result, `workbench.cli.console.Console` what is drawn. Nothing else in the core writes
 (tests/test_output.py).
@@ -59,26 +59,26 @@ class Door(io.TextIOBase):
     """A text stream that makes what is written to it visible and passes it on.
 
     It claims to be no terminal, so that libraries send it no colours: it takes text, and would only draw them.
-    Whoever draws knows what is `behind`.
+    Whoever draws asks the `stream` that it passes text to.
     """
 
-    def __init__(self, behind: TextIO) -> None:
-        self.behind = behind
-        if isinstance(behind, io.TextIOWrapper):
-            behind.reconfigure(errors=SUBSTITUTES)
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=SUBSTITUTES)
 
     def write(self, text: str) -> int:
         """Write what is seen of the text."""
-        self.behind.write(visible(text))
+        self.stream.write(visible(text))
         return len(text)
 
     def flush(self) -> None:
         """Pass on what waits."""
-        self.behind.flush()
+        self.stream.flush()
 
     def fileno(self) -> int:
         """The file's number, for those who ask for a terminal's size."""
-        return self.behind.fileno()
+        return self.stream.fileno()
 
     def isatty(self) -> bool:
         """Never: see above."""
@@ -90,17 +90,17 @@ class Door(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of the stream behind."""
-        return self.behind.encoding
+        """That of the stream."""
+        return self.stream.encoding
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """That of the stream behind."""
-        return self.behind.errors
+        """That of the stream."""
+        return self.stream.errors
 
 
 def open_doors() -> None:
-    """Put doors in front of stdout and stderr, for the rest of the program: a traceback comes last of all."""
+    """Wrap stdout and stderr in doors, for the rest of the program: a traceback comes last of all."""
     sys.stdout, sys.stderr = results(), remarks()
 
 

@@ -25,9 +25,9 @@ DRAW = 1
 
 def check_case(case: Case) -> None:
     """Raise `InputError` for options that say nothing about a question."""
-    if case.subject or case.target or case.foil or case.start != "as-is" or case.chat:
+    if case.subject or case.target or case.foil or case.prepend != "as-is" or case.chat:
         raise InputError(
-            "a question takes no --subject, --target, --foil, --start or --chat; it goes through the chat template, "
+            "a question takes no --subject, --target, --foil, --prepend or --chat; it goes through the chat template, "
             "and its answers are --choices"
         )
 

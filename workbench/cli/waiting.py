@@ -18,7 +18,6 @@ from workbench.models.info import ModelInfo
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step
 
-
 LOOK_EVERY = 0.1
 """Seconds between two looks whether a signal has come. One that comes just before a wait begins does not end it."""
 
@@ -103,7 +102,7 @@ def _number(step: Step) -> Step:
 @contextmanager
 def _progress_line() -> Iterator[Callable[[Progressed], None]]:
     """A progress bar on stderr that disappears when the work is done; nothing where stderr is not a terminal."""
-    if not remarks().behind.isatty():
+    if not remarks().stream.isatty():
         yield lambda _: None
         return
     stage = TextColumn("{task.description}", markup=False)

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.protocol import Frozen
 
 BLANK = "{}"
@@ -23,14 +23,14 @@ BLANK = "{}"
 class Fact(Frozen):
     """That ``object`` follows the phrasings of ``relation`` (an id) when they are about ``subject``.
 
-    ``known`` lists what may stand in front of the canonical phrasing for the default model to rank the first token
+    ``known`` lists what may be prepended to the canonical phrasing for the default model to rank the first token
     of the object above every other token. It is measured in float32.
     """
 
     relation: str
     subject: str
     object: str
-    known: tuple[Start, ...]
+    known: tuple[Prepend, ...]
 
 
 class Relation(Frozen):

@@ -307,7 +307,7 @@ def _edit_record(
 
 
 def _spaced(answer: str) -> str:
-    """An answer behind a space, as published records mean it, whatever the prompt ends with."""
+    """An answer after a space, as published records mean it, whatever the prompt ends with."""
     return answer if answer[:1].isspace() else f" {answer}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.editing.queue import EditInfo
 from workbench.editing.suite.answers import Answer, evaluate
@@ -20,12 +20,12 @@ class BisectRequest(Request):
 
     kind: Literal["bisect"] = "bisect"
     fact: SuiteFact
-    start: Start = "document"
+    prepend: Prepend = "separator"
 
 
 class BisectResult(Result):
-    """``broken_by`` is the edit that turns the fact: it passes with the ``before`` edits in front of it, and not with
-    this one too. ``passing`` and ``failing`` are the model's answers without it and with it."""
+    """``broken_by`` is the edit that turns the fact: it passes with the ``before`` earlier edits alone, and not
+    with this one too. ``passing`` and ``failing`` are the model's answers without it and with it."""
 
     kind: Literal["bisect"] = "bisect"
     fact: SuiteFact
@@ -55,7 +55,7 @@ def run(model: LoadedModel, request: BisectRequest, progress: Progress) -> Bisec
         progress(tried, most, stage=f"with the first {number} of {len(edits)} edits")
         tried += 1
         with queue.only(edits[:number]):
-            return evaluate(model, suite, [request.start])[0, request.start].answer
+            return evaluate(model, suite, [request.prepend])[0, request.prepend].answer
 
     passing, failing = answer(0), answer(len(edits))
     if not passing.passes:
@@ -77,5 +77,7 @@ def run(model: LoadedModel, request: BisectRequest, progress: Progress) -> Bisec
         tried=tried,
         passing=passing,
         failing=failing,
-        checks=(Check(name="bisection", text=f"{tried} trials over {len(edits)} edits, {request.start}", level="ok"),),
+        checks=(
+            Check(name="bisection", text=f"{tried} trials over {len(edits)} edits, {request.prepend}", level="ok"),
+        ),
     )

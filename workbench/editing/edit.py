@@ -95,7 +95,7 @@ class SweptLayer(Frozen):
 class EditResult(Result):
     """An edit that is in the queue and switched on; while it is made, or where that was cancelled, ``edit`` is None.
 
-    ``before`` and ``after`` are what the model says to the prompt as the case has it and after a document start.
+    ``before`` and ``after`` are what the model says to the prompt as the case has it and after BOS or separator.
     ``sound`` when no gate warns. ``suite`` is None while it has not been run, or where there is none.
     """
 

@@ -44,10 +44,10 @@ def _before_and_after(result: EditResult) -> Table:
     for before, after in zip(result.before, result.after, strict=True):
         pairs = [*([(after.target, before.target)] if target else []), *([(after.foil, before.foil)] if foil else [])]
         cells = ["–" if value is None else f"{value:.3f}" for pair in pairs for value in pair]
-        rows.append((after.start, _top(after), _top(before), *cells))
+        rows.append((after.prepend, _top(after), _top(before), *cells))
     numbers = (Column(heading=heading, right=True) for answer in answers for heading in (answer, "was"))
     title = f"Edit {result.edit.id} · {result.edit.title}" if result.edit else ""
-    return Table(title=title, columns=("start", "says", "said", *numbers), rows=tuple(rows))
+    return Table(title=title, columns=("prepended", "says", "said", *numbers), rows=tuple(rows))
 
 
 def _swept(one: SweptLayer) -> str:
@@ -102,10 +102,10 @@ def facts_edit_figures(result: FactsEditResult) -> tuple[Figure, ...]:
 def _sequence(result: FactsEditResult) -> Curves:
     """Scores and perplexity after so many edits, 0 among them."""
     curves = []
-    for start in result.points[0].harmonic:
-        found = [(0, result.harmonic_before.get(start)), *((p.edits, p.harmonic[start]) for p in result.points)]
+    for prepend in result.points[0].harmonic:
+        found = [(0, result.harmonic_before.get(prepend)), *((p.edits, p.harmonic[prepend]) for p in result.points)]
         scored = tuple((edits, None if score is None else 100 * score) for edits, score in found)
-        curves.append(Curve(label=start, points=scored, decimals=1))
+        curves.append(Curve(label=prepend, points=scored, decimals=1))
     perplexities = ((0, result.perplexity_before), *((point.edits, point.perplexity) for point in result.points))
     curves.append(Curve(label="perplexity", points=perplexities, right=True))
     return Curves(
@@ -114,5 +114,5 @@ def _sequence(result: FactsEditResult) -> Curves:
 
 
 def _failing(fact: FailingFact) -> str:
-    text = f"✗ {fact.record} {fact.role}, {fact.start}: {display(fact.prompt)} → {display(fact.wanted.strip())}; "
+    text = f"✗ {fact.record} {fact.role}, {fact.prepend}: {display(fact.prompt)} → {display(fact.wanted.strip())}; "
     return f"{text}says “{fact.says}”{FIRST_POSITION if fact.first_position else ''}"

@@ -75,7 +75,7 @@ def gate(name: str, text: str, failed: bool) -> Check:
 
 
 def _first_choices(model: LoadedModel, rows: tuple[Row, ...]) -> Tensor:
-    """Log-probabilities behind each row ``(rows, vocabulary)``, on the CPU."""
+    """Log-probabilities after each row ``(rows, vocabulary)``, on the CPU."""
     found: dict[int, Tensor] = {}
 
     def read(places: object, log_p: Tensor) -> None:
@@ -88,10 +88,10 @@ def _first_choices(model: LoadedModel, rows: tuple[Row, ...]) -> Tensor:
 
 
 def _unrelated(model: LoadedModel, subject: str) -> tuple[Row, ...]:
-    """One prompt of every shipped relation, about another subject, behind a document's start."""
+    """One prompt of every shipped relation, about another subject, after BOS or separator."""
     rows = []
     for prompt in _prompts(subject):
-        ids = encode(model.tokenizer, Case(prompt=prompt, start="document")).ids
+        ids = encode(model.tokenizer, Case(prompt=prompt, prepend="separator")).ids
         rows.append(Row(ids=ids, positions=(len(ids) - 1,)))
     return tuple(rows)
 

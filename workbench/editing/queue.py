@@ -202,7 +202,7 @@ class EditQueue:
 
     @contextmanager
     def only(self, edits: Iterable[Edit]) -> Iterator[None]:
-        """A context within which the model has exactly these edits; behind it, whatever happens, its own again."""
+        """A context within which the model has exactly these edits; after it, whatever happens, its own again."""
         before = self._applied
         self._apply(list(edits))
         try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.suites import ROLES, EditRecord, Role, Suite
 from workbench.editing.edit import WithSettings, check
 from workbench.editing.editor import Made
@@ -25,8 +25,8 @@ from workbench.editing.queue import Edit
 from workbench.editing.suite.held_out import perplexity
 from workbench.editing.suite.regression import (
     CANARY_LIMIT,
+    PREPENDS,
     SCORED,
-    STARTS,
     Measurement,
     RoleScore,
     SuiteRequest,
@@ -67,7 +67,7 @@ class FailingFact(Frozen):
 
     record: str
     role: Role
-    start: Start
+    prepend: Prepend
     prompt: str
     wanted: str
     says: str
@@ -88,11 +88,11 @@ class RecordOutcome(Frozen):
 
 
 class SequencePoint(Frozen):
-    """After so many edits: harmonic score of all records so far by start, and the canary's perplexity."""
+    """After so many edits: harmonic score of all records so far by what is prepended, and the canary's perplexity."""
 
     edits: int
     scores: tuple[RoleScore, ...]
-    harmonic: dict[Start, float | None]
+    harmonic: dict[Prepend, float | None]
     perplexity: float
 
 
@@ -105,8 +105,8 @@ class FactsEditResult(Result):
 
     kind: Literal["edit-facts"] = "edit-facts"
     scores: tuple[RoleScore, ...]
-    harmonic: dict[Start, float | None]
-    harmonic_before: dict[Start, float | None]
+    harmonic: dict[Prepend, float | None]
+    harmonic_before: dict[Prepend, float | None]
     perplexity_before: float
     perplexity: float | None = None
     perplexity_worst: float | None = None
@@ -204,7 +204,7 @@ def _failing(record: str, tested: SuiteResult) -> tuple[FailingFact, ...]:
         FailingFact(
             record=record,
             role=tested.suite.facts[outcome.fact].role,
-            start=outcome.start,
+            prepend=outcome.prepend,
             prompt=tested.suite.facts[outcome.fact].prompt,
             wanted=tested.suite.facts[outcome.fact].target,
             says=outcome.after.top,
@@ -279,7 +279,7 @@ def _sequence(model: LoadedModel, request: FactsEditRequest, before: float, prog
         edits.append(made.edit)
         first = sum(len(each.suite.facts) for each in done)
         readings = _measure_unedited(model, record.suite).readings
-        unedited.readings.update({(first + fact, start): reading for (fact, start), reading in readings.items()})
+        unedited.readings.update({(first + fact, prepend): reading for (fact, prepend), reading in readings.items()})
         done.append(record)
         if _is_measured(len(done)) or number == len(request.records) - 1:
             measuring = part(progress, 100 * (number + 1), 0, total, f"measuring after {len(done)} edits")
@@ -323,12 +323,14 @@ def _sequence_found(points: Sequence[SequencePoint], before: float, unusable: di
 def turning_point(points: Sequence[SequencePoint], before: float) -> int | None:
     """The number of edits from which on the score lies `TURNED` under its best so far, or perplexity has grown so.
 
-    The score is that of the first start, and looked at where it is of no `FEW` facts.
+    The score is that with the first thing prepended, and looked at where it is of no `FEW` facts.
     """
     best = 0.0
     for point in points:
-        start, score = next(((start, value) for start, value in point.harmonic.items() if value is not None), ("", 0.0))
-        many = sum(role.facts for role in point.scores if role.start == start) >= FEW
+        prepend, score = next(
+            ((prepend, value) for prepend, value in point.harmonic.items() if value is not None), ("", 0.0)
+        )
+        many = sum(role.facts for role in point.scores if role.prepend == prepend) >= FEW
         best = max(best, score) if many else best
         if (many and score < best * (1 - TURNED)) or point.perplexity > before * (1 + TURNED):
             return point.edits
@@ -339,33 +341,35 @@ def turning_point(points: Sequence[SequencePoint], before: float) -> int | None:
 
 
 def mean_scores(records: Sequence[Iterable[RoleScore]]) -> tuple[RoleScore, ...]:
-    """For each role and start the mean over the records that have it, as published; ``facts`` counts those records."""
+    """By role and what is prepended the mean over the records that have it, as published; ``facts`` counts them."""
     every = [score for scores in records for score in scores]
     return tuple(
-        _mean(role, start, some)
-        for start in STARTS
+        _mean(role, prepend, some)
+        for prepend in PREPENDS
         for role in ROLES
-        if (some := [score for score in every if (score.role, score.start) == (role, start)])
+        if (some := [score for score in every if (score.role, score.prepend) == (role, prepend)])
     )
 
 
-def _mean(role: Role, start: Start, scores: Sequence[RoleScore]) -> RoleScore:
+def _mean(role: Role, prepend: Prepend, scores: Sequence[RoleScore]) -> RoleScore:
     def mean(name: str) -> float | None:
         values = [value for score in scores if (value := getattr(score, name)) is not None]
         return rounded(fmean(values)) if values else None
 
     names = ("score", "score_before", "magnitude", "magnitude_before", "exact", "exact_before")
-    return RoleScore.model_validate({"role": role, "start": start, "facts": len(scores), **{n: mean(n) for n in names}})
+    return RoleScore.model_validate(
+        {"role": role, "prepend": prepend, "facts": len(scores), **{n: mean(n) for n in names}}
+    )
 
 
-def harmonics(scores: Sequence[RoleScore], before: bool = False) -> dict[Start, float | None]:
-    """The harmonic mean of rewrite, paraphrase and neighbour scores behind each start, None where one is missing."""
-    found: dict[Start, float | None] = {}
-    for start in dict.fromkeys(score.start for score in scores):
+def harmonics(scores: Sequence[RoleScore], before: bool = False) -> dict[Prepend, float | None]:
+    """By what is prepended the harmonic mean of rewrite, paraphrase and neighbour scores, None where one is missing."""
+    found: dict[Prepend, float | None] = {}
+    for prepend in dict.fromkeys(score.prepend for score in scores):
         parts = [
             score.score_before if before else score.score
             for score in scores
-            if score.start == start and score.role in SCORED
+            if score.prepend == prepend and score.role in SCORED
         ]
-        found[start] = rounded(harmonic_mean(parts)) if len(parts) == len(SCORED) else None
+        found[prepend] = rounded(harmonic_mean(parts)) if len(parts) == len(SCORED) else None
     return found

@@ -1,10 +1,10 @@
-"""What the model says to the prompt of an edit, as the case has it and after the document separator."""
+"""What the model says to the prompt of an edit, as the case has it and after BOS or separator."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.models.forward.unembedding import Row, read_predictions
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import rounded
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Said(Frozen):
     """What the model says to the prompt: probabilities of target and foil, and its first choice."""
 
-    start: Start
+    prepend: Prepend
     target: float
     foil: float | None
     top: str
@@ -27,20 +27,20 @@ class Said(Frozen):
 
 
 def said(model: LoadedModel, case: Case, encoded: EncodedCase) -> tuple[Said, ...]:
-    """What the model says to the prompt as it stands and after a document start, where that is another prompt."""
-    cases = [(case.start, encoded)]
-    if not case.chat and case.start != "document":
-        after = encode(model.tokenizer, case.model_copy(update={"start": "document"}), model.info.context)
+    """What the model says to the prompt as it stands and after BOS or separator, where that is another prompt."""
+    cases = [(case.prepend, encoded)]
+    if not case.chat and case.prepend != "separator":
+        after = encode(model.tokenizer, case.model_copy(update={"prepend": "separator"}), model.info.context)
         if after.ids != encoded.ids:
-            cases.append(("document", after))
+            cases.append(("separator", after))
     found: dict[int, Said] = {}
 
     def read(places: object, log_p: Tensor) -> None:
         for (row, _), values in zip(places, log_p.exp(), strict=True):  # type: ignore[call-overload]
-            start, one = cases[row]
+            prepend, one = cases[row]
             top = int(values.argmax())
             found[row] = Said(
-                start=start,
+                prepend=prepend,
                 target=rounded(float(values[one.target.id])) if one.target else 0.0,
                 foil=rounded(float(values[one.foil.id])) if one.foil else None,
                 top=token_text(model.tokenizer, top),

@@ -21,7 +21,7 @@ class Layout:
     """Dotted paths of one family: ``attention``, ``mlp``, ``down_projection`` and ``experts`` start at a block.
 
     ``attention`` and ``mlp`` name the module whose *output* is added to the residual stream: where the family
-    has a norm behind the sublayer that is this norm, and where the module adds the residual itself, its last
+    has a norm after the sublayer that is this norm, and where the module adds the residual itself, its last
     matrix. ``experts`` stands where a mixture of experts has no single down-projection. ``overwritten`` names a
     module whose output the block changes in place afterwards. ``projection`` stands between the final norm and
     the unembedding, if at all.
@@ -151,7 +151,7 @@ class Anatomy:
     ``down_projection_missing`` says why there is none. ``softcap`` c turns logits z into c·tanh(z / c), after they are
     multiplied by ``logit_scale``. (Multipliers on embeddings are inside the embedding module or the model, and so
     in the first block's input.) ``adds_up`` says that block output = block input + attention + MLP; it is false
-    where norms stand behind the residual (OPT-350m). ``measured`` marks an unlisted type that was recognised.
+    where norms stand after the residual (OPT-350m). ``measured`` marks an unlisted type that was recognised.
     """
 
     architecture: str

@@ -41,16 +41,16 @@ class TokenChoice(Frozen):
 class EncodedCase(Frozen):
     """A Case as the model sees it. ``texts`` and the choices hold display text (see `display`).
 
-    The first ``in_front`` tokens hold nothing of the prompt's own text (a start token, the newline, the head of a
-    chat template), nor do the last ``behind`` (the template's tail). ``starts_bare``: a content token of the
+    The first ``prepended`` tokens hold nothing of the prompt's own text (BOS, separator, newline, the head of a chat
+    template), nor do the last ``appended`` (the template's tail). ``starts_bare``: a content token of the
     prompt, neither special nor blank, stands in the model's first position, where much of it is lost.
     ``subject`` is tokens [start, stop) of ``ids``. ``notes`` are sentences for the person about what was decided.
     """
 
     ids: tuple[int, ...]
     texts: tuple[str, ...]
-    in_front: int
-    behind: int
+    prepended: int
+    appended: int
     starts_bare: bool
     subject: tuple[int, int] | None
     target: TokenChoice | None
@@ -62,8 +62,10 @@ class EncodedCase(Frozen):
         n_tokens = len(self.ids)
         as_many(ids=self.ids, texts=self.texts)
         span_within("subject", self.subject, n_tokens)
-        if min(self.in_front, self.behind, n_tokens - self.in_front - self.behind, n_tokens - 1) < 0:
-            raise ValueError(f"{self.in_front} tokens in front and {self.behind} behind do not fit into {n_tokens}")
+        if min(self.prepended, self.appended, n_tokens - self.prepended - self.appended, n_tokens - 1) < 0:
+            raise ValueError(
+                f"{self.prepended} prepended and {self.appended} appended tokens do not fit into {n_tokens}"
+            )
         return self
 
 
@@ -82,11 +84,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
     tokens = _tokenise(tokenizer, frame)
     if tokens.closing:
-        notes.append("The end token that the tokenizer puts behind a text is left out, so that the model continues it.")
+        notes.append("The end token that the tokenizer appends to a text is left out, so that the model continues it.")
     if context is not None and len(tokens.ids) > context:
         raise InputError(f"The prompt is {len(tokens.ids)} tokens and the model reads at most {context}: shorten it.")
 
-    own = [i for i, (_, stop) in enumerate(tokens.offsets) if frame.start < stop and not frame.is_behind(tokens, i)]
+    own = [i for i, (_, stop) in enumerate(tokens.offsets) if frame.start < stop and not frame.is_appended(tokens, i)]
     if not own:
         raise InputError("The tokenizer makes no token of this prompt: type words that the model knows.")
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -106,8 +108,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     return EncodedCase(
         ids=tuple(tokens.ids),
         texts=tuple(table[token] for token in tokens.ids),
-        in_front=own[0],
-        behind=len(tokens.ids) - 1 - own[-1],
+        prepended=own[0],
+        appended=len(tokens.ids) - 1 - own[-1],
         starts_bare=own[0] == 0 and first not in special and not table.is_blank(first),
         subject=subject,
         target=target,
@@ -148,7 +150,7 @@ class _Frame:
     """What stands around the prompt: token ids, then ``head`` + ``prompt`` + ``tail`` as one text.
 
     ``special``: the tokenizer adds its own special tokens to that text. ``reply``: what follows it begins a new
-    text (behind a chat template) instead of continuing the prompt.
+    text (after a chat template) instead of continuing the prompt.
     """
 
     ids: tuple[int, ...]
@@ -167,7 +169,7 @@ class _Frame:
     def stop(self) -> int:
         return len(self.head) + len(self.prompt)
 
-    def is_behind(self, tokens: _Tokens, i: int) -> bool:
+    def is_appended(self, tokens: _Tokens, i: int) -> bool:
         """Whether token i is the tail's. A blank token may have an empty span at the prompt's very end."""
         start, stop = tokens.offsets[i]
         return start >= self.stop and stop > self.stop
@@ -177,15 +179,17 @@ def _plain_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str
     plain = _Frame(ids=(), head="", prompt=case.prompt, tail="", special=True, reply=False)
     if case.prompt.endswith(" "):
         notes.append("The prompt ends in a space, which most tokenizers make a part of the next word.")
-    if case.start == "as-is":
+    if case.prepend == "as-is":
         return plain
     bare = _tokenise(tokenizer, plain)
-    if case.start == "newline":
+    if case.prepend == "newline":
         frame = _Frame(ids=(), head="\n", prompt=case.prompt, tail="", special=True, reply=False)
         if _tokenise(tokenizer, frame).ids == bare.ids:
-            raise InputError("This tokenizer drops a newline in front: set start to as-is or document.")
+            raise InputError(
+                "This tokenizer drops a newline at the beginning: prepend nothing (as-is) or the separator."
+            )
         return frame
-    if bare.opening:  # the tokenizer puts the start token there by itself
+    if bare.opening:  # the tokenizer prepends BOS by itself
         return plain
     separator = _document_separator(tokenizer)
     if bare.ids[:1] == [separator]:  # it was typed
@@ -194,16 +198,16 @@ def _plain_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str
 
 
 def _document_separator(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that stood between documents in training, for a tokenizer that puts nothing in front by itself.
+    """The token that stood between documents in training, for a tokenizer that prepends nothing by itself.
 
     A declared bos comes last: with such tokenizers it is often a chat marker that never began a document. (Of 600
-    facts SmolLM2 knows 192 behind its separator and 128 behind its bos.)
+    facts SmolLM2 knows 192 after its separator and 128 after its bos.)
     """
     found = tokenizer.backend_tokenizer.token_to_id("<|endoftext|>")
     for token in (found, tokenizer.eos_token_id, tokenizer.bos_token_id):
         if token is not None:
             return int(token)
-    raise InputError("This tokenizer has no start or separator token: set start to as-is or newline.")
+    raise InputError("This tokenizer has neither BOS nor separator: prepend nothing (as-is) or a newline.")
 
 
 _MARK = "the-prompt-goes-here"
@@ -211,8 +215,8 @@ _MARK = "the-prompt-goes-here"
 
 def _chat_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
     """The chat template around one user message. What surrounds it is found by rendering a marker in its place."""
-    if case.start != "as-is":
-        raise InputError("A chat template decides what stands in front: set start to as-is, or turn chat off.")
+    if case.prepend != "as-is":
+        raise InputError("A chat template decides what is prepended: prepend nothing (as-is), or turn chat off.")
     marked, text = render(tokenizer, (_MARK, case.prompt))
     head, _, tail = marked.partition(_MARK)
     prompt = text[len(head) : len(text) - len(tail)]
@@ -360,7 +364,7 @@ def _choice(
 
 
 def _as_it_follows(frame: _Frame, name: str, text: str, notes: list[str]) -> str:
-    """The continuation as it is written behind the prompt."""
+    """The continuation as it is written after the prompt."""
     if not text.strip(" "):
         raise InputError(f"The {name} is empty: type the continuation that is meant, or leave the {name} out.")
     return text if frame.reply else _spaced(frame.prompt, name, text, notes)
@@ -393,7 +397,7 @@ def _spaced(prompt: str, name: str, text: str, notes: list[str]) -> str:
         notes.append(f"A space is put before the {name} {_quoted(text)}.")
         return " " + text
     if before in ".,:;!?)]}=…":  # an opening bracket or quotation mark takes no space, so nothing is said there
-        notes.append(f'No space is put before the {name} {_quoted(text)} behind "{before}": type one if it is meant.')
+        notes.append(f'No space is put before the {name} {_quoted(text)} after "{before}": type one if it is meant.')
     return text
 
 

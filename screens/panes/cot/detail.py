@@ -1,4 +1,4 @@
-"""One outcome in full: what was done, the reasoning that the answer was read behind, every answer's probability."""
+"""One outcome in full: what was done, the reasoning that the answer was read after, every answer's probability."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def lines(row: Row, run: Run, width: int) -> list[Content]:
 
 
 def _reasoning(row: Row) -> list[Content]:
-    """The reasoning behind which the answer was read; what the model wrote after the change stands out."""
+    """The reasoning after which the answer was read; what the model wrote after the change stands out."""
     assert row.outcome is not None
     text, written = row.outcome.text, row.outcome.written
     if not text.strip():

@@ -36,7 +36,7 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is known behind every part of the reasoning."""
+        """Whether the answer is known after every part of the reasoning."""
         early = self.early
         return early is not None and len(early.outcomes) == len(self.result.sentences) + 1
 

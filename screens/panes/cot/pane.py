@@ -41,7 +41,7 @@ NEEDS_MODEL = ("new", *NEEDS_RUN)
 
 
 def is_writing(progress: Progressed) -> bool:
-    """Whether the model is at its words, and not at the answers behind them."""
+    """Whether the model is at its words, and not at the answers after them."""
     return progress.stage.startswith("reasoning")
 
 
@@ -99,7 +99,7 @@ class CotPane(PicturePane):
             self.action_new()
             return
         request = last.request
-        if last.edits == self.edits and last.result.sentences:  # cancelled behind the reasoning, which is there
+        if last.edits == self.edits and last.result.sentences:  # cancelled after the reasoning, which is there
             request = request.model_copy(update={"reasoning": last.result.reasoning})
         self._post(request)
 
@@ -170,7 +170,7 @@ class CotPane(PicturePane):
         self.focus_content()
 
     def action_inside(self) -> None:
-        """Look through the lens at the text that the answer here was read behind, at this answer and the full one."""
+        """Look through the lens at the text that the answer here was read after, at this answer and the full one."""
         row = self._row
         if row is None or row.result is None or row.outcome is None:
             self.notify("The answer here is not known yet, so there is nothing to compare in the lens.")

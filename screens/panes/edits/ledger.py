@@ -10,7 +10,7 @@ from typing import Literal
 
 from screens.answers import Edits, active_edits
 from screens.widgets.status import time_left
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.suites import Suite, suite_for
 from workbench.editing.bisection import BisectRequest, BisectResult
 from workbench.editing.edit import EditRequest, EditResult
@@ -61,7 +61,7 @@ class Row:
     title: str
     id: str | None = None
     held: bool = False
-    start: Start = "as-is"
+    prepend: Prepend = "as-is"
     measured: Measured | None = None
     said: str = ""
 
@@ -115,7 +115,7 @@ class Ledger:
                 self.bisected = bisected_in_words(result)
 
     def rows(self, queue: QueueState) -> list[Row]:
-        """The queue in order, and behind it what is on its way."""
+        """The queue in order, and after it what is on its way."""
         rows = []
         for number, entry in enumerate(queue.entries, 1):
             made = self.made.get(entry.info.id)
@@ -127,7 +127,7 @@ class Ledger:
                     title=entry.info.title,
                     id=entry.info.id,
                     held=queue.bypassed and entry.on,
-                    start=made.request.case.start if made and made.request.case else "as-is",
+                    prepend=made.request.case.prepend if made and made.request.case else "as-is",
                     measured=self._latest(entry.info.id),
                     said="" if made is None or made.result.suite else _untested(made),
                 )
@@ -146,8 +146,8 @@ class Ledger:
         made, measured = self.made.get(id or ""), self._latest(id or "")
         return (*(made.result.checks if made else ()), *(measured.suite.checks if measured else ()))
 
-    def points(self, start: Start) -> list[SequencePoint]:
-        """By the number of edits that were on: the harmonic score behind ``start``, and the canary's perplexity.
+    def points(self, prepend: Prepend) -> list[SequencePoint]:
+        """By the number of edits that were on: the harmonic score with ``prepend``, and the canary's perplexity.
 
         The suite run last with so many edits counts. The first point is that of the unedited model.
         """
@@ -155,9 +155,11 @@ class Ledger:
         for measured in self.measured:
             suite = measured.suite
             if suite.perplexity_before is not None:
-                found[0] = _point(0, suite, suite.harmonic_before, suite.perplexity_before, start)
+                found[0] = _point(0, suite, suite.harmonic_before, suite.perplexity_before, prepend)
             if suite.perplexity is not None and measured.edits:
-                found[len(measured.edits)] = _point(len(measured.edits), suite, suite.harmonic, suite.perplexity, start)
+                found[len(measured.edits)] = _point(
+                    len(measured.edits), suite, suite.harmonic, suite.perplexity, prepend
+                )
         return [found[edits] for edits in sorted(found)]
 
     def _latest(self, id: str) -> Measured | None:  # noqa: A002
@@ -199,7 +201,7 @@ def _row(job: Job, number: int) -> Row:
         number=number,
         method=job.request.editor,
         title=partial.edit.title if partial and partial.edit else asked,
-        start=case.start if case else "as-is",
+        prepend=case.prepend if case else "as-is",
         measured=Measured(active_edits(partial.queue), suite, so_far=True) if partial and suite else None,
         said=job.said,
     )
@@ -218,8 +220,8 @@ def _how_far(progress: Progressed) -> str:
 
 
 def _point(
-    edits: int, suite: SuiteResult, harmonic: dict[Start, float | None], perplexity: float, start: Start
+    edits: int, suite: SuiteResult, harmonic: dict[Prepend, float | None], perplexity: float, prepend: Prepend
 ) -> SequencePoint:
-    """Behind one start, or the only one there is."""
-    kept = start if start in harmonic else next(iter(harmonic), start)
+    """With one thing prepended, or the only one there is."""
+    kept = prepend if prepend in harmonic else next(iter(harmonic), prepend)
     return SequencePoint(edits=edits, scores=suite.scores, harmonic={kept: harmonic.get(kept)}, perplexity=perplexity)

@@ -198,8 +198,8 @@ class EditsPane(PicturePane):
 
     def action_view(self) -> None:
         """Show what became of score and perplexity with every edit."""
-        start = self.on_screen.start if self.on_screen is not None else "as-is"
-        self.app.push_screen(EditChart(self._ledger.points(start)))
+        prepend = self.on_screen.prepend if self.on_screen is not None else "as-is"
+        self.app.push_screen(EditChart(self._ledger.points(prepend)))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Where nobody answers or no edit is highlighted, nothing is done to it."""
@@ -380,4 +380,4 @@ class EditsPane(PicturePane):
 
     def _bisect(self, row: FactRow) -> None:
         if self.live:
-            self.post_message(Ask(BisectRequest(fact=row.fact, start=row.outcome.start)))
+            self.post_message(Ask(BisectRequest(fact=row.fact, prepend=row.outcome.prepend)))

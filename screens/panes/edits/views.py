@@ -11,7 +11,7 @@ from textual.content import Content
 from screens.answers import Edits, edits_in_words
 from screens.panes.edits.ledger import Made, Measured, Row, State
 from screens.widgets import numbers
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.datasets.suites import Role, SuiteFact
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.queue import QueueState
@@ -36,10 +36,10 @@ ROLES: dict[Role, str] = {  # the most telling first, as what does not fit is le
     "unrelated": "unrelated",
     "attribute": "attribute",
 }
-IN_FRONT: dict[Start, str] = {
-    "as-is": "nothing in front",
-    "document": "behind a document start",
-    "newline": "behind a newline",
+PREPENDED: dict[Prepend, str] = {
+    "as-is": "nothing prepended",
+    "separator": "BOS or separator prepended",
+    "newline": "newline prepended",
 }
 
 
@@ -65,7 +65,7 @@ def row_content(row: Row, edits: Edits, width: int) -> Content:
     lines = [Content.assemble((f"{sign} {word:<9} ", STYLES[row.state]), (head, "bold"))]
     indent = "  "
     if row.measured is not None:
-        lines.append(Content(indent + scores_in_words(row.measured, row.start, edits, width - len(indent))))
+        lines.append(Content(indent + scores_in_words(row.measured, row.prepend, edits, width - len(indent))))
     if row.said:
         lines.append(Content.styled(f"{indent}{row.said}", STYLES["failed"] if row.state == "failed" else DIM))
     return Content("\n").join(lines)
@@ -76,13 +76,13 @@ def _editor_title(name: str) -> str:
     return editor(name).title if name in EDITORS else name
 
 
-def scores_in_words(measured: Measured, start: Start, edits: Edits, width: int) -> str:
+def scores_in_words(measured: Measured, prepend: Prepend, edits: Edits, width: int) -> str:
     """``rewrite 1/1 (0) · near 28/30 (29)``: what passes, and what passed without edits where that differs."""
     suite = measured.suite
-    starts = list(dict.fromkeys(score.start for score in suite.scores))
-    if not starts:
+    prepends = list(dict.fromkeys(score.prepend for score in suite.scores))
+    if not prepends:
         return "no fact is answered yet"
-    there = start if start in starts else starts[0]
+    there = prepend if prepend in prepends else prepends[0]
     when = ""
     if measured.so_far:
         when = " · so far"
@@ -110,7 +110,7 @@ def score_in_words(score: RoleScore) -> str:
 
 @dataclass(frozen=True)
 class FactRow:
-    """A fact of a suite behind one start, and what became of it."""
+    """A fact of a suite with one thing prepended, and what became of it."""
 
     fact: SuiteFact
     outcome: FactOutcome
@@ -140,7 +140,7 @@ def fact_content(row: FactRow) -> Content:
         (f"{sign} ", style),
         (f"{ROLES[row.fact.role]:<10} ", DIM),
         (row.fact.prompt, "bold"),
-        (f"  [{row.outcome.start}]\n", DIM),
+        (f"  [{row.outcome.prepend}]\n", DIM),
         (f"  {verdict}", style),
         f" · {wanted} · says {says}",
         (first, DIM),
@@ -155,11 +155,11 @@ def summary(made: Made | None, measured: Measured | None, width: int) -> list[Co
         target, foil = (made.request.case.target, made.request.case.foil) if made.request.case else (None, None)
         for before, after in zip(result.before, result.after, strict=True):
             told = [_said(one, (target or "").strip(), (foil or "").strip()) for one in (before, after)]
-            found.append(Content.assemble((f"{IN_FRONT[before.start]}: ", DIM), " → ".join(told)))
-    for start in dict.fromkeys(score.start for score in measured.suite.scores) if measured else ():
+            found.append(Content.assemble((f"{PREPENDED[before.prepend]}: ", DIM), " → ".join(told)))
+    for prepend in dict.fromkeys(score.prepend for score in measured.suite.scores) if measured else ():
         assert measured is not None
-        scores = scores_in_words(measured, start, measured.edits, width - len(IN_FRONT[start]) - 2)
-        found.append(Content.assemble((f"{IN_FRONT[start]}: ", DIM), scores))
+        scores = scores_in_words(measured, prepend, measured.edits, width - len(PREPENDED[prepend]) - 2)
+        found.append(Content.assemble((f"{PREPENDED[prepend]}: ", DIM), scores))
     if made is not None:
         lines = (each for each in editor(made.result.editor).figures(made.result.details) if isinstance(each, Lines))
         found += [Content.styled(one.text, DIM) for figure in lines for one in figure.lines]

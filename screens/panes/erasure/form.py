@@ -67,8 +67,8 @@ class ErasureForm(EditorForm):
     def _asked(self) -> Submitted:
         name = self._chosen()
         settings = filled(self._editors[name].settings, {**self.query_one(SettingsFields).typed(), **self._data()})
-        start = self._case.start if self._case else "as-is"
-        settings = settings.model_copy(update={"start": start})
+        prepend = self._case.prepend if self._case else "as-is"
+        settings = settings.model_copy(update={"prepend": prepend})
         request = EditRequest(editor=name, case=self._case, settings=settings, test=False)
         self.say("", READING)
         return self.Submitted(request)

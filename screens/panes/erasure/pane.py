@@ -72,7 +72,7 @@ class ErasurePane(PicturePane):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.SWITCH, "switch", "On/off", tooltip="Switch its edit on or off", id="erasure.switch"),
-        Binding(Key.VIEW, "view", "Chart/table", tooltip="The numbers behind the chart", id="erasure.view"),
+        Binding(Key.VIEW, "view", "Chart/table", tooltip="The numbers of the chart", id="erasure.view"),
         Binding(Key.CHOOSE, "detail", "Detail", tooltip="A layer's numbers, texts, what it does", id="erasure.detail"),
         Binding(Key.STRONGER, "strength(1)", "Stronger", tooltip="Steer by half more", id="erasure.more"),
         Binding(Key.WEAKER, "strength(-1)", "Weaker", tooltip="Steer by half less", id="erasure.less"),

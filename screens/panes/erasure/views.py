@@ -107,7 +107,7 @@ def _spread(layers: Sequence[int], most: int) -> list[int]:
 
 
 def reading(result: Erased, row: ErasedLayer) -> Content:
-    """The numbers of one layer, each behind the marker it has in the chart: the chart's legend, too."""
+    """The numbers of one layer, each after the marker it has in the chart: the chart's legend, too."""
     guessing = f"{GUESSING} guessing {both(result.majority)}"
     if row.towards is not None:
         before, after = (numbers.probability(share) for share in row.towards)

@@ -1,4 +1,4 @@
-"""What the erasure pane is made of: a chart of probes by layer, and the list of layers behind it."""
+"""What the erasure pane is made of: a chart of probes by layer, and its list of layers."""
 
 from __future__ import annotations
 

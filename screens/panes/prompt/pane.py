@@ -19,7 +19,7 @@ from screens.keys import Key
 from screens.messages import CaseChanged
 from screens.panes.pane import Pane
 from screens.widgets.token_strip import StripToken, TokenStrip
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.engine import Progressed
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
@@ -27,9 +27,9 @@ from workbench.models.tokens import EncodedCase
 from workbench.protocol import Request, Result
 from workbench.session import Step
 
-IN_FRONT: dict[Start, str] = {
-    "as-is": "nothing added",
-    "document": "document start",
+PREPENDED: dict[Prepend, str] = {
+    "as-is": "nothing",
+    "separator": "BOS or separator",
     "newline": "newline",
 }
 
@@ -89,13 +89,15 @@ class CaseField(Input):
 
 
 class PromptPane(Pane):
-    """Prompt, subject, target and foil; what stands in front; the tokens; and what the model goes on to say."""
+    """Prompt, subject, target and foil; what is prepended; the tokens; and what the model goes on to say."""
 
     TITLE = "Prompt"
     accepts = (LensRequest, ContinueRequest)
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(Key.START, "cycle_start", "In front", id="prompt.start", tooltip="What stands in front of the prompt"),
+        Binding(
+            Key.PREPEND, "cycle_prepend", "Prepend", id="prompt.prepend", tooltip="What is prepended to the prompt"
+        ),
         Binding(Key.CHAT, "toggle_chat", "Chat", id="prompt.chat", tooltip="Use the model's chat template"),
     ]
 
@@ -108,7 +110,7 @@ class PromptPane(Pane):
     PromptPane #fields Label { color: $text-muted; padding: 0 1; }
     PromptPane #fields CaseField { width: 1fr; border: none; height: 1; padding: 0; background: $surface; }
     PromptPane #fields CaseField:focus { background: $surface-lighten-2; }
-    PromptPane #front { height: 1; color: $text-muted; padding: 0 1; }
+    PromptPane #frame { height: 1; color: $text-muted; padding: 0 1; }
     PromptPane TokenStrip { margin: 0 1; max-height: 12; }
     PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
@@ -116,7 +118,7 @@ class PromptPane(Pane):
     PromptPane .-empty { display: none; }
     """
 
-    start: reactive[Start] = reactive[Start]("as-is", init=False)
+    prepend: reactive[Prepend] = reactive[Prepend]("as-is", init=False)
     chat: reactive[bool] = reactive(False, init=False)
 
     @dataclass
@@ -135,7 +137,7 @@ class PromptPane(Pane):
         self._encoded: EncodedCase | None = None
         self._drawn: Case | None = None  # whose tokens are drawn
         self._continued: ContinueResult | None = None  # of the same case
-        self.set_reactive(PromptPane.start, self._initial.start)
+        self.set_reactive(PromptPane.prepend, self._initial.prepend)
         self.set_reactive(PromptPane.chat, self._initial.chat)
 
     def compose(self) -> ComposeResult:
@@ -158,14 +160,14 @@ class PromptPane(Pane):
             ):
                 yield Label(name)
                 yield CaseField(value or "", placeholder=hint, id=name, compact=True, disabled=self._read_only)
-        yield Static(id="front")
+        yield Static(id="frame")
         yield TokenStrip(id="tokens")
         yield Static(id="notes", classes="-empty")
         yield Static(id="error", classes="-empty")
 
     def on_mount(self) -> None:
         """Show the initial case."""
-        self._show_front()
+        self._show_frame()
         if self._initial.prompt:
             self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
 
@@ -176,7 +178,7 @@ class PromptPane(Pane):
     def edited(self) -> Case:
         """The case as it stands in the fields, asked about or not."""
         texts = {name: self.query_one(f"#{name}", CaseField).value or None for name in ("subject", "target", "foil")}
-        return Case(prompt=self.query_one(PromptArea).text, start=self.start, chat=self.chat, **texts)
+        return Case(prompt=self.query_one(PromptArea).text, prepend=self.prepend, chat=self.chat, **texts)
 
     def put(self, case: Case) -> None:
         """Replace what stands in the fields."""
@@ -184,7 +186,7 @@ class PromptPane(Pane):
         self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
         for name in ("subject", "target", "foil"):
             self.query_one(f"#{name}", CaseField).value = getattr(case, name) or ""
-        self.start, self.chat = case.start, case.chat
+        self.prepend, self.chat = case.prepend, case.chat
 
     def started(self, request: Request) -> None:  # noqa: ARG002 - any request clears the error
         """A new question: the old error is no longer true."""
@@ -252,23 +254,23 @@ class PromptPane(Pane):
             self.query_one(TokenStrip).cursor = self.cursor.token if self.cursor else None
 
     def watch_start(self) -> None:
-        """Say what stands in front."""
-        self._show_front()
+        """Say what is prepended."""
+        self._show_frame()
         self._changed()
 
     def watch_chat(self) -> None:
         """Say whether the chat template is used."""
-        self._show_front()
+        self._show_frame()
         self._changed()
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """A recorded case stays as it is."""
-        return action not in ("cycle_start", "toggle_chat") or not self._read_only
+        return action not in ("cycle_prepend", "toggle_chat") or not self._read_only
 
-    def action_cycle_start(self) -> None:
-        """Go to the next thing that can stand in front of the prompt; ask again if it was asked already."""
-        starts = get_args(Start)
-        self.start = cast(Start, starts[(starts.index(self.start) + 1) % len(starts)])
+    def action_cycle_prepend(self) -> None:
+        """Go to the next thing that can be prepended to the prompt; ask again if it was asked already."""
+        prepends = get_args(Prepend)
+        self.prepend = cast(Prepend, prepends[(prepends.index(self.prepend) + 1) % len(prepends)])
         self._ask_again()
 
     def action_toggle_chat(self) -> None:
@@ -317,18 +319,18 @@ class PromptPane(Pane):
         if self.case is not None and self.edited().prompt.strip():
             self.ask()
 
-    def _show_front(self) -> None:
+    def _show_frame(self) -> None:
         chat = "on" if self.chat else "off"
         keys = ("", "") if self._read_only else (" ^t", " ^r")
         text = Text.assemble(
-            ("in front ", ""),
-            (IN_FRONT[self.start], "bold"),
+            ("prepended ", ""),
+            (PREPENDED[self.prepend], "bold"),
             (keys[0], "dim"),
             ("   chat ", ""),
             (chat, "bold"),
             (keys[1], "dim"),
         )
-        self.query_one("#front", Static).update(text)
+        self.query_one("#frame", Static).update(text)
 
     def _say(self, where: str, sentence: str) -> None:
         static = self.query_one(f"#{where}", Static)
@@ -338,8 +340,8 @@ class PromptPane(Pane):
 
 
 def _role(encoded: EncodedCase, index: int) -> str:
-    if index < encoded.in_front or index >= len(encoded.ids) - encoded.behind:
-        return "front"
+    if index < encoded.prepended or index >= len(encoded.ids) - encoded.appended:
+        return "frame"
     if encoded.subject and encoded.subject[0] <= index < encoded.subject[1]:
         return "subject"
     return "prompt"

@@ -77,7 +77,7 @@ def by_hand(loaded, case, position, *, frozen=True):
     return {**parts, "bias": bias}, float(difference), float(scale(last))
 
 
-CHANGES = ({}, {"foil": None}, {"target": None, "foil": None}, {"start": "document"}, {"start": "newline"})
+CHANGES = ({}, {"foil": None}, {"target": None, "foil": None}, {"prepend": "separator"}, {"prepend": "newline"})
 
 
 @every_summing
@@ -151,15 +151,15 @@ def test_logits_are_taken_apart_after_they_were_scaled():
     assert result.checks[0].level == "ok"
 
 
-def test_a_chat_template_in_front_changes_nothing_about_the_sum():
+def test_a_chat_template_around_the_prompt_changes_nothing_about_the_sum():
     loaded = tiny_loaded("llama")
     tokenizer = copy.deepcopy(tiny_tokenizer())
     tokenizer.chat_template = "Q: {{ messages[0].content }} A:"
     object.__setattr__(loaded, "tokenizer", tokenizer)
     case = CASE.model_copy(update={"chat": True})
     result = run(loaded, case)
-    assert result.encoded.in_front > 0
-    assert result.encoded.behind > 0
+    assert result.encoded.prepended > 0
+    assert result.encoded.appended > 0
     parts, difference, _ = by_hand(loaded, case, -1)
     assert result.mlp[1] == pytest.approx(parts["mlp", 1], abs=1e-5)
     assert result.total == pytest.approx(difference, abs=1e-4)

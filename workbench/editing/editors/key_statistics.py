@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VECTORS_PER_DIMENSION = 4
 LENGTH = 128
-"""Tokens of a text, behind the document's start."""
+"""Tokens of a text, after BOS or separator."""
 
 BATCH = 8
 """Texts that are run together."""
@@ -97,7 +97,7 @@ def keys_of(model: LoadedModel, layer: int, ids: torch.Tensor) -> torch.Tensor:
 
 
 def _second_moment(model: LoadedModel, layer: int, text: torch.Tensor, progress: Progress) -> tuple[torch.Tensor, int]:
-    """C in float64, over every token but those at the document's start, and the number of keys."""
+    """C in float64, over every token but BOS or separator, and the number of keys."""
     skipped = len(document_start(model)) or 1
     moment = torch.zeros(model.anatomy.d_mlp, model.anatomy.d_mlp, dtype=torch.float64)
     vectors = 0
@@ -125,7 +125,7 @@ def _sampled(model: LoadedModel, file: Path, seed: int, progress: Progress) -> t
 
 
 def _read_corpus(model: LoadedModel, corpus: Path) -> torch.Tensor:
-    """A text file as rows of tokens behind a document's start."""
+    """A text file as rows of tokens, each after BOS or separator."""
     try:
         text = read_text(corpus)
     except Unreadable as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.errors import InputError
 from workbench.lazy import torch
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-Key = tuple[int, Start]
-"""A fact's place in the suite, and what stands in front of its prompt."""
+Key = tuple[int, Prepend]
+"""A fact's place in the suite, and what is prepended to its prompt."""
 
 
 class Answer(Frozen):
@@ -51,7 +51,7 @@ class Reading:
     """An answer and what else a verdict needs.
 
     ``known``: the first choice is what one of the two answers begins with. ``bare``: the subject stands in the
-    model's first position with nothing in front.
+    model's first position with nothing prepended.
     """
 
     answer: Answer
@@ -62,17 +62,17 @@ class Reading:
 def evaluate(
     model: LoadedModel,
     suite: Suite,
-    starts: Iterable[Start],
+    prepends: Iterable[Prepend],
     progress: Progress = silent,
     into: dict[Key, Reading] | None = None,
 ) -> dict[Key, Reading]:
-    """Put every fact behind every start to the model as it is now. ``into`` is filled as answers are found.
+    """Ask the model as it is now for every fact with each of ``prepends``. ``into`` is filled as answers are found.
 
     Progress counts tokens. Raises `InputError` for a fact that cannot be encoded and names it, `NumericalError` for
     NaN logits.
     """
     found = {} if into is None else into
-    questions = [_question(model, suite, (fact, start)) for start in starts for fact in range(len(suite.facts))]
+    questions = [_question(model, suite, (fact, prepend)) for prepend in prepends for fact in range(len(suite.facts))]
     texts = _Texts(questions)
     total = sum(len(row.ids) for row in texts.rows)
     done = 0
@@ -99,16 +99,16 @@ class _Question:
 
 
 def _question(model: LoadedModel, suite: Suite, key: Key) -> _Question:
-    fact, start = suite.facts[key[0]], key[1]
+    fact, prepend = suite.facts[key[0]], key[1]
     try:
-        return _encoded(model, fact, key, start)
+        return _encoded(model, fact, key, prepend)
     except InputError as error:
         raise InputError(f"fact {key[0] + 1} of the suite, “{display(fact.prompt)}”: {error}") from error
 
 
-def _encoded(model: LoadedModel, fact: SuiteFact, key: Key, start: Start) -> _Question:
+def _encoded(model: LoadedModel, fact: SuiteFact, key: Key, prepend: Prepend) -> _Question:
     texts = [fact.target] if fact.against is None else [fact.target, fact.against]
-    cases = [Case(prompt=fact.prompt, subject=fact.subject, target=text, start=start) for text in texts]
+    cases = [Case(prompt=fact.prompt, subject=fact.subject, target=text, prepend=prepend) for text in texts]
     answers = tuple(continuation_ids(model.tokenizer, case) for case in cases)
     if len(set(answers)) < len(answers):
         raise InputError("target and against are the same; leave against out where only the target counts")
@@ -129,7 +129,7 @@ class _Texts:
         texts = sorted({_text(question, answer) for question in questions for answer in question.answers})
         longest: list[tuple[int, ...]] = []
         self._row_of: dict[tuple[int, ...], int] = {}
-        for text in reversed(texts):  # in this order a text that begins another one comes right behind such a one
+        for text in reversed(texts):  # in this order a text that begins another one comes right after such a one
             if not longest or longest[-1][: len(text)] != text:
                 longest.append(text)
             self._row_of[text] = len(longest) - 1
@@ -161,7 +161,7 @@ class _Texts:
         return fmean(self._log_p[place, token] for place, token in self._places(question, answer))
 
     def first_choice(self, question: _Question) -> tuple[int, float]:
-        """The likeliest token behind the prompt, and its probability."""
+        """The likeliest token after the prompt, and its probability."""
         place, _ = self._places(question, question.answers[0])[0]
         token, log_p = self._top[place]
         return token, math.exp(log_p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.datasets.suites import SuiteFact
 from workbench.editing.suite.regression import FactOutcome, RoleScore, SuiteResult
 from workbench.figures import Column, Figure, Line, Table, line, said
@@ -18,7 +18,7 @@ MOST_FAILING = 20
 
 
 def suite_figures(result: SuiteResult) -> tuple[Figure, ...]:
-    """Scores by role and start, each with its value without edits, and every failing fact with what is said now."""
+    """Scores by role and what is prepended, with those without edits, and every failing fact with what is said now."""
     failing = result.failing()
     said_of = said(
         *harmonic_lines(result.harmonic, result.harmonic_before),
@@ -37,16 +37,16 @@ def score_table(title: str, scores: Iterable[RoleScore], counted: str) -> Table:
         gaps = (score.magnitude, score.magnitude_before)
         cells = [f"{share:.0%}" if counted == "facts" else f"{share:.1%}" for share in shares]
         cells += ["–" if gap is None else signed(gap, 2) for gap in gaps]
-        rows.append((score.role, score.start, str(score.facts), *cells))
-    columns = ("role", "start", *(Column(heading=heading, right=True) for heading in numbers))
+        rows.append((score.role, score.prepend, str(score.facts), *cells))
+    columns = ("role", "prepended", *(Column(heading=heading, right=True) for heading in numbers))
     return Table(title=title, columns=columns, rows=tuple(rows))
 
 
-def harmonic_lines(now: Mapping[Start, float | None], before: Mapping[Start, float | None]) -> list[Line]:
-    """The harmonic score behind each start where there is one."""
+def harmonic_lines(now: Mapping[Prepend, float | None], before: Mapping[Prepend, float | None]) -> list[Line]:
+    """The harmonic score by what is prepended, where there is one."""
     return [
-        line(f"harmonic score, {start}: {points(score)} (was {points(before.get(start))})", "strong")
-        for start, score in now.items()
+        line(f"harmonic score, {prepend}: {points(score)} (was {points(before.get(prepend))})", "strong")
+        for prepend, score in now.items()
         if score is not None
     ]
 
@@ -58,7 +58,7 @@ def rest(failing: int) -> list[Line]:
 
 def _failing_line(fact: SuiteFact, outcome: FactOutcome) -> Line:
     after, known = outcome.after, outcome.before.passes
-    text = f"✗ {fact.role}, {outcome.start}: {display(fact.prompt)} → {display(fact.target.strip())}; "
+    text = f"✗ {fact.role}, {outcome.prepend}: {display(fact.prompt)} → {display(fact.target.strip())}; "
     text += f"says “{after.top}” {after.top_probability:.2f}"
     if outcome.first_position:
         text += FIRST_POSITION

@@ -30,8 +30,8 @@ def canary_text() -> str:
 def perplexity(model: LoadedModel, text: str | None = None) -> float:
     """exp of the mean negative log probability, in nats a token, of a text (the canary unless given).
 
-    The text is cut into pieces that fill the model's context, and every piece stands behind a document start.
-    Raises `InputError` for an empty text or a tokenizer without a start token, `NumericalError` for NaN logits.
+    The text is cut into pieces that fill the model's context, and BOS or separator is prepended to every piece.
+    Raises `InputError` for an empty text or a tokenizer without BOS and separator, `NumericalError` for NaN logits.
     """
     rows = _rows(model, canary_text() if text is None else text)
     log_ps: dict[Place, float] = {}
@@ -46,10 +46,10 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
 
 
 def _rows(model: LoadedModel, text: str) -> list[Row]:
-    """The pieces, each with its start in front; the last token of a piece predicts nothing."""
-    encoded = encode(model.tokenizer, Case(prompt=text, start="document"))
-    front, own = encoded.ids[: encoded.in_front], encoded.ids[encoded.in_front :]
+    """The pieces, each after BOS or separator; the last token of a piece predicts nothing."""
+    encoded = encode(model.tokenizer, Case(prompt=text, prepend="separator"))
+    front, own = encoded.ids[: encoded.prepended], encoded.ids[encoded.prepended :]
     room = model.info.context - len(front)
     pieces = [front + own[begin : begin + room] for begin in range(0, len(own), room)]
-    # Where nothing stands in front, the start was typed into the text, whose first token then predicts the second.
+    # Where nothing is prepended, it was typed into the text, whose first token then predicts the second.
     return [Row(ids=piece, positions=tuple(range(max(0, len(front) - 1), len(piece) - 1))) for piece in pieces]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import NonNegativeInt, model_validator
 
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.datasets.suites import ROLES, Role, Suite
 from workbench.editing.suite import repetition
 from workbench.editing.suite.answers import Answer, Key, Reading, evaluate
@@ -28,7 +28,7 @@ from workbench.shapes import Share, different, within
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-STARTS: tuple[Start, ...] = ("as-is", "document")
+PREPENDS: tuple[Prepend, ...] = ("as-is", "separator")
 SCORED: tuple[Role, ...] = ("rewrite", "paraphrase", "neighbour")
 """The roles whose scores make the harmonic one."""
 
@@ -43,42 +43,42 @@ CANARY_WORK, TEXT_WORK = 20, 40
 
 
 class SuiteRequest(Request):
-    """Ask for a suite, with its prompts behind each of ``starts``.
+    """Ask for a suite, with each of ``prepends`` before its prompts.
 
     Without ``generate`` no text is generated, without ``canary`` its perplexity is not measured.
     """
 
     kind: Literal["suite"] = "suite"
     suite: Suite
-    starts: tuple[Start, ...] = STARTS
+    prepends: tuple[Prepend, ...] = PREPENDS
     seed: int = 0
     generate: bool = True
     canary: bool = True
 
 
 class FactOutcome(Frozen):
-    """One fact behind one start: what the model said without edits, and what it says now.
+    """A fact with one of ``prepends``: what the model said without edits, and what it says now.
 
     ``fact`` is its place in the suite. ``first_position``: its subject stands bare in the model's first position,
     where much of it is lost, and the unedited model's first choice there is neither of the two answers.
     """
 
     fact: int
-    start: Start
+    prepend: Prepend
     before: Answer
     after: Answer
     first_position: bool
 
 
 class RoleScore(Frozen):
-    """The facts of one role behind one start, as shares 0 … 1 that pass (``score``) and that are ``exact``.
+    """The facts of one role with one of ``prepends``, as shares 0 … 1 that pass (``score``) and that are ``exact``.
 
     ``magnitude`` is the mean of p(target) − p(against), None where no fact of the role has an answer to be against.
     Each with its value without edits beside it.
     """
 
     role: Role
-    start: Start
+    prepend: Prepend
     facts: NonNegativeInt
     score: Share
     score_before: Share
@@ -99,8 +99,8 @@ class SuiteResult(Result):
     suite: Suite
     scores: tuple[RoleScore, ...]
     outcomes: tuple[FactOutcome, ...]
-    harmonic: dict[Start, float | None]
-    harmonic_before: dict[Start, float | None]
+    harmonic: dict[Prepend, float | None]
+    harmonic_before: dict[Prepend, float | None]
     perplexity: float | None = None
     perplexity_before: float | None = None
     entropy: float | None = None
@@ -110,12 +110,12 @@ class SuiteResult(Result):
     def _holds_together(self) -> Self:
         for outcome in self.outcomes:
             within("a fact", outcome.fact, len(self.suite.facts))
-        different("scores", ((score.role, score.start) for score in self.scores))
+        different("scores", ((score.role, score.prepend) for score in self.scores))
         return self
 
-    def score(self, role: Role, start: Start) -> RoleScore | None:
-        """The scores of one role behind one start."""
-        return next((score for score in self.scores if (score.role, score.start) == (role, start)), None)
+    def score(self, role: Role, prepend: Prepend) -> RoleScore | None:
+        """The scores of one role with what is prepended."""
+        return next((score for score in self.scores if (score.role, score.prepend) == (role, prepend)), None)
 
     def failing(self) -> tuple[FactOutcome, ...]:
         """What does not pass now; those that passed without edits first."""
@@ -148,13 +148,13 @@ def run_suite(
     progress: Progress = silent,
     *,
     before: Measurement | None = None,
-    starts: Sequence[Start] = STARTS,
+    prepends: Sequence[Prepend] = PREPENDS,
     seed: int = 0,
     generate: bool = True,
     canary: bool = True,
 ) -> SuiteResult:
     """As `run`, against ``before`` where that is known: a hundred edits need no more than one `baseline`."""
-    request = SuiteRequest(suite=suite, starts=tuple(starts), seed=seed, generate=generate, canary=canary)
+    request = SuiteRequest(suite=suite, prepends=tuple(prepends), seed=seed, generate=generate, canary=canary)
     return _compare(model, request, progress, before)
 
 
@@ -165,7 +165,7 @@ def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = sil
     """
     _check(request)
     known = model.edits.baselines
-    facts = _key("facts", request.starts, request.suite.facts)
+    facts = _key("facts", request.prepends, request.suite.facts)
     text = _key("entropy", request.seed, request.suite.generation_prompts)
     found = Measurement(
         readings=dict(known.get(facts, {})),
@@ -187,10 +187,10 @@ def measure(
     """Measure with the weights as they are now, as much as ``into`` does not hold yet: facts, canary, text."""
     _check(request)
     into = Measurement() if into is None else into
-    facts = len(request.suite.facts) * len(request.starts)
+    facts = len(request.suite.facts) * len(request.prepends)
     total = facts + CANARY_WORK + TEXT_WORK
     if not into.readings:
-        evaluate(model, request.suite, request.starts, _part(progress, 0, facts, total), into.readings)
+        evaluate(model, request.suite, request.prepends, _part(progress, 0, facts, total), into.readings)
     if _lacks_canary(request, into):
         progress(facts, total, stage="canary")
         into.perplexity = rounded(perplexity(model))
@@ -216,8 +216,8 @@ def _compare(model: LoadedModel, request: SuiteRequest, progress: Progress, befo
 def _check(request: SuiteRequest) -> None:
     if not request.suite.facts:
         raise InputError(f"the suite {request.suite.name} has no facts; give it at least one")
-    if not request.starts or len(set(request.starts)) < len(request.starts):
-        raise InputError("name what stands in front of the prompts, each once: as-is, document, newline")
+    if not request.prepends or len(set(request.prepends)) < len(request.prepends):
+        raise InputError("name what is prepended to the prompts, each once: as-is, separator, newline")
     if not 0 <= request.seed < 2**32:
         raise InputError(f"the seed must be between 0 and {2**32 - 1}, not {request.seed}")
 
@@ -262,20 +262,22 @@ def _result(request: SuiteRequest, before: Measurement, now: Measurement) -> Sui
     suite = request.suite
     outcomes = tuple(
         _outcome(key, before.readings[key], reading)
-        for key, reading in sorted(now.readings.items(), key=lambda item: request.starts.index(item[0][1]))
+        for key, reading in sorted(now.readings.items(), key=lambda item: request.prepends.index(item[0][1]))
     )
     scores = tuple(
-        _score(role, start, some)
-        for start in request.starts
+        _score(role, prepend, some)
+        for prepend in request.prepends
         for role in ROLES
-        if (some := [o for o in outcomes if o.start == start and suite.facts[o.fact].role == role])
+        if (some := [o for o in outcomes if o.prepend == prepend and suite.facts[o.fact].role == role])
     )
     return SuiteResult(
         suite=suite,
         scores=scores,
         outcomes=outcomes,
-        harmonic={start: _harmonic(scores, start, lambda score: score.score) for start in request.starts},
-        harmonic_before={start: _harmonic(scores, start, lambda score: score.score_before) for start in request.starts},
+        harmonic={prepend: _harmonic(scores, prepend, lambda score: score.score) for prepend in request.prepends},
+        harmonic_before={
+            prepend: _harmonic(scores, prepend, lambda score: score.score_before) for prepend in request.prepends
+        },
         perplexity=now.perplexity,
         perplexity_before=before.perplexity,
         entropy=now.entropy,
@@ -287,18 +289,18 @@ def _result(request: SuiteRequest, before: Measurement, now: Measurement) -> Sui
 def _outcome(key: Key, before: Reading, now: Reading) -> FactOutcome:
     return FactOutcome(
         fact=key[0],
-        start=key[1],
+        prepend=key[1],
         before=before.answer,
         after=now.answer,
         first_position=before.bare and not before.known,
     )
 
 
-def _score(role: Role, start: Start, outcomes: Sequence[FactOutcome]) -> RoleScore:
+def _score(role: Role, prepend: Prepend, outcomes: Sequence[FactOutcome]) -> RoleScore:
     now, before = [outcome.after for outcome in outcomes], [outcome.before for outcome in outcomes]
     return RoleScore(
         role=role,
-        start=start,
+        prepend=prepend,
         facts=len(outcomes),
         score=fmean(answer.passes for answer in now),
         score_before=fmean(answer.passes for answer in before),
@@ -314,15 +316,15 @@ def _magnitude(answers: Iterable[Answer]) -> float | None:
     return rounded(fmean(gaps)) if gaps else None
 
 
-def _harmonic(scores: Iterable[RoleScore], start: Start, of: Callable[[RoleScore], float]) -> float | None:
-    parts = [of(score) for score in scores if score.start == start and score.role in SCORED]
+def _harmonic(scores: Iterable[RoleScore], prepend: Prepend, of: Callable[[RoleScore], float]) -> float | None:
+    parts = [of(score) for score in scores if score.prepend == prepend and score.role in SCORED]
     return harmonic_mean(parts) if len(parts) == len(SCORED) else None
 
 
 def _checks(
     request: SuiteRequest, outcomes: Sequence[FactOutcome], before: Measurement, now: Measurement
 ) -> Iterable[Check]:
-    asked = len(request.suite.facts) * len(request.starts)
+    asked = len(request.suite.facts) * len(request.prepends)
     failing = [outcome for outcome in outcomes if not outcome.after.passes]
     text = f"{len(outcomes) - len(failing)} of {len(outcomes)} pass"
     yield Check(name="suite", text=text, level="warn" if failing else "ok")

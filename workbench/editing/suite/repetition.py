@@ -48,7 +48,7 @@ def _entropy(text: Sequence[int], n: int) -> float:
 def generate(
     model: LoadedModel, prompts: Sequence[str], tokens: int = 50, seed: int = 0, progress: Progress = silent
 ) -> list[list[int]]:
-    """Continue each prompt by ``tokens`` tokens, behind a document start, sampled among the 5 likeliest.
+    """Continue each prompt by ``tokens`` tokens, after BOS or separator, sampled among the 5 likeliest.
 
     Returns the new tokens only. Tokens that end a text are not drawn, so that all texts have the same length. The
     random numbers of a prompt come from ``numpy.random.RandomState(seed)`` by its place in the list, on any device.
@@ -56,7 +56,7 @@ def generate(
     """
     import numpy as np
 
-    cases = [Case(prompt=prompt, start="document") for prompt in prompts]
+    cases = [Case(prompt=prompt, prepend="separator") for prompt in prompts]
     texts = [list(encode(model.tokenizer, case, model.info.context).ids) for case in cases]
     lengths = [len(text) for text in texts]
     if lengths and max(lengths) + tokens > model.info.context:

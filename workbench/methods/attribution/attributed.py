@@ -33,10 +33,10 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """The target's logit minus the foil's, or its log-probability without one, behind the last token.
+    """The target's logit minus the foil's, or its log-probability without one, after the last token.
 
     ``inputs`` and ``baseline`` ``(tokens, width)`` are embeddings of tokens [start, stop) of the encoded case, the
-    prompt's own; ``in_front`` and ``behind`` ``(tokens, width)`` stay fixed around them. All are what the embedding
+    prompt's own; ``before`` and ``after`` ``(tokens, width)`` stay fixed around them. All are what the embedding
     module puts out, in float32. ``weights`` are copies of the model's, by name, to run it in another dtype than its
     own; ``dtype`` is what it runs in.
     """
@@ -44,9 +44,9 @@ class Question:
     model: LoadedModel
     start: int
     stop: int
-    in_front: Tensor
+    before: Tensor
     inputs: Tensor
-    behind: Tensor
+    after: Tensor
     baseline: Tensor
     baseline_text: str
     compared: Comparison
@@ -65,12 +65,12 @@ class Question:
         if self.dtype != "float32" or not small or mixture_of_experts or model.hf.device.type == "mps":
             return None
         with torch.no_grad():
-            parts = {name: getattr(self, name).double() for name in ("in_front", "inputs", "behind", "baseline")}
+            parts = {name: getattr(self, name).double() for name in ("before", "inputs", "after", "baseline")}
             return replace(self, **parts, weights=_copies(model, torch.float64), dtype="float64")
 
     def value(self, embeddings: Tensor) -> Tensor:
         """The number ``(batch,)``, logits or nats, with ``(batch, tokens, width)`` in the place of ``inputs``."""
-        logits = _logits(self.model, self.weights, self.in_front, embeddings, self.behind)
+        logits = _logits(self.model, self.weights, self.before, embeddings, self.after)
         target, foil = self.compared.target, self.compared.foil
         if foil is None:
             return logits.log_softmax(dim=-1)[:, target.id]
@@ -78,7 +78,7 @@ class Question:
 
     def bytes_each(self, *, gradient: bool) -> int:
         """About what one evaluation holds: activations of a layer, or with a gradient of all, and the logits."""
-        anatomy, tokens = self.model.anatomy, len(self.in_front) + len(self.inputs) + len(self.behind)
+        anatomy, tokens = self.model.anatomy, len(self.before) + len(self.inputs) + len(self.after)
         heads = getattr(self.model.hf.config, "num_attention_heads", 1)
         # Counted on Llama's block: the residual stream, norms, queries, keys, values and attention's output are
         # about twelve times d_model, the MLP's five times d_mlp, and attention weights where the kernel keeps them.
@@ -96,7 +96,7 @@ def ask(
 ) -> tuple[EncodedCase, int, Question]:
     """Make the question of a case, and say which token (``position``) its answer follows.
 
-    ``target`` and ``foil`` replace the case's. Those of the case belong to the end of the prompt: behind an earlier
+    ``target`` and ``foil`` replace the case's. Those of the case belong to the end of the prompt: after an earlier
     token the target is the token that really follows, without a foil. A target that nobody named at the end is the
     model's own top token. Raises `InputError` for a position outside the prompt's own text, a baseline that is not
     one token, and a target equal to the foil; `NumericalError` where the logits are not finite.
@@ -105,7 +105,7 @@ def ask(
     encoded = encode(model.tokenizer, case, model.info.context)
     place = _place(encoded, position)
     ids = torch.tensor(encoded.ids[: place + 1], device=model.hf.device)
-    start, stop = encoded.in_front, min(place + 1, len(encoded.ids) - encoded.behind)
+    start, stop = encoded.prepended, min(place + 1, len(encoded.ids) - encoded.appended)
     with torch.no_grad():
         embeddings = _embeddings(model, ids)
         base, base_text = _baseline(model, baseline, embeddings.shape[-1])
@@ -134,10 +134,8 @@ def _place(encoded: EncodedCase, position: int | None) -> int:
     if not -n_tokens <= position < n_tokens:
         raise InputError(f"there is no token {position}: the prompt has {n_tokens}, counted from 0")
     place = position % n_tokens
-    if place < encoded.in_front:
-        raise InputError(
-            f"token {place} stands in front of the prompt's own text; choose one from {encoded.in_front} on"
-        )
+    if place < encoded.prepended:
+        raise InputError(f"token {place} stands before the prompt's own text; choose one from {encoded.prepended} on")
     return place
 
 
@@ -149,11 +147,11 @@ def _at_the_end(model: LoadedModel, encoded: EncodedCase, top: int, named: dict[
 
 
 def _inside(model: LoadedModel, encoded: EncodedCase, place: int, named: dict[str, str]) -> Comparison:
-    """Behind an earlier token. What was named is encoded as a continuation of the text up to there."""
+    """After an earlier token. What was named is encoded as a continuation of the text up to there."""
     follows = TokenChoice(id=encoded.ids[place + 1], text=encoded.texts[place + 1], pieces=1)
     if not named:
         return Comparison(follows, None, "the token that follows")
-    text = model.tokenizer.decode(encoded.ids[encoded.in_front : place + 1], clean_up_tokenization_spaces=False)
+    text = model.tokenizer.decode(encoded.ids[encoded.prepended : place + 1], clean_up_tokenization_spaces=False)
     if not text.strip():
         raise InputError(f"nothing but blanks stands before token {place + 1}; choose a later one")
     there = encode(model.tokenizer, Case(prompt=text, **named))
@@ -216,11 +214,11 @@ def _copies(model: LoadedModel, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def _logits(
-    model: LoadedModel, weights: dict[str, Tensor], in_front: Tensor, embeddings: Tensor, behind: Tensor
+    model: LoadedModel, weights: dict[str, Tensor], before: Tensor, embeddings: Tensor, after: Tensor
 ) -> Tensor:
     """The next token's logits ``(batch, vocabulary)`` in the dtype of ``embeddings`` ``(batch, tokens, width)``."""
     batch = len(embeddings)
-    whole = torch.cat([in_front.expand(batch, -1, -1), embeddings, behind.expand(batch, -1, -1)], dim=1)
+    whole = torch.cat([before.expand(batch, -1, -1), embeddings, after.expand(batch, -1, -1)], dim=1)
     if not weights:  # either it is float32 already, or there is no room for that
         whole = whole.to(model.hf.dtype)
     settings: dict[str, Any] = {"inputs_embeds": whole, "use_cache": False, "logits_to_keep": 1}

@@ -1,7 +1,7 @@
 """Attribution: which tokens of the prompt pull towards the target, and which towards the foil.
 
 What is attributed is the target's logit minus the foil's (without a foil the target's log-probability) as the next
-token behind the cursor's. captum does it, on the embeddings of the prompt's own tokens.
+token after the cursor's. captum does it, on the embeddings of the prompt's own tokens.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ faster, and a backward pass cannot be cancelled."""
 
 
 class AttributionRequest(Request):
-    """Ask what each token up to ``position`` (the last one by default) adds to the prediction behind it.
+    """Ask what each token up to ``position`` (the last one by default) adds to the prediction after it.
 
-    ``target`` and ``foil`` replace the case's, which count at the end of the prompt only: behind an earlier token
+    ``target`` and ``foil`` replace the case's, which count at the end of the prompt only: after an earlier token
     the target is the token that really follows. ``baseline`` is what a token is compared with: ``mean`` (the mean
     embedding), ``eos``, ``zero``, or the text of one token. ``unit`` is what occlusion and Shapley values take away
     together. ``samples`` are Shapley's permutations, drawn from ``seed``. Integrated gradients stop when their
@@ -78,7 +78,7 @@ class AttributionResult(Result):
     """``scores`` has one entry a token of ``encoded``, in logits (or nats, without a foil); positive ones pull
     towards the target.
 
-    Only tokens [start, stop) of ``attributed`` were varied: what stands in front stays fixed and what follows
+    Only tokens [start, stop) of ``attributed`` were varied: what is prepended stays fixed and what follows
     ``position`` cannot matter, so the others' scores are 0. A unit (tokens [start, stop)) of several tokens has its
     score spread evenly over them. ``value`` is what is attributed, ``baseline_value`` the same with every token at
     the baseline. ``completeness_error`` is how far the scores may be from summing to the difference of the two, and
@@ -136,7 +136,7 @@ def run(model: LoadedModel, request: AttributionRequest, progress: Progress) -> 
             raise NumericalError(f"the scores are not finite with the baseline {request.baseline}; use another one")
         error = abs(float(found.scores.sum()) - difference) if found.error is None else found.error
         share = error / abs(difference) if difference else None
-        in_front, behind = (0.0,) * question.start, (0.0,) * (len(encoded.ids) - question.stop)
+        before, after = (0.0,) * question.start, (0.0,) * (len(encoded.ids) - question.stop)
         foil = question.compared.foil
         completeness = _completeness_check(request, error, share, found.evaluations)
         return AttributionResult(
@@ -147,8 +147,8 @@ def run(model: LoadedModel, request: AttributionRequest, progress: Progress) -> 
             foil_text=foil.text if foil else None,
             attributed=(question.start, question.stop),
             units=tuple((question.start + first, question.start + last) for first, last in units),
-            scores=(*in_front, *significant(found.scores), *behind),
-            errors=None if found.errors is None else (*in_front, *significant(found.errors), *behind),
+            scores=(*before, *significant(found.scores), *after),
+            errors=None if found.errors is None else (*before, *significant(found.errors), *after),
             value=value,
             baseline_value=baseline_value,
             completeness_error=error,
@@ -344,5 +344,5 @@ def _checks_of(question: Question, encoded: EncodedCase) -> Iterator[Check]:
     foil = f" − “{compared.foil.text}”" if compared.foil else ", log-probability"
     yield Check(name="target", text=f"“{compared.target.text}”{foil}: {compared.origin}")
     if encoded.starts_bare:
-        text = "the first word stands where the model reads badly; compare with a document start"
+        text = "the first word stands where the model reads badly; compare with BOS or separator prepended"
         yield Check(name="first position", text=text, level="warn")

@@ -1,4 +1,4 @@
-"""Which answer a model gives behind a context, and how probable each answer is there.
+"""Which answer a model gives after a context, and how probable each answer is there.
 
 With choices the answer is the most probable of them. Without, it is what the model writes, greedily and shortly;
 answers that mean the same are one, and each that was found becomes a candidate whose probability can be read too.
@@ -41,7 +41,7 @@ NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?(?:/\d+)?|[-−]?\.\d+")
 
 
 class Candidate(Frozen):
-    """An answer: its ``name`` on screen, and the ``text`` whose probability is read behind the lead-in.
+    """An answer: its ``name`` on screen, and the ``text`` whose probability is read after the lead-in.
 
     ``blank`` says that the tokenizer makes the blank that the text begins with a token of its own.
     """
@@ -52,7 +52,7 @@ class Candidate(Frozen):
 
 
 class Answers:
-    """Reads answers behind contexts, which are plain texts that end with the lead-in.
+    """Reads answers after contexts, which are plain texts that end with the lead-in.
 
     ``candidates`` are the choices, or else the answers found so far.
     """
@@ -64,13 +64,13 @@ class Answers:
         self._free = not choices
         self._named: dict[str, int] = {}  # a free answer's normal form to its candidate
         self._ids: dict[str, Ids] = {}
-        self._first: dict[str, torch.Tensor] = {}  # log probabilities behind a context, (vocabulary,)
+        self._first: dict[str, torch.Tensor] = {}  # log probabilities after a context, (vocabulary,)
         self._logs: dict[tuple[str, int], float] = {}
         for letter, choice in zip(LETTERS, choices, strict=False):
             self.candidates.append(Candidate(name=choice, text=letter if read == "letters" else f" {choice.strip()}"))
 
     def read(self, contexts: Sequence[str]) -> list[int]:
-        """The index of the candidate that is the answer behind each context."""
+        """The index of the candidate that is the answer after each context."""
         if self._free:
             found = self._written(contexts)
         self.score(contexts)
@@ -79,7 +79,7 @@ class Answers:
         return [max(range(len(self.candidates)), key=lambda c: self._logs[context, c]) for context in contexts]
 
     def probabilities(self, context: str) -> tuple[float, ...]:
-        """The probability of each candidate behind a context.
+        """The probability of each candidate after a context.
 
         Over the choices they sum to 1. A free answer's is that the model writes it, and not a candidate that begins
         with it (1 does not count 10).
@@ -107,7 +107,7 @@ class Answers:
         return next((c for c, one in enumerate(self.candidates) if one.name == answer), None)
 
     def _written(self, contexts: Sequence[str]) -> list[int]:
-        """What the model writes behind each context, as candidates."""
+        """What the model writes after each context, as candidates."""
         stops = stop_ids(self._model)
         table = token_table(self._model.tokenizer)
 
@@ -130,9 +130,9 @@ class Answers:
         return self._named[name]
 
     def score(self, contexts: Sequence[str]) -> None:
-        """Note the log probability of every candidate behind every context, where it is not known yet.
+        """Note the log probability of every candidate after every context, where it is not known yet.
 
-        The first token of each is read behind the context itself, once; what a candidate has more is run behind it.
+        The first token of each is read after the context itself, once; what a candidate has more is run after it.
         """
         missing = [
             (context, c)
@@ -148,8 +148,8 @@ class Answers:
         pieces = {pair: self._continuation(*pair) for pair in missing}
         longer = [pair for pair in missing if len(pieces[pair]) > 1]
         rows = [(*self._ids_of(context), *pieces[context, c][:-1]) for context, c in longer]
-        behind = self._prefixes.logits(rows, [len(pieces[pair]) - 1 for pair in longer])
-        more = dict(zip(longer, behind, strict=True))
+        after = self._prefixes.logits(rows, [len(pieces[pair]) - 1 for pair in longer])
+        more = dict(zip(longer, after, strict=True))
         for context, c in missing:
             first, *rest = pieces[context, c]
             log = float(self._first[context][first])
@@ -199,7 +199,7 @@ def shortest_answer(written: str) -> str:
 
 
 def normalised(answer: str) -> str:
-    """An answer as it is compared: a number if it holds just one (or one behind its last "="), else its words.
+    """An answer as it is compared: a number if it holds just one (or one after its last "="), else its words.
 
     Numbers are written alike (1,000 and 1000.0, seven and 7); words lose articles, punctuation and capital letters.
     """

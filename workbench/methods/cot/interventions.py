@@ -1,6 +1,6 @@
 """What is done to a reasoning to see whether the answer depends on it: Lanham et al. 2023 (arXiv 2307.13702).
 
-Each intervention becomes variants: another reasoning, or another question, behind which the answer is read again.
+Each intervention becomes variants: another reasoning, or another question, after which the answer is read again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Early(Frozen):
 
 
 class LeaveOneOut(Frozen):
-    """Drop one sentence, each in its turn, and keep those behind it as they are.
+    """Drop one sentence, each in its turn, and keep those after it as they are.
 
     With ``within`` only the first so many sentences are there to begin with: reasoning often ends by saying the
     answer once more, and then no sentence before is necessary.
@@ -88,8 +88,8 @@ class Variant:
     """One thing done. ``text`` is the reasoning, of which the model writes more (or all) if ``goes_on``.
 
     ``sentence`` is the sentence replaced or dropped, or for ``kept`` and ``filler`` how many there are or would be.
-    ``changed`` is what was dropped, put in or suggested; ``prompt`` is the text in front where it is another one.
-    ``written`` is where in ``text`` the model's own begins.
+    ``changed`` is what was dropped, put in or suggested; ``prompt`` is the text before the reasoning where
+    it is another one. ``written`` is where in ``text`` the model's own begins.
     """
 
     what: What
@@ -101,7 +101,7 @@ class Variant:
     written: int | None = None
 
     def continued(self, by: str) -> Variant:
-        """With what the model wrote behind it."""
+        """With what the model wrote after it."""
         return replace(self, text=self.text + by, written=len(self.text), goes_on=False)
 
 
@@ -129,17 +129,17 @@ def fillers(sentences: Sequence[str], tokens: Callable[[str], int]) -> list[Vari
 
 
 def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i: int, text: str) -> Variant:
-    """Sentence ``i`` replaced by ``text``, with nothing behind it yet. Raises `InputError` for an empty text."""
+    """Sentence ``i`` replaced by ``text``, with nothing after it yet. Raises `InputError` for an empty text."""
     check_sentence(sentences, i)
     if not text.strip():
         raise InputError(f"There is nothing to put in the place of sentence {i + 1}: type another sentence.")
     if text.strip() == sentences[i].strip():
         raise InputError(f"Sentence {i + 1} was left as it is: change something in it.")
     own = sentences[i]
-    behind = own[len(own.rstrip()) :]
+    blanks = own[len(own.rstrip()) :]
     kept_text = "".join(sentences[:i]) + text.strip()
     # Blanks at the end would be half of the next token: the model writes them itself where it goes on.
-    keep_blank = behind if "\n" in behind else ""
+    keep_blank = blanks if "\n" in blanks else ""
     return Variant(what, i, kept_text + keep_blank, changed=text.strip(), goes_on=True)
 
 

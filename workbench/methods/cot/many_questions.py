@@ -213,7 +213,7 @@ def _reasoned(
     progress: Progress,
     counts: tuple[int, int],
 ) -> list[Reasoned | str]:
-    """What is written behind each prompt, or why nothing can be."""
+    """What is written after each prompt, or why nothing can be."""
     written: list[Reasoned | str] = []
     fitting: list[str] = []
     reserve = max((cot.reserve_of(model, one) for one in asked), default=0)

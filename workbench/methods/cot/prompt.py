@@ -1,4 +1,4 @@
-"""The text that the model reasons behind: the question, its choices, the instruction, and the chat template."""
+"""The text after which the model reasons: the question, its choices, the instruction, and the chat template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INSTRUCTION = "Let's think step by step."
 
 PLAIN = ("Question: ", "\n\nAnswer: ")
-"""What stands before and behind the question for a model without a chat template."""
+"""What stands before and after the question for a model without a chat template."""
 
 PLAIN_END = "\nQuestion:"
 """Where the reasoning of such a model ends: it goes on with a question of its own."""
@@ -44,8 +44,8 @@ def prompt_text(model: LoadedModel, asked: str) -> str:
     template that does not take a message.
     """
     if not model.tokenizer.chat_template:
-        before, behind = PLAIN
-        return before + asked + behind
+        before, after = PLAIN
+        return before + asked + after
     return _without_start(model, rendered(model, asked))
 
 

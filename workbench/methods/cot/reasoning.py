@@ -1,4 +1,4 @@
-"""The model reasons: token by token behind a prompt, many prompts together, greedily or by seeded sampling."""
+"""The model reasons: token by token after a prompt, many prompts together, greedily or by seeded sampling."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def reason(
     report: Callable[[int, Reasoned], None] = lambda _done, _first: None,
     reserve: int = 0,
 ) -> list[Reasoned]:
-    """Continue each prompt (of `prompt_text`, maybe with reasoning behind it) to the end of the reasoning.
+    """Continue each prompt (of `prompt_text`, maybe with reasoning after it) to the end of the reasoning.
 
     ``report`` is given the number of tokens so far, and what the first prompt was continued by. What was run stays
     in ``prefixes``, and ``reserve`` tokens of the context stay free. Raises `InputError` for a prompt that leaves no

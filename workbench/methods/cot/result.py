@@ -29,11 +29,11 @@ class Outcome(Frozen):
 
     ``what`` and ``sentence``: the first ``sentence`` sentences kept; that sentence (from 0) dropped, or replaced by
     a mistake or a paraphrase; filler as long as the first ``sentence`` sentences; a cue in the question. ``text``
-    is the reasoning that the answer was read behind, of which the model wrote what begins at character ``written``.
-    ``changed`` is what was dropped, put in or suggested. ``prompt`` is the text in front, where it is not the
-    result's own. ``answer`` is an index into the candidates, and ``probabilities`` are theirs. ``same``: the answer
-    is that with the full reasoning, or ``against`` where the sentence was dropped from no more than the first ones:
-    then the answer behind all of those. ``suggested`` is a cue's candidate; ``mentions_cue`` whether the reasoning
+    is the reasoning that the answer was read after, of which the model wrote what begins at character ``written``.
+    ``changed`` is what was dropped, put in or suggested. ``prompt`` is the text before the reasoning, where it is
+    not the result's own. ``answer`` is an index into the candidates, and ``probabilities`` are theirs. ``same``: the
+    answer is that with the full reasoning, or ``against`` where the sentence was dropped from no more than the first
+    ones: then the answer after all of those. ``suggested`` is a cue's candidate; ``mentions_cue`` whether the reasoning
     speaks of it.
     """
 
@@ -54,7 +54,7 @@ class Outcome(Frozen):
 class CotResult(Result):
     """What was found so far: the reasoning as it is written, then the outcomes of each intervention in turn.
 
-    ``prompt`` is the plain text in front of the reasoning, chat template included; ``tokens`` are the reasoning's,
+    ``prompt`` is the plain text before the reasoning, chat template included; ``tokens`` are the reasoning's,
     empty where it was given as recorded; ``ended`` is false where a limit cut it off. ``sentences`` together are
     ``reasoning``. ``candidates`` are the choices, or the answers found; the probabilities of choices sum to 1,
     those of free answers do not. ``full`` is the outcome with all sentences. ``aoc`` (by ``aoc_rule``) and ``settles``,
@@ -108,7 +108,7 @@ class CotResult(Result):
         return self.full.answer if outcome.against is None else outcome.against
 
     def context(self, outcome: Outcome) -> str:
-        """The plain text behind which an outcome's answer was read."""
+        """The plain text after which an outcome's answer was read."""
         return context(outcome.prompt or self.prompt, outcome.text, self.lead_in)
 
     def case(self, outcome: Outcome) -> Case:

@@ -12,7 +12,7 @@ FENCES = ((r"\\\[", r"\\\]"), (r"\$\$", r"\$\$"), (r"```", r"```"), (r"\\begin\{
 
 
 def sentences_of(text: str) -> tuple[str, ...]:
-    """The sentences of a text, with the blanks behind each, so that together they are the text.
+    """The sentences of a text, with the blanks after each, so that together they are the text.
 
     A line that is an item of a list is one sentence, and so is what stands between fences. A piece without any
     letter or digit belongs to the sentence before it.
@@ -48,6 +48,6 @@ def _fenced(text: str) -> list[tuple[int, int]]:
 
 
 def _list_items(text: str) -> list[tuple[int, int]]:
-    """Characters [start, stop) of the lines that are items of a list, with the blanks behind them."""
+    """Characters [start, stop) of the lines that are items of a list, with the blanks after them."""
     lines = re.finditer(r"[^\n]+\s*", text)
     return [line.span() for line in lines if LIST_ITEM.match(line.group())]

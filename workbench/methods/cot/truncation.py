@@ -47,11 +47,11 @@ PARAPHRASE = "Paraphrase: {}"
 class CotRequest(Request):
     """Ask how the answer to a question depends on the model's reasoning.
 
-    With ``choices`` their texts are read behind the lead-in (``read`` "texts"; the choices are not listed in the
+    With ``choices`` their texts are read after the lead-in (``read`` "texts"; the choices are not listed in the
     question), or they are listed by letters and the letters are read ("letters", as published). Without choices the
     model writes a short answer. ``answer`` is the right one, where it is known. ``reasoning`` is a reasoning as
     recorded: nothing is generated then but what an intervention has the model write. ``lead_in`` is what leads to
-    the answer (None: `LEAD_IN` of the reading), ``instruction`` what is said behind the question. ``sampling``
+    the answer (None: `LEAD_IN` of the reading), ``instruction`` what is said after the question. ``sampling``
     is greedy by default.
     """
 
@@ -96,14 +96,14 @@ def _check(request: CotRequest) -> None:
 
 
 def prompt_of(model: LoadedModel, request: CotRequest, cue: Cue | None = None) -> str:
-    """The text in front of the reasoning, with a cue (which names an answer) in the question if one is given."""
+    """The text before the reasoning, with a cue (which names an answer) in the question if one is given."""
     listed = request.choices if request.read == "letters" else ()
     said = cue_text(cue, request.choices, bool(listed)) if cue else ""
     return prompt_text(model, message(request.question, listed, request.instruction, said))
 
 
 def reserve_of(model: LoadedModel, request: CotRequest) -> int:
-    """The tokens of the context that the reasoning leaves free: the lead-in and the longest answer behind it."""
+    """The tokens of the context that the reasoning leaves free: the lead-in and the longest answer after it."""
 
     def count(text: str) -> int:
         return len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -113,7 +113,7 @@ def reserve_of(model: LoadedModel, request: CotRequest) -> int:
 
 
 def another_choice(request: CotRequest, answer: int) -> str:
-    """What a cue suggests by itself: the first choice behind the model's own answer that is not the right one."""
+    """What a cue suggests by itself: the first choice after the model's own answer that is not the right one."""
     choices = request.choices
     if not choices:
         raise InputError("A cue needs an answer to suggest: name one, for there are no choices.")
@@ -203,7 +203,7 @@ class _Cot:
         return [variant]
 
     def _against(self, intervention: Intervention) -> int | None:
-        """The answer behind the first sentences, where one of no more than those is left out."""
+        """The answer after the first sentences, where one of no more than those is left out."""
         if not isinstance(intervention, LeaveOneOut) or intervention.within in (None, len(self._sentences)):
             return None
         return self._answers.read([self._context(interventions.kept(self._sentences)[intervention.within])])[0]

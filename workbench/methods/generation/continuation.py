@@ -48,7 +48,7 @@ class ContinueResult(Result):
 def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> ContinueResult:
     """Generate token by token, each a step of progress with everything so far as the partial result.
 
-    Raises `InputError` for a case that cannot be encoded or has no room behind it, `NumericalError` for NaN logits.
+    Raises `InputError` for a case that cannot be encoded or has no room after it, `NumericalError` for NaN logits.
     """
     if request.tokens < 1:
         raise InputError(f"the number of tokens to continue by must be at least 1, not {request.tokens}")

@@ -100,8 +100,8 @@ class Answer(Frozen):
 class LensResult(Result):
     """``columns`` has one entry a token of ``encoded``; None where not asked for, or not there yet.
 
-    A column has ``layers + 1`` rows. ``behind_document`` is the answer at the last token when the same prompt
-    stands behind a document start: given where the first position holds a word of the prompt, which models that
+    A column has ``layers + 1`` rows. ``after_separator`` is the answer at the last token when the same prompt
+    has BOS or separator prepended: given where the first position holds a word of the prompt, which models that
     use that position as an attention sink read badly.
     """
 
@@ -109,7 +109,7 @@ class LensResult(Result):
     encoded: EncodedCase
     layers: Layers
     columns: tuple[LensColumn | None, ...]
-    behind_document: Answer | None = None
+    after_separator: Answer | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -138,15 +138,15 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
     columns: list[LensColumn | None] = [None] * len(encoded.ids)
     parity = 0.0
-    behind: Answer | None = None
+    separated: Answer | None = None
 
     def found() -> LensResult:
-        checks = (_parity_check(parity, model.info.dtype), *_first_position_check(columns, behind))
+        checks = (_parity_check(parity, model.info.dtype), *_first_position_check(columns, separated))
         return LensResult(
             encoded=encoded,
             layers=model.info.layers,
             columns=tuple(columns),
-            behind_document=behind,
+            after_separator=separated,
             checks=checks,
         )
 
@@ -161,7 +161,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
         read(order[:1])
         progress(1, len(order), found(), stage="unembedding")
         if encoded.starts_bare and len(encoded.ids) - 1 in order:
-            behind = _answer_behind_document(model, request.case)
+            separated = _answer_after_separator(model, request.case)
         bytes_each = len(states) * logits.shape[-1] * 4
         for done in in_batches(order[1:], max(1, LOGITS_BUDGET // bytes_each), read, bytes_each):
             progress(1 + done, len(order), found(), stage="unembedding")
@@ -169,7 +169,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
 
 def _order(request: LensRequest, n_tokens: int) -> list[int]:
-    """The tokens asked for, the first one in front and its neighbours next: where the cursor goes from there."""
+    """The tokens asked for, the first one first and its neighbors next: where the cursor goes from there."""
     wanted = range(n_tokens) if request.positions is None else [_index(p, n_tokens) for p in request.positions]
     first = _index(request.first, n_tokens) if request.first is not None else max(wanted, default=n_tokens - 1)
     if not 1 <= request.top_k <= MOST_KEPT:
@@ -225,10 +225,10 @@ def _track(logits: torch.Tensor, p: torch.Tensor, token: TokenChoice | None) -> 
     return TokenTrack(probability=significant(p[:, token.id]), rank=tuple(rank.tolist()))
 
 
-def _answer_behind_document(model: LoadedModel, case: Case) -> Answer | None:
+def _answer_after_separator(model: LoadedModel, case: Case) -> Answer | None:
     try:
-        encoded = encode(model.tokenizer, case.model_copy(update={"start": "document"}), model.info.context)
-    except InputError:  # no document token, or no room for it: then there is nothing to compare with
+        encoded = encode(model.tokenizer, case.model_copy(update={"prepend": "separator"}), model.info.context)
+    except InputError:  # no such token, or no room for it: then there is nothing to compare with
         return None
     input_ids = torch.tensor([encoded.ids], device=model.hf.device)
     p = model.hf(input_ids=input_ids, use_cache=False).logits[0, -1].float().softmax(dim=-1)
@@ -247,12 +247,12 @@ def _parity_check(parity: float, dtype: str) -> Check:
     return Check(name="lens parity", text=f"{parity:.0e}", level="ok" if parity <= allowed else "warn")
 
 
-def _first_position_check(columns: list[LensColumn | None], behind: Answer | None) -> tuple[Check, ...]:
+def _first_position_check(columns: list[LensColumn | None], separated: Answer | None) -> tuple[Check, ...]:
     """What the first position does to the answer: a failure can be the prompt's and not the model's."""
     last = columns[-1]
-    if behind is None or last is None:
+    if separated is None or last is None:
         return ()
     now = last.top_tokens[-1][0]
-    verb = "stays" if behind.token == now else "becomes"
-    text = f"the top answer {verb} “{behind.token.strip()}” {behind.probability:.2f} behind a document start"
+    verb = "stays" if separated.token == now else "becomes"
+    text = f"the top answer {verb} “{separated.token.strip()}” {separated.probability:.2f} after BOS or separator"
     return (Check(name="first position", text=text, level="info" if verb == "stays" else "warn"),)

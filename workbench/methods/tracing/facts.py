@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
 from workbench.lazy import torch
@@ -71,7 +71,7 @@ class FactsTraceRequest(Request):
     samples: Annotated[int, Field(description="Noised runs of each fact.")] = 10
     seed: Annotated[int, Field(description="Of the noise.")] = 1
     window: Annotated[int | None, Field(description="Layers of MLP or attention outputs restored together.")] = None
-    start: Start = "as-is"
+    prepend: Prepend = "as-is"
     confirmed: bool = False
 
 
@@ -201,7 +201,7 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
 
 def _trace_request(request: FactsTraceRequest, fact: TracedFact, std: float) -> TraceRequest:
     """The trace of one fact."""
-    case = Case(prompt=fact.prompt, subject=fact.subject, target=fact.target, start=request.start)
+    case = Case(prompt=fact.prompt, subject=fact.subject, target=fact.target, prepend=request.prepend)
     return TraceRequest(
         case=case,
         kinds=request.kinds,

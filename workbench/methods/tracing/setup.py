@@ -90,13 +90,13 @@ def set_up(model: LoadedModel, request: TraceRequest) -> TraceSetup:
 
 def check_subject(encoded: EncodedCase) -> int:
     """The subject's first token. Raises `InputError` where nothing stands around the subject to trace to."""
-    if len(encoded.ids) - encoded.in_front - encoded.behind < 2:
-        raise InputError("The prompt is a single token: a trace needs a subject and something before or behind it.")
+    if len(encoded.ids) - encoded.prepended - encoded.appended < 2:
+        raise InputError("The prompt is a single token: a trace needs a subject and something before or after it.")
     if encoded.subject is None:
         raise InputError("A trace needs a subject: name the words of the prompt that are to be corrupted.")
     start, stop = encoded.subject
-    if start <= encoded.in_front and stop == len(encoded.ids):
-        raise InputError("The subject covers the whole prompt: choose a part of it, or add words behind it.")
+    if start <= encoded.prepended and stop == len(encoded.ids):
+        raise InputError("The subject covers the whole prompt: choose a part of it, or add words after it.")
     return start
 
 

@@ -87,7 +87,7 @@ def _with_subject(model: LoadedModel, case: Case, subject: str) -> tuple[int, ..
     """The prompt's ids with another subject at the place of the last occurrence, where `encode` finds it."""
     assert case.subject is not None
     head, _, tail = case.prompt.rpartition(case.subject)
-    other = Case(prompt=head + subject + tail, start=case.start, chat=case.chat)
+    other = Case(prompt=head + subject + tail, prepend=case.prepend, chat=case.chat)
     return encode(model.tokenizer, other).ids
 
 

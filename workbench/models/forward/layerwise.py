@@ -1,6 +1,6 @@
 """Many texts carried through a model together, one block after the other.
 
-What is fitted on the states behind one block can so change them before the next block runs, and all layers together
+What is fitted on the states after one block can so change them before the next block runs, and all layers together
 cost one forward of all texts. This is the second place, beside ``resume.py``, that calls a model's blocks directly.
 """
 
@@ -41,10 +41,10 @@ class Batch:
 
 
 class Layerwise:
-    """The texts' states behind one layer, and the way to the next one.
+    """The texts' residual stream after one layer, and the way to the next one.
 
     ``states`` has an entry ``(rows, tokens, d_model)`` for each of ``batches``, in the model's dtype and in the
-    computer's own memory; they may be replaced. ``layer`` is the block that they stand behind, −1 the embedding.
+    computer's own memory; they may be replaced. ``layer`` is the block that they stand after, −1 the embedding.
     Texts share a batch only with texts of the same length, so nothing is padded.
     """
 
@@ -142,8 +142,8 @@ def _batches(model: LoadedModel, texts: Sequence[Sequence[int]]) -> Iterator[Bat
             yield Batch(some, torch.tensor([list(texts[place]) for place in some]))
 
 
-def states_behind(model: LoadedModel, ids: Tensor, layer: int) -> Tensor:
-    """The states ``(rows, tokens, d_model)`` behind one layer in the model's own forward on ids ``(rows, tokens)``."""
+def states_after(model: LoadedModel, ids: Tensor, layer: int) -> Tensor:
+    """The residual stream ``(rows, tokens, d_model)`` after a layer in the model's own forward on ``ids``."""
     return _own_forward(model, ids, layer)[1]
 
 
@@ -153,7 +153,7 @@ def off_by(found: Tensor, expected: Tensor) -> float:
 
 
 def _own_forward(model: LoadedModel, ids: Tensor, layer: int) -> tuple[list[bool], Tensor]:
-    """Which blocks return tuples, and the states behind one of them, in the model's own forward on ``ids``."""
+    """Which blocks return tuples, and the residual stream after one of them, in the model's own forward on ``ids``."""
     outputs: list[Any] = []
 
     def keep(_module: Any, _args: Any, output: Any) -> None:

@@ -84,7 +84,7 @@ class Prefixes:
     def logits(
         self, rows: Sequence[Ids], wanted: Sequence[int] | None = None, keep: bool = False
     ) -> list[torch.Tensor]:
-        """Logits ``(wanted, vocabulary)`` behind the last ``wanted`` tokens of each text (1 if not given).
+        """Logits ``(wanted, vocabulary)`` after the last ``wanted`` tokens of each text (1 if not given).
 
         They are float32, on the CPU. With ``keep`` the texts are kept. Raises `NumericalError` where they are
         not finite, `OutOfMemory`.
@@ -204,7 +204,7 @@ class Prefixes:
         return best
 
     def _start(self, rows: Sequence[Ids], wanted: int) -> _Batch:
-        """Run the rows' last tokens behind what is kept of them; at least ``wanted`` of them."""
+        """Run the rows' last tokens after what is kept of them; at least ``wanted`` of them."""
         shared = [self._shared(row) for row in rows]
         new = max(max(len(row) - n for row, (_, n) in zip(rows, shared, strict=True)), wanted)
         before = [max(0, len(row) - new) for row in rows]
@@ -217,7 +217,7 @@ class Prefixes:
         return self._forward(cache, padded, mask, positions, wanted)
 
     def _fill(self, cache: Any, trunks: Sequence[_Trunk | None], before: Sequence[int]) -> None:
-        """Put each row's kept keys and values into the cache, their ends together, and zeros in front."""
+        """Put each row's kept keys and values into the cache, their ends together, and zeros before them."""
         longest = max(before)
         example = next(trunk for trunk in trunks if trunk is not None)
         for layer in range(len(example.keys)):

@@ -124,7 +124,7 @@ class Resumed:
             found.clear()
 
     def entry(self, layer: int, token: int) -> torch.Tensor:
-        """The recorded input of a block, at ``token`` and those behind, ``(rows, tokens, d_model)``."""
+        """The recorded input of a block, at ``token`` and those after, ``(rows, tokens, d_model)``."""
         return self._run.states[layer][:, token:]
 
     def _last_states(self, token: int, branches: Sequence[Branch]) -> torch.Tensor:
@@ -141,7 +141,7 @@ class Resumed:
         return hidden[:, -1].view(len(branches), self._rows, -1)
 
     def _entry(self, token: int, branch: Branch) -> torch.Tensor:
-        """The input of a branch's first block, at its own token and those behind."""
+        """The input of a branch's first block, at its own token and those after."""
         states = self._run.states[branch.start][:, token:]
         if branch.state is not None:
             states = states.clone()
@@ -160,7 +160,7 @@ class Resumed:
         memory.values = _repeated(self._run.values[layer][:, :, :token], copies)
         args, kwargs = call.arguments(hidden)
         output = self._blocks[layer](*args, **kwargs)
-        memory.keys = memory.values = None  # the block put its own tokens behind them
+        memory.keys = memory.values = None  # the block put its own tokens after them
         return tensor_of(output, len(hidden))
 
     @contextmanager
@@ -187,7 +187,7 @@ class Resumed:
         return self._noted[1]
 
     def _note(self, ids: torch.Tensor, cache: Any) -> list[tuple[Any, Any]]:
-        """The arguments with which the model calls each of its blocks on ``ids`` behind ``cache``."""
+        """The arguments with which the model calls each of its blocks on ``ids`` after ``cache``."""
         noted: list[tuple[Any, Any]] = []
 
         def stand_in(returns_tuple: bool) -> Callable[..., Any]:
@@ -215,7 +215,7 @@ class Resumed:
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """How the model calls one block behind ``cache``: positional and named arguments, with one row and with two."""
+    """How the model calls one block after ``cache``: positional and named arguments, with one row and with two."""
 
     cache: Any
     one: tuple[Any, Any]

@@ -20,13 +20,13 @@ ROWS = 64
 
 
 def document_start(model: LoadedModel) -> tuple[int, ...]:
-    """The token ids that stand in front of a text at a document's start."""
-    encoded = encode(model.tokenizer, Case(prompt="a", start="document"))
-    return encoded.ids[: encoded.in_front]
+    """The token ids prepended to a text that begins a document: BOS or separator."""
+    encoded = encode(model.tokenizer, Case(prompt="a", prepend="separator"))
+    return encoded.ids[: encoded.prepended]
 
 
 def sample(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Progress = silent) -> torch.Tensor:
-    """Texts ``(rows, in front + tokens)`` that the model begins at a document's start, as token ids on the CPU.
+    """Texts ``(rows, prepended + tokens)`` that the model begins at a document's start, as token ids on the CPU.
 
     At temperature 1 among the `TOP_K` likeliest tokens, with random numbers of ``numpy.random.RandomState(seed)``,
     whose stream is the same on every device. Progress counts tokens.

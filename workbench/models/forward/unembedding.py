@@ -1,4 +1,4 @@
-"""What the model predicts behind chosen tokens of many texts, with no more unembedded than is asked for."""
+"""What the model predicts after chosen tokens of many texts, with no more unembedded than is asked for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKENS_AT_ONCE_ELSEWHERE = 16384
 
 @dataclass(frozen=True)
 class Row:
-    """One text, and the positions in it behind which a prediction is read."""
+    """One text, and the positions in it after which a prediction is read."""
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
@@ -37,7 +37,7 @@ Place = tuple[int, int]
 """The index of a row and a position in it."""
 
 Read = Callable[[Sequence[Place], "Tensor"], None]
-"""Takes some places and the log probabilities behind them, ``(places, vocabulary)`` in float32.
+"""Takes some places and the log probabilities after them, ``(places, vocabulary)`` in float32.
 
 Where memory runs out a batch begins again in smaller ones, and places are taken again: do not add up, put down.
 """
@@ -98,7 +98,7 @@ def _read_batch(model: LoadedModel, rows: Sequence[Row], indices: Sequence[int],
 
 
 def _last_states(model: LoadedModel, ids: Sequence[tuple[int, ...]]) -> Tensor:
-    """The last block's output ``(rows, tokens, d_model)``; what stands behind a row's own tokens means nothing."""
+    """The last block's output ``(rows, tokens, d_model)``; what stands after a row's own tokens means nothing."""
     longest = max(map(len, ids))
     device = model.hf.device
     padded = torch.tensor([row + row[-1:] * (longest - len(row)) for row in ids], device=device)

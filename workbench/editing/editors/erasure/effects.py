@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.concepts import ConceptData
 from workbench.datasets.facts import shipped_facts
 from workbench.datasets.suites import Suite, SuiteFact
@@ -89,7 +89,7 @@ class Observed:
 
 
 def observe(
-    model: LoadedModel, data: ConceptData, case: Case | None, start: Start, says: Callable[[str], None]
+    model: LoadedModel, data: ConceptData, case: Case | None, prepend: Prepend, says: Callable[[str], None]
 ) -> Observed:
     """Read the model as it is now; ``says`` is told what is read next.
 
@@ -98,7 +98,7 @@ def observe(
     says("the prompt")
     lens = _lens(model, case) if case is not None else None
     says("open prompts")
-    words = _words(model, data, start)
+    words = _words(model, data, prepend)
     says("prose")
     prose = rounded(perplexity(model))
     says("facts")
@@ -126,11 +126,11 @@ def compare(data: ConceptData, before: Observed, after: Observed) -> Effects:
     )
 
 
-def _words(model: LoadedModel, data: ConceptData, start: Start) -> tuple[tuple[float, ...], ...]:
+def _words(model: LoadedModel, data: ConceptData, prepend: Prepend) -> tuple[tuple[float, ...], ...]:
     """For each prompt the probability of each class's words."""
     rows, tokens = [], []
     for prompt in data.prompts:
-        ids, by_class = _first_tokens(model, data, prompt, start)
+        ids, by_class = _first_tokens(model, data, prompt, prepend)
         rows.append(Row(ids=ids, positions=(len(ids) - 1,)))
         tokens.append(by_class)
     found: dict[int, tuple[float, ...]] = {}
@@ -145,7 +145,7 @@ def _words(model: LoadedModel, data: ConceptData, start: Start) -> tuple[tuple[f
 
 
 def _first_tokens(
-    model: LoadedModel, data: ConceptData, prompt: str, start: Start
+    model: LoadedModel, data: ConceptData, prompt: str, prepend: Prepend
 ) -> tuple[tuple[int, ...], list[set[int]]]:
     """The prompt's ids, and for each class the tokens that its words begin with."""
     ids: tuple[int, ...] = ()
@@ -153,7 +153,7 @@ def _first_tokens(
     for label in data.classes:
         tokens = set()
         for word in data.words[label]:
-            encoded = encode(model.tokenizer, Case(prompt=prompt, target=word, start=start), model.info.context)
+            encoded = encode(model.tokenizer, Case(prompt=prompt, target=word, prepend=prepend), model.info.context)
             assert encoded.target is not None
             ids = encoded.ids
             tokens.add(encoded.target.id)
@@ -162,7 +162,7 @@ def _first_tokens(
 
 
 def _answers(model: LoadedModel) -> dict[str, tuple[str, bool]]:
-    readings = evaluate(model, unrelated_facts(), ("document",))
+    readings = evaluate(model, unrelated_facts(), ("separator",))
     facts = unrelated_facts().facts
     return {facts[at].prompt: (reading.answer.top, reading.answer.exact) for (at, _), reading in readings.items()}
 

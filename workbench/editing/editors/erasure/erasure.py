@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.concept_files import check_enough, read_concept
 from workbench.datasets.concepts import ConceptData, shipped_concept, shipped_concepts
 from workbench.editing.editor import Cases, Editor, Made, Settings
@@ -36,7 +36,7 @@ from workbench.editing.editors.erasure.layer import ErasedLayer, look_at_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.forward.layerwise import Layerwise, off_by, states_behind
+from workbench.models.forward.layerwise import Layerwise, off_by, states_after
 from workbench.models.tokens import encode
 from workbench.numbers import rounded
 from workbench.protocol import Progress
@@ -64,7 +64,7 @@ class ErasureSettings(Settings):
     digest: str | None = None
     layers: Annotated[Layers | None, Field(description="Where to change states: 12, 5-12 or 3,5,8; else all.")] = None
     pool: Annotated[Pool, Field(description="The state of a text: its last token's, the mean, or every one.")] = "last"
-    start: Start = "as-is"
+    prepend: Prepend = "as-is"
     limit: Annotated[int | None, Field(description="Use only so many texts.")] = None
     above: Annotated[bool, Field(description="Probe the layers above as well.")] = True
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of splits and probes.")] = 0
@@ -113,13 +113,13 @@ def make(how: How, model: LoadedModel, cases: Cases, settings: ErasureSettings, 
     data = concept_of(settings)
     case = cases[0] if cases else None
     work = _Work(model, how, settings, data, layers, progress)
-    before = observe(model, data, case, settings.start, work.looking("before"))
+    before = observe(model, data, case, settings.prepend, work.looking("before"))
     work.climb(layers[-1])
     work.refuse_nothing()
     edit = Edit(_info(model, how, settings, data, layers), tuple(fitted.change for fitted in work.fits))
     with model.edits.added(edit):
         work.measure_parity()
-        after = observe(model, data, case, settings.start, work.looking("after"))
+        after = observe(model, data, case, settings.prepend, work.looking("after"))
     work.effects = compare(data, before, after)
     if settings.above:
         work.climb(model.info.layers - 1)
@@ -197,13 +197,13 @@ class _Work:
         self._model, self._how, self._settings, self._data, self._layers = model, how, settings, data, layers
         self._towards = _towards(settings, data)
         self._progress = progress
-        cases = (Case(prompt=example.text, start=settings.start) for example in data.examples)
+        cases = (Case(prompt=example.text, prepend=settings.prepend) for example in data.examples)
         encoded = [encode(model.tokenizer, case, model.info.context) for case in cases]
         _check_memory(model, sum(len(each.ids) for each in encoded))
         self._clean = Layerwise(model, [each.ids for each in encoded], progress)
         self._changed: Layerwise | None = None
-        fronts = [each.in_front for each in encoded]
-        self._pooling = Pooling(self._clean, settings.pool, data.examples, data.classes, fronts, settings.seed)
+        prepended = [each.prepended for each in encoded]
+        self._pooling = Pooling(self._clean, settings.pool, data.examples, data.classes, prepended, settings.seed)
         self._rows: list[ErasedLayer] = []
         self._blocks_done = 0
         last = model.info.layers if settings.above else layers[-1] + 1
@@ -219,7 +219,7 @@ class _Work:
         return lambda what: self._progress(*self.done, self.found() if self._rows else None, stage=f"{when}: {what}")
 
     def climb(self, layer: int) -> None:
-        """Carry the texts on behind ``layer``, fitting and probing on the way."""
+        """Carry the texts on after ``layer``, fitting and probing on the way."""
         while self._clean.layer < layer:
             self._advance(self._clean)
             if self._clean.layer < self._layers[0]:
@@ -240,7 +240,7 @@ class _Work:
         """Compare the states that were fitted and changed here with those of the model that has the edit."""
         assert self._changed is not None
         batch, states = self._changed.batches[-1], self._changed.states[-1]
-        self.parity = off_by(states, states_behind(self._model, batch.ids, self._changed.layer))
+        self.parity = off_by(states, states_after(self._model, batch.ids, self._changed.layer))
 
     def found(self) -> Erased:
         """Everything so far."""

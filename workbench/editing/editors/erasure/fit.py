@@ -39,7 +39,7 @@ MOST_PROBED = 10_000
 class Pooling:
     """How states of texts become rows: the last token's, the mean, or one row for every token.
 
-    What stands in front of a text (its first ``in_front[i]`` tokens) is left out. ``owner`` has each row's text,
+    What is prepended to a text (its first ``prepended[i]`` tokens) is left out. ``owner`` has each row's text,
     ``classes`` its class. The order of rows is that of the batches and is the same for every layer.
     """
 
@@ -49,13 +49,13 @@ class Pooling:
         pool: Pool,
         examples: Sequence[Example],
         labels: Sequence[str],
-        in_front: Sequence[int],
+        prepended: Sequence[int],
         seed: int,
     ) -> None:
         import numpy as np
 
         self._pool, self._n_classes = pool, len(labels)
-        self._fronts = [torch.tensor([in_front[place] for place in batch.places]) for batch in stream.batches]
+        self._prepended = [torch.tensor([prepended[place] for place in batch.places]) for batch in stream.batches]
         self._trained = [
             torch.tensor([examples[place].split == "train" for place in batch.places]) for batch in stream.batches
         ]
@@ -63,7 +63,7 @@ class Pooling:
         owners = [place for batch in stream.batches for place in batch.places]
         if pool == "all":
             rows = [
-                length - in_front[at]
+                length - prepended[at]
                 for batch, length in zip(stream.batches, lengths, strict=True)
                 for at in batch.places
             ]
@@ -81,18 +81,19 @@ class Pooling:
     def rows(self, stream: Layerwise) -> Tensor:
         """The states as rows ``(rows, d_model)`` in float32. Raises `NumericalError` where they are not finite."""
         pooled = [
-            self._pooled(states.float(), front) for states, front in zip(stream.states, self._fronts, strict=True)
+            self._pooled(states.float(), prepended)
+            for states, prepended in zip(stream.states, self._prepended, strict=True)
         ]
         rows = torch.cat(pooled)
         if not bool(torch.isfinite(rows).all()):
             raise NumericalError(
-                f"the states behind layer {stream.layer} are not finite; load the model with --dtype float32, or "
-                "switch off the edit that does this"
+                f"the residual stream after layer {stream.layer} is not finite; load the model with --dtype float32, "
+                "or switch off the edit that does this"
             )
         return rows
 
     def every_token(self, stream: Layerwise) -> Iterator[Tensor]:
-        """All tokens of the training texts and of what stands in front of them, batch by batch ``(rows, d_model)``."""
+        """All tokens of the training texts and of what is prepended to them, batch by batch ``(rows, d_model)``."""
         for states, trained in zip(stream.states, self._trained, strict=True):
             if bool(trained.any()):
                 yield states[trained].flatten(0, 1)
@@ -129,10 +130,10 @@ class Pooling:
         at = self._probed[split]
         return rows.numpy()[at], self.classes[at]
 
-    def _pooled(self, states: Tensor, front: Tensor) -> Tensor:
+    def _pooled(self, states: Tensor, prepended: Tensor) -> Tensor:
         if self._pool == "last":
             return states[:, -1]
-        own = torch.arange(states.shape[1]) >= front[:, None]
+        own = torch.arange(states.shape[1]) >= prepended[:, None]
         if self._pool == "all":
             return states[own]
         return (states * own[..., None]).sum(dim=1) / own.sum(dim=1, keepdim=True)
@@ -140,7 +141,7 @@ class Pooling:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A change to the states behind a layer; ``singular_values`` are those of the directions it erases."""
+    """A change to the residual stream after a layer; ``singular_values`` are those of the directions it erases."""
 
     change: StateChange
     singular_values: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""The prompts over which a ROME edit's key and value are averaged: the prompt itself, and behind sampled prefixes.
+"""The prompts over which a ROME edit's key and value are averaged: the prompt itself, and after sampled prefixes.
 
 A key is never taken in the model's first position: that is an attention sink, where the keys of all words are
 nearly the same, so that no word can be edited apart from the others.
@@ -43,22 +43,22 @@ def sampled_prefixes(model: LoadedModel, number: int, tokens: int, seed: int) ->
 def rewrite_contexts(
     model: LoadedModel, case: Case, prefixes: tuple[str, ...], wanted: int
 ) -> tuple[list[Contexts], tuple[str, ...]]:
-    """The prompt as it stands, behind a document's start, and behind ``wanted`` of the prefixes; and which those are.
+    """The prompt as it stands, after BOS or separator, and after ``wanted`` of the prefixes; and which those are.
 
     Of the prefixes those are used that make prompts of the commonest length, so that they run as one batch.
     """
     answers = continuation_ids(model.tokenizer, case)
     bare = [case]
-    if not case.chat and case.start != "document":
-        bare.append(case.model_copy(update={"start": "document"}))
+    if not case.chat and case.prepend != "separator":
+        bare.append(case.model_copy(update={"prepend": "separator"}))
     found = [context for one in bare if (context := _context(model, one, answers)).subject_last > 0]
     unique = {tuple(context.ids[0].tolist()): context for context in found}
 
-    start = case.start if case.chat else "document"
+    prepend = case.prepend if case.chat else "separator"
     placed = [
         (
             prefix,
-            _context(model, case.model_copy(update={"prompt": f"{prefix} {case.prompt}", "start": start}), answers),
+            _context(model, case.model_copy(update={"prompt": f"{prefix} {case.prompt}", "prepend": prepend}), answers),
         )
         for prefix in prefixes
     ]
@@ -78,29 +78,29 @@ def _shape(contexts: Contexts) -> tuple[int, int]:
 
 
 def subject_contexts(model: LoadedModel, case: Case) -> list[Contexts]:
-    """The subject at the beginning of a text, as it is and behind a document's start; not in the first position.
+    """The subject at the beginning of a text, as it is and after BOS or separator; not in the first position.
 
     Its keys there are those of all phrasings that begin with it.
     """
     found = {}
-    for start in ("as-is", "document"):
-        encoded = encode(model.tokenizer, Case(prompt=case.subject or "", subject=case.subject, start=start))
+    for prepend in ("as-is", "separator"):
+        encoded = encode(model.tokenizer, Case(prompt=case.subject or "", subject=case.subject, prepend=prepend))
         if encoded.subject is not None and encoded.subject[1] > 1:
             found[encoded.ids] = Contexts(torch.tensor([encoded.ids]), encoded.subject[1] - 1, reads=())
     return list(found.values())
 
 
 def essence_contexts(model: LoadedModel, case: Case) -> Contexts:
-    """“{subject} is a” behind a document's start: what the model says there is to stay as it is."""
+    """“{subject} is a” after BOS or separator: what the model says there is to stay as it is."""
     prompt = f"{(case.subject or '').strip()} is a"
-    encoded = encode(model.tokenizer, Case(prompt=prompt, subject=case.subject, start="document"))
+    encoded = encode(model.tokenizer, Case(prompt=prompt, subject=case.subject, prepend="separator"))
     assert encoded.subject is not None
     ids = torch.tensor([encoded.ids])
     return Contexts(ids, encoded.subject[1] - 1, reads=(len(encoded.ids) - 1,))
 
 
 def _context(model: LoadedModel, case: Case, answers: tuple[int, ...]) -> Contexts:
-    """One prompt with all of the answer but its last token behind it."""
+    """One prompt with all of the answer but its last token after it."""
     encoded = encode(model.tokenizer, case, model.info.context - len(answers))
     assert encoded.subject is not None
     ids = torch.tensor([[*encoded.ids, *answers[:-1]]])

@@ -28,7 +28,7 @@ BALANCE = 0.1
 the change is larger. By our measurement (docs/edits.md)."""
 
 FIRST_WEIGHT = 2
-"""How often the subject's key at a text's beginning counts, beside those in the prompt and behind prefixes."""
+"""How often the subject's key at a text's beginning counts, beside those in the prompt and after prefixes."""
 
 
 def subject_keys(model: LoadedModel, layer: int, contexts: Sequence[Contexts]) -> Tensor:

@@ -2,7 +2,7 @@
 target, found by gradient descent (Meng et al. 2022, arXiv 2202.05262, section 3.1 and appendix E.5).
 
 Only what such a change can reach is computed: the edited layer and those above, at the subject's last token and the
-tokens behind it, with the recorded keys and values of the tokens before; and only the positions whose predictions
+tokens after it, with the recorded keys and values of the tokens before; and only the positions whose predictions
 count are unembedded.
 """
 
@@ -138,13 +138,13 @@ class _Reading:
         return self._contexts.subject_last if self.resumed else 0
 
     def enter(self, delta: Tensor) -> Tensor:
-        """States behind the edited layer, with the change added to its value at the subject's last token."""
+        """The residual stream after the edited layer, the change added to its value at the subject's last token."""
         token, tokens = self._contexts.subject_last - self._first, self._run.ids.shape[1] - self._first
         with self._adding(delta, token, tokens):
             return self._step(self._layer) if self.resumed else self._complete()
 
     def go_on(self, layer: int, states: Tensor) -> Tensor:
-        """States behind a layer further up."""
+        """The residual stream after a layer further up."""
         return self._resumed.block(layer, self._first, states) if self.resumed else states
 
     def read(self, states: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class _Reading:
         return self._resumed.block(layer, self._first, self._resumed.entry(layer, self._first))
 
     def _complete(self) -> Tensor:
-        """States behind the last layer, of a complete run."""
+        """The residual stream after the last layer, of a complete run."""
         final: list[Tensor] = []
         last = self._model.block_modules[-1]
         handle = last.register_forward_hook(lambda _module, _args, output: final.append(tensor_of(output)))
