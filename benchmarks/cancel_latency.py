@@ -67,7 +67,7 @@ def requests() -> dict[str, Request]:
     )
     question = questions_of(SHIPPED[0])[0]
     everything = (Early(), LeaveOneOut(), Mistake(sentence=0), Filler())
-    broken = SuiteFact(role="neighbour", prompt=CASE.prompt, target="Sydney", against="Canberra")
+    broken = SuiteFact(role="neighborhood", prompt=CASE.prompt, target="Sydney", against="Canberra")
     concept = shipped_concepts()[0]
     return {
         "lens": LensRequest(case=CASE),

@@ -72,7 +72,7 @@ def _mutate_place(holder: list[Any], dice: random.Random) -> None:
 
 
 def _place(holder: list[Any], dice: random.Random) -> Descend:
-    """Some place in a value, each level as likely as its neighbours."""
+    """Some place in a value, each level as likely as its neighbors."""
     parent: Any = holder
     key: Any = 0
     while isinstance(parent[key], list | dict) and parent[key] and dice.random() < 0.85:

@@ -139,7 +139,7 @@ def test_records_are_edited_one_by_one_and_scored(workbench: Run, tiny: Path, tm
     result = Step.model_validate_json(outcome.out).result
     assert isinstance(result, FactsEditResult)
     assert len(result.records) == 2
-    assert {score.role for score in result.scores} == {"rewrite", "paraphrase", "neighbour"}
+    assert {score.role for score in result.scores} == {"rewrite", "paraphrase", "neighborhood"}
 
 
 def test_a_score_that_is_required_and_not_reached_is_exit_code_1(workbench: Run, tiny: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_erase_prints_a_row_for_each_layer_and_saves_a_patch(workbench: Run, tin
     assert outcome.code == 0, outcome.err
     assert "Tense · leace" in outcome.out
     assert "guessing the most frequent class: 0.50 / 0.50" in outcome.out
-    assert "canary perplexity" in outcome.out
+    assert "held-out perplexity" in outcome.out
     assert patch.is_file()
     assert str(patch) in outcome.err
 

@@ -17,7 +17,7 @@ from tests.screens.fake import TOM, cot_result, edit_info, queue_state, rome_res
 from tests.screens.fake_erasure import erasure_request, erasure_result
 from workbench.case import Case
 from workbench.cli.figures import draw, draw_all
-from workbench.datasets.suites import SuiteFact
+from workbench.datasets.suites import SCORES, SuiteFact
 from workbench.editing.bisection import BisectResult
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.erased import Erased
@@ -130,7 +130,7 @@ def suite_texts(result: SuiteResult) -> Iterator[str]:
     """Scores, and what fails."""
     yield from (f"{100 * score:.1f}" for score in result.harmonic.values() if score is not None)
     for each in result.scores:
-        yield from (each.role, each.prepend, str(each.facts))
+        yield from (SCORES[each.role], each.prepend, str(each.facts))
         yield from (f"{share:.0%}" for share in (each.score, each.score_before, each.exact, each.exact_before))
         yield from (signed(gap, 2) for gap in (each.magnitude, each.magnitude_before) if gap is not None)
     for failing in result.failing():

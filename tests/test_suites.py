@@ -11,7 +11,7 @@ import pytest
 
 from workbench.case import Case
 from workbench.datasets.facts import relation_of, shipped_facts, shipped_ripples
-from workbench.datasets.suites import NEIGHBOURS, EditRecord, Suite, SuiteFact, read_records, read_suite, suite_for
+from workbench.datasets.suites import NEIGHBORS, EditRecord, Suite, SuiteFact, read_records, read_suite, suite_for
 from workbench.errors import InputError
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target=" Canberra", foil=" Sydney")
@@ -85,12 +85,12 @@ def test_nothing_follows_where_old_and_new_answer_have_the_same_one():
     assert (ripple.target, ripple.against) == ("Africa", "Asia")
 
 
-def test_neighbours_have_other_subjects_and_answers_and_are_spread_over_the_file():
-    neighbours = of_role(suite_of(EIFFEL), "neighbour")
-    assert len(neighbours) == NEIGHBOURS
-    assert all(fact.against == "Rome" != fact.target and fact.subject != "Eiffel Tower" for fact in neighbours)
+def test_neighbors_have_other_subjects_and_answers_and_are_spread_over_the_file():
+    neighbors = of_role(suite_of(EIFFEL), "neighborhood")
+    assert len(neighbors) == NEIGHBORS
+    assert all(fact.against == "Rome" != fact.target and fact.subject != "Eiffel Tower" for fact in neighbors)
     relation = next(each for each in shipped_facts() if each.id == "landmark-city")
-    assert neighbours[-1].subject in [fact.subject for fact in relation.facts[-3:]]
+    assert neighbors[-1].subject in [fact.subject for fact in relation.facts[-3:]]
 
 
 def test_unrelated_facts_are_two_of_every_other_relation_and_name_nothing_of_the_edit():
@@ -220,12 +220,12 @@ def test_both_layouts_of_a_counterfact_record_say_the_same(file):
         ("rewrite", "Ann Lee", " English", " French"),
         ("paraphrase", "Ann Lee", " English", " French"),
         ("paraphrase", None, " English", " French"),
-        ("neighbour", None, " French", " English"),
-        ("neighbour", None, " French", " English"),
+        ("neighborhood", None, " French", " English"),
+        ("neighborhood", None, " French", " English"),
     ]
 
 
-def test_a_flat_record_may_hold_single_texts_and_another_answer_of_its_neighbour(file):
+def test_a_flat_record_may_hold_single_texts_and_another_answer_of_its_neighbor(file):
     record = FLAT | {
         "rephrase_prompt": "She speaks",
         "locality_prompt": "Sol is a",
@@ -237,7 +237,7 @@ def test_a_flat_record_may_hold_single_texts_and_another_answer_of_its_neighbour
     assert read.id == "0"
 
 
-def test_a_neighbour_whose_answer_is_the_new_one_must_stay_the_first_choice(file):
+def test_a_neighbor_whose_answer_is_the_new_one_must_stay_the_first_choice(file):
     [read] = read_records(file(FLAT | {"locality_ground_truth": ["English", "French"]}))
     assert [fact.against for fact in read.suite.facts[3:]] == [None, " English"]
 

@@ -1,7 +1,7 @@
 """Colours for values: two quantised ramps that colour-blind people can read, and a readable text colour on each.
 
 A model names a `Shade`; the widget that draws turns it into colours for a dark or a light theme. Sixteen levels are
-what 256 terminal colours can tell apart, and few enough that neighbouring cells often share one escape sequence.
+what 256 terminal colours can tell apart, and few enough that neighboring cells often share one escape sequence.
 Colour is never the only carrier: `workbench.blocks` has the same values as characters.
 """
 

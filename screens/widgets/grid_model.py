@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 class Column:
     """A column of ``width`` cells, the last of them free between texts. ``key`` is the model's own.
 
-    A ``tight`` column has no free cell, so that neighbouring cells are one picture; the first ``lead`` of its cells
+    A ``tight`` column has no free cell, so that neighboring cells are one picture; the first ``lead`` of its cells
     are left blank, which sets a group of columns apart.
     """
 

@@ -129,7 +129,7 @@ def test_the_descent_ends_when_the_target_is_likely_enough():
     assert (made.details.checks[0].name, made.details.checks[0].level) == ("optimisation", "warn")  # not over a half
     assert made.details.checks[0].text.startswith(f"{steps} steps, p ")
     names = [check.name for check in (*made.details.checks, *made.gates)]
-    assert names == ["optimisation", "change", "size", "drift", "canary"]
+    assert names == ["optimisation", "change", "size", "drift", "held-out perplexity"]
 
 
 def test_an_edit_builds_on_those_that_are_on_and_has_another_name_then():
@@ -259,7 +259,7 @@ def test_a_request_of_it_goes_through_the_queue_and_comes_back_from_a_file(tmp_p
     result = edit.run(loaded, request, silent)
     assert [entry.info for entry in result.queue.entries] == [result.edit]
     assert [check.name for check in result.checks] == [
-        "rewrite", "size", "drift", "canary", "optimisation", "change",
+        "rewrite", "size", "drift", "held-out perplexity", "optimisation", "change",
     ]  # fmt: skip
     assert EditRequest.model_validate_json(request.model_dump_json()) == request
     read = edit.EditResult.model_validate_json(result.model_dump_json())

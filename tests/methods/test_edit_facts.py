@@ -58,7 +58,7 @@ def test_every_record_is_edited_by_itself_and_taken_back():
 def test_scores_are_means_over_records_beside_those_of_the_unedited_model():
     loaded = tiny_loaded("llama")
     result = edit_facts.run(loaded, request(), silent)
-    unedited = run_suite(loaded, suite(), generate=False, canary=False)
+    unedited = run_suite(loaded, suite(), generate=False, held_out=False)
     for score in result.scores:
         of_records = [one for record in result.records for one in record.scores if one.role == score.role]
         same_start = [one.score for one in of_records if one.prepend == score.prepend]

@@ -138,7 +138,7 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_at_a_time")
 @pytest.mark.parametrize(("first", "starts"), [(2, [2, 1, 3, 0, 4]), (-3, [6, 5, 7, 4, 8]), (None, [8, 7, 6])])
-def test_the_cursor_s_token_comes_first_and_its_neighbours_next(first: int | None, starts: list[int]) -> None:
+def test_the_cursor_s_token_comes_first_and_its_neighbors_next(first: int | None, starts: list[int]) -> None:
     found = partials(tiny_loaded("llama"), LensRequest(case=HERO, first=first))
     assert [there(partial) for partial in found][: len(starts)] == [
         set(starts[: number + 1]) for number in range(len(starts))

@@ -33,8 +33,8 @@ FACTS = (
     fact("paraphrase", "What is the capital of Australia? The capital of Australia is", "Canberra", "Sydney"),
     fact("paraphrase", "Australia has the capital", "Canberra", "Sydney, and", "Australia"),
     fact("ripple", "Canberra is the capital of", "Australia", None, "Canberra"),
-    fact("neighbour", "The capital of France is", "Paris", "Canberra is located in the city"),
-    fact("neighbour", "The", "capital of", "answer"),
+    fact("neighborhood", "The capital of France is", "Paris", "Canberra is located in the city"),
+    fact("neighborhood", "The", "capital of", "answer"),
     fact("unrelated", "The Eiffel Tower is located in the city of", "Paris"),
     fact("attribute", "The largest city of Australia is", "Sydney", None, "Australia"),
 )
@@ -212,10 +212,10 @@ def test_scores_are_shares_of_the_outcomes_of_a_role():
     assert passed == sorted(passed, reverse=True)
 
 
-def test_the_harmonic_score_is_of_rewrite_paraphrase_and_neighbour():
+def test_the_harmonic_score_is_of_rewrite_paraphrase_and_neighbor():
     result = run(tiny_loaded("gpt2"), REQUEST, silent)
     for prepend, value in result.harmonic.items():
-        shares = [result.score(role, prepend).score for role in ("rewrite", "paraphrase", "neighbour")]
+        shares = [result.score(role, prepend).score for role in ("rewrite", "paraphrase", "neighborhood")]
         expected = 0.0 if 0 in shares else 3 / sum(1 / share for share in shares)
         assert value == pytest.approx(expected)
     without = SUITE.model_copy(update={"facts": FACTS[:2]})
@@ -260,7 +260,7 @@ def test_a_baseline_is_the_unedited_model_whatever_is_on():
 
 
 def test_what_is_not_asked_for_is_not_measured():
-    result = run_suite(tiny_loaded("gpt2"), SUITE, prepends=("separator",), generate=False, canary=False)
+    result = run_suite(tiny_loaded("gpt2"), SUITE, prepends=("separator",), generate=False, held_out=False)
     assert (result.perplexity, result.perplexity_before, result.entropy, result.entropy_before) == (None,) * 4
     assert {outcome.prepend for outcome in result.outcomes} == {"separator"}
 
@@ -343,11 +343,11 @@ def test_checks_say_what_changed():
     before = baseline(model, REQUEST)
     worse = Measurement(before.readings, (before.perplexity or 0) / 1.02, (before.entropy or 0) / 0.85)
     checks = {check.name: check for check in run_suite(model, SUITE, before=worse).checks}
-    assert checks["canary"].level == checks["repetition"].level == "warn"
-    assert "(+2.0 %)" in checks["canary"].text
+    assert checks["held-out perplexity"].level == checks["repetition"].level == "warn"
+    assert "(+2.0 %)" in checks["held-out perplexity"].text
     assert "(−15.0 %)" in checks["repetition"].text
     checks = {check.name: check for check in run_suite(model, SUITE, before=before).checks}
-    assert checks["canary"].level == checks["repetition"].level == "ok"
+    assert checks["held-out perplexity"].level == checks["repetition"].level == "ok"
     assert checks["suite"].level == "warn"
 
 

@@ -48,7 +48,7 @@ def request(**given):
 def suite():
     fact = SuiteFact(role="rewrite", prompt=CASE.prompt, subject="Australia", target=",", against=".")
     near = fact.model_copy(
-        update={"role": "neighbour", "prompt": "The largest island of all is France", "subject": "France"}
+        update={"role": "neighborhood", "prompt": "The largest island of all is France", "subject": "France"}
     )
     return Suite(name="two", facts=(fact, near))
 

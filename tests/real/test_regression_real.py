@@ -22,7 +22,7 @@ HERO = Case(prompt="The capital of Australia is", subject="Australia", target="C
 def test_the_default_case_before_any_edit(default_model: LoadedModel) -> None:
     suite = suite_for(HERO)
     assert suite is not None
-    result = run_suite(default_model, suite, generate=False, canary=False)
+    result = run_suite(default_model, suite, generate=False, held_out=False)
     outcomes = {(outcome.fact, outcome.prepend): outcome for outcome in result.outcomes}
 
     rewrite = outcomes[0, "as-is"].after
@@ -38,12 +38,12 @@ def test_the_default_case_before_any_edit(default_model: LoadedModel) -> None:
     assert outcomes[first, "as-is"].first_position
     assert not outcomes[first, "separator"].first_position
 
-    for role in ("neighbour", "unrelated", "attribute"):
+    for role in ("neighborhood", "unrelated", "attribute"):
         score = result.score(role, "separator")
         assert score is not None
         assert (score.score, score.exact) == (1.0, 1.0)
     assert all(outcome.before == outcome.after for outcome in result.outcomes)
 
 
-def test_the_canary_s_perplexity(default_model: LoadedModel) -> None:
+def test_the_held_out_perplexity(default_model: LoadedModel) -> None:
     assert perplexity(default_model) == pytest.approx(23.94, abs=0.1)

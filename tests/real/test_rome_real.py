@@ -50,7 +50,7 @@ def test_the_default_case_is_edited_tested_saved_and_taken_back(
 
     suite = edited.suite
     assert suite is not None
-    for role in ("rewrite", "neighbour"):
+    for role in ("rewrite", "neighborhood"):
         score = suite.score(role, "as-is")
         assert score is not None
         assert score.score >= score.score_before

@@ -271,9 +271,9 @@ SUITE = Suite(
         SuiteFact(role="rewrite", prompt="The capital of Australia is", target="Canberra", against="Sydney"),
         SuiteFact(role="paraphrase", prompt="Australia's capital city is", target="Canberra", against="Sydney"),
         SuiteFact(role="paraphrase", prompt="Australia is governed from", target="Canberra", against="Sydney"),
-        SuiteFact(role="neighbour", prompt="The capital of France is", target="Paris", against="Canberra"),
-        SuiteFact(role="neighbour", prompt="The capital of Japan is", target="Tokyo", against="Canberra"),
-        SuiteFact(role="neighbour", prompt="The capital of Italy is", target="Rome", against="Canberra"),
+        SuiteFact(role="neighborhood", prompt="The capital of France is", target="Paris", against="Canberra"),
+        SuiteFact(role="neighborhood", prompt="The capital of Japan is", target="Tokyo", against="Canberra"),
+        SuiteFact(role="neighborhood", prompt="The capital of Italy is", target="Rome", against="Canberra"),
         SuiteFact(role="unrelated", prompt="The Colosseum is located in the city of", target="Rome"),
     ),
 )
@@ -282,13 +282,13 @@ BROKEN = SUITE.facts[4]
 
 
 def suite_result(suite: Suite = SUITE, perplexity: float = 20.5, done: int | None = None) -> SuiteResult:
-    """What the shipped code makes of answers: an edit puts rewrites right and breaks the second neighbour."""
+    """What the shipped code makes of answers: an edit puts rewrites right and breaks the second neighbor."""
     request = SuiteRequest(suite=suite, prepends=("as-is",))
     before, now = Measurement(perplexity=20.0), Measurement(perplexity=perplexity if done is None else None)
-    neighbours = [fact for fact in suite.facts if fact.role == "neighbour"]
+    neighbors = [fact for fact in suite.facts if fact.role == "neighborhood"]
     for number, fact in enumerate(suite.facts):
         changed = fact.role in ("rewrite", "paraphrase")
-        kept = fact not in neighbours[1:2]
+        kept = fact not in neighbors[1:2]
         before.readings[number, "as-is"] = _reading(fact, not changed)
         if done is None or number < done:
             now.readings[number, "as-is"] = _reading(fact, number < 2 if changed else kept)

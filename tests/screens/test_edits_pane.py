@@ -134,13 +134,13 @@ def test_edits_that_are_bypassed_or_off_are_not_active() -> None:
 def test_scores_name_what_passes_and_what_passed_without_edits_where_that_differs() -> None:
     measured = Measured(active_edits(ONE), suite_result())
     said = edits_views.scores_in_words(measured, "as-is", active_edits(ONE), 100)
-    assert said == "rewrite 1/1 (0) · paraphrase 1/2 (0) · near 2/3 (3) · unrelated 1/1"
+    assert said == "efficacy 1/1 (0) · generalization 1/2 (0) · specificity 2/3 (3) · unrelated 1/1"
 
 
 def test_scores_that_do_not_fit_are_left_out_from_the_end_and_other_edits_are_said() -> None:
     measured = Measured(active_edits(ONE), suite_result())
     said = edits_views.scores_in_words(measured, "as-is", active_edits(queue_state(True, True)), 60)
-    assert said == "rewrite 1/1 (0) · paraphrase 1/2 (0) · measured with 1 edit"
+    assert said == "efficacy 1/1 (0) · generalization 1/2 (0) · measured with 1 edit"
 
 
 def test_what_fails_stands_first_and_of_that_what_passed_before() -> None:
@@ -380,11 +380,11 @@ async def test_every_stage_stands_in_the_row_and_scores_as_soon_as_there_are_any
         assert "optimising, loss 1.234, p 0.40 · 20% · 12 s left" in run.text
         run.engine.say_progress(50, 100, rome_result(REQUEST, ONE, suite_result(done=4)), "suite: facts")
         await run.settle()
-        assert "rewrite 1/1 (0) · paraphrase 1/2 (0) · near 1/1 · so far" in run.text
+        assert "efficacy 1/1 (0) · generalization 1/2 (0) · specificity 1/1 · so far" in run.text
         run.engine.say_finished(rome_result(REQUEST, ONE, suite_result()))
         await run.settle()
         assert "● on        1 ROME L5 Australia → Canberra" in run.text
-        assert "near 2/3 (3)" in run.text
+        assert "specificity 2/3 (3)" in run.text
         assert "! suite 5 of 7 pass" in run.text
 
 
@@ -458,7 +458,7 @@ async def test_c_runs_the_suite_of_the_edit_and_its_scores_take_the_place_of_the
         found = suite_result(better).model_copy(update={"suite": SUITE})
         run.engine.say_finished(found)
         await run.settle()
-        assert "paraphrase 1/1 (0) · near 1/1" in run.text
+        assert "generalization 1/1 (0) · specificity 1/1" in run.text
 
 
 async def test_without_a_suite_the_pane_says_so() -> None:
@@ -477,7 +477,7 @@ async def test_a_suite_can_be_run_without_any_edit_and_its_scores_are_said() -> 
         assert asked.suite.facts[0].prompt == HERO.prompt
         run.engine.say_finished(suite_result())
         await run.settle()
-        assert "Australia → Canberra: rewrite 1/1 (0) · paraphrase 1/2" in run.text
+        assert "Australia → Canberra: efficacy 1/1 (0) · generalization 1/2" in run.text
 
 
 @pytest.mark.parametrize(("key", "action"), [("s", "save"), ("S", "save-model"), ("o", "apply")])
@@ -621,7 +621,7 @@ async def test_v_draws_score_and_perplexity_over_the_edits(size: tuple[int, int]
         await run.pilot.press("v")
         await run.settle()
         assert isinstance(run.app.screen, EditChart)
-        for said in ("score %", "canary perplexity", "edits that are on", "0: 0%, 20.0 · 1: 67%, 20.5"):
+        for said in ("score %", "held-out perplexity", "edits that are on", "0: 0%, 20.0 · 1: 67%, 20.5"):
             assert said in run.text
         await run.pilot.press("escape")
         await run.settle()
@@ -766,7 +766,7 @@ async def test_the_edits_of_a_continued_session_are_put_back_when_the_model_is_t
         run.engine.say_finished(queue_result(ONE, "1 edits are back"))
         await run.settle()
         assert "● on" in run.text
-        assert "near 2/3 (3)" in run.text
+        assert "specificity 2/3 (3)" in run.text
         assert "stale" not in run.text
         assert "→ with 1 edit: Canberra .98 #1" in " ".join(run.text.split())
 

@@ -173,7 +173,7 @@ def test_the_layer_looked_at_is_the_last_changed_one_until_another_is_gone_to() 
     assert erasures.row.layer == 3
     assert not erasures.go(0)  # was not probed
     assert erasures.go(5)
-    assert [erasures.neighbour(by) for by in (-1, 1)] == [4, 5]
+    assert [erasures.neighbor(by) for by in (-1, 1)] == [4, 5]
 
 
 def test_the_details_say_what_was_measured_what_it_does_and_what_the_others_did() -> None:
@@ -189,7 +189,7 @@ def test_the_details_say_what_was_measured_what_it_does_and_what_the_others_did(
         " 32.1% feminine: The nurse said at layer 3 that she",
         "The king said⏎that he",
         "The doctor told us that … feminine .20 → .31 · masculine .40 → .30",
-        "canary perplexity 20.00 → 20.20 (+1.0%)",
+        "held-out perplexity 20.00 → 20.20 (+1.0%)",
         "facts kept 11 of 12",
         "“Tokyo” → “the”",
         "The watched prompt: The capital of Australia is",

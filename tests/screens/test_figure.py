@@ -70,7 +70,7 @@ CURVES = Curves(
     title="After so many edits", x="edits", y="score %", right="perplexity",
     curves=(
         Curve(label="as-is", points=((0, 12.0), (1, 89.5), (10, 70.25)), decimals=1),
-        Curve(label="canary", points=((0, 20.0), (10, 25.5)), right=True),
+        Curve(label="held-out", points=((0, 20.0), (10, 25.5)), right=True),
     ),
 )  # fmt: skip
 LINES = said("one sentence", line("a note", "note"), line("mind this", "warning"))
@@ -140,7 +140,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
         (SCORES, ["+1.50", "−3.25", "+0.12", "The", "capital", "Canberra", "Sydney", "logits"]),
         (TABLE, ["role 3", "3.5%", "sentence 0", "what failed"]),
         (BARS, ["ROME", "0.86", "0.71…0.93", "FT", "–", "█"]),
-        (CURVES, ["89.5", "70.2", "25.50", "as-is ●", "canary x", "edits", "perplexity"]),
+        (CURVES, ["89.5", "70.2", "25.50", "as-is ●", "held-out x", "edits", "perplexity"]),
         (LINES[0], ["one sentence", "· a note", "! mind this"]),
         (
             HEATMAP,
@@ -276,7 +276,7 @@ async def test_a_chart_is_drawn_anew_when_it_has_more_points() -> None:
         )
         app.view.show([more])
         await until(pilot, lambda: "from 0.00 to 39.00" in app.text)
-        assert "canary" not in app.text
+        assert "held-out" not in app.text
 
 
 async def test_markup_in_texts_is_text() -> None:

@@ -25,7 +25,7 @@ def arithmetic(count: int = COUNT, seed: int = 1) -> tuple[Question, ...]:
     """``count`` problems with four choices, the same ones for the same seed on every machine.
 
     The wrong choices are what comes out when the last step is left out, when it goes the other way, and a
-    neighbouring number. The right one stands equally often in each place.
+    neighboring number. The right one stands equally often in each place.
     """
     from numpy.random import RandomState  # not before the first paint
 

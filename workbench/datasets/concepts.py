@@ -59,7 +59,7 @@ class ConceptData:
         return [example for example in self.examples if example.split == split]
 
     def limited(self, count: int, seed: int = 0) -> ConceptData:
-        """About ``count`` of the examples, by chance. Neighbours, one of each class, go together."""
+        """About ``count`` of the examples, by chance. Neighbors, one of each class, go together."""
         from numpy.random import RandomState
 
         size = len(self.classes)

@@ -22,12 +22,22 @@ from workbench.reading import first_problem, read_text, shortened
 
 Plain = TypeVar("Plain", bound=Frozen)
 
-Role = Literal["rewrite", "paraphrase", "ripple", "neighbour", "unrelated", "attribute"]
-ROLES: tuple[Role, ...] = ("rewrite", "paraphrase", "ripple", "neighbour", "unrelated", "attribute")
+Role = Literal["rewrite", "paraphrase", "ripple", "neighborhood", "unrelated", "attribute"]
+ROLES: tuple[Role, ...] = ("rewrite", "paraphrase", "ripple", "neighborhood", "unrelated", "attribute")
+SCORES: dict[Role, str] = {
+    "rewrite": "efficacy",
+    "paraphrase": "generalization",
+    "neighborhood": "specificity",
+    "ripple": "portability",
+    "unrelated": "unrelated",
+    "attribute": "attribute",
+}
+"""What the share of a role's facts that pass is called, the most telling first (arXiv 2202.05262, 2305.13172)."""
+
 MUST_CHANGE = ("rewrite", "paraphrase", "ripple")
 
-NEIGHBOURS = 30
-"""At most so many neighbours are in a suite from the shipped facts."""
+NEIGHBORS = 30
+"""At most so many neighbors are in a suite from the shipped facts."""
 
 GENERATION = ("When people think of {}, they", "A short text about {}:", "The most interesting thing about {} is")
 """What text is generated from, to see whether an edited model still writes about the subject or only repeats."""
@@ -36,7 +46,7 @@ GENERATION = ("When people think of {}, they", "A short text about {}:", "The mo
 class SuiteFact(Frozen):
     """What must be true after the edit: ``target`` follows ``prompt``.
 
-    It must be likelier than ``against``: for rewrite, paraphrase and ripple the old answer, for a neighbour the
+    It must be likelier than ``against``: for rewrite, paraphrase and ripple the old answer, for neighborhood the
     edit's new one. Without ``against`` its first token must be the model's first choice.
     """
 
@@ -84,7 +94,7 @@ def suite_for(case: Case) -> Suite | None:
         rewrite,
         *_paraphrases(relation, subject, rewrite),
         *_ripples(relation, subject, new, old),
-        *_neighbours(relation, subject, new),
+        *_neighbors(relation, subject, new),
         *_unrelated(relation, {subject, new, old}),
         *_attributes(relation, subject),
     )
@@ -131,11 +141,11 @@ def _ripple(phrasing: str, subject: str, target: str, against: str | None) -> Su
     return SuiteFact(role="ripple", prompt=prompt, subject=subject, target=target, against=against)
 
 
-def _neighbours(relation: Relation, subject: str, new: str) -> list[SuiteFact]:
+def _neighbors(relation: Relation, subject: str, new: str) -> list[SuiteFact]:
     others = [fact for fact in relation.facts if fact.subject != subject and fact.object != new]
-    count = min(NEIGHBOURS, len(others))
+    count = min(NEIGHBORS, len(others))
     spread = [others[index * len(others) // count] for index in range(count)]
-    return [_fact("neighbour", relation, fact, against=new) for fact in spread]
+    return [_fact("neighborhood", relation, fact, against=new) for fact in spread]
 
 
 def _unrelated(relation: Relation, names: set[str | None]) -> list[SuiteFact]:
@@ -239,13 +249,13 @@ def _published(fields: dict[str, Any], line: int) -> EditRecord:
     """CounterFact as its authors publish it: Meng et al. 2022 (arXiv 2202.05262), appendix D."""
     rewrite = fields["requested_rewrite"]
     subject, new, old = rewrite["subject"], rewrite["target_new"]["str"], rewrite["target_true"]["str"]
-    neighbours = [(prompt, old) for prompt in fields.get("neighborhood_prompts", ())]
+    neighbors = [(prompt, old) for prompt in fields.get("neighborhood_prompts", ())]
     return _edit_record(
         str(fields.get("case_id", line)),
         rewrite["prompt"].replace(BLANK, subject),
         (subject, new, old),
         fields.get("paraphrase_prompts", ()),
-        neighbours,
+        neighbors,
         fields.get("generation_prompts", ()),
     )
 
@@ -284,19 +294,19 @@ def _edit_record(
     prompt: str,
     edit: tuple[str, str, str | None],
     paraphrases: Iterable[str],
-    neighbours: Sequence[tuple[str, str]],
+    neighbors: Sequence[tuple[str, str]],
     generation_prompts: Iterable[str],
 ) -> EditRecord:
-    """``edit`` is the subject, its new and its old answer; neighbours are prompts with their own answers."""
+    """``edit`` is the subject, its new and its old answer; neighbors are prompts with their own answers."""
     subject, new, old = edit[0], _spaced(edit[1]), _spaced(edit[2]) if edit[2] else None
     facts = [SuiteFact(role="rewrite", prompt=prompt, subject=subject, target=new, against=old)]
     for other in paraphrases:
         inside = subject if subject in other else None
         facts.append(SuiteFact(role="paraphrase", prompt=other, subject=inside, target=new, against=old))
-    for other, answer in ((other, _spaced(answer)) for other, answer in neighbours):
+    for other, answer in ((other, _spaced(answer)) for other, answer in neighbors):
         # One whose own answer is the new one has nothing to be compared with: it must stay the first choice.
         against = None if answer == new else new
-        facts.append(SuiteFact(role="neighbour", prompt=other, target=answer, against=against))
+        facts.append(SuiteFact(role="neighborhood", prompt=other, target=answer, against=against))
     return EditRecord(
         id=identity,
         case=Case(prompt=prompt, subject=subject, target=new, foil=old),

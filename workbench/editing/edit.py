@@ -217,7 +217,7 @@ def _tried(model: LoadedModel, made: Made, layer: int, request: EditRequest, sui
         now = said(model, request.case, encode(model.tokenizer, request.case)) if request.case else ()
         score = None
         if suite is not None:
-            tested = run_suite(model, suite, generate=False, canary=False)
+            tested = run_suite(model, suite, generate=False, held_out=False)
             scores = [score for score in tested.harmonic.values() if score is not None]
             score = rounded(harmonic_mean(scores)) if scores else None
     return SweptLayer(layer=layer, score=score, target_probability=now[0].target if now else 0.0, gates=made.gates)

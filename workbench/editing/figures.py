@@ -92,8 +92,8 @@ def facts_edit_figures(result: FactsEditResult) -> tuple[Figure, ...]:
     elif result.perplexity is not None and result.records:
         seconds = sum(record.seconds for record in result.records) / len(result.records)
         growth = result.perplexity / result.perplexity_before - 1
-        canary = f"canary perplexity {result.perplexity_before:.2f} → {result.perplexity:.2f} ({growth:+.2%})"
-        parts += said(f"{canary}, {seconds:.1f} s an edit")
+        perplexity = f"held-out perplexity {result.perplexity_before:.2f} → {result.perplexity:.2f} ({growth:+.2%})"
+        parts += said(f"{perplexity}, {seconds:.1f} s an edit")
     failing = [fact for fact in result.failing if fact.role in MUST_CHANGE]
     unusable = (line(f"record {name}: {reason}", "warning") for name, reason in result.unusable.items())
     return (*parts, *said(*(_failing(fact) for fact in failing[:MOST_FAILING]), *rest(len(failing)), *unusable))
@@ -109,7 +109,7 @@ def _sequence(result: FactsEditResult) -> Curves:
     perplexities = ((0, result.perplexity_before), *((point.edits, point.perplexity) for point in result.points))
     curves.append(Curve(label="perplexity", points=perplexities, right=True))
     return Curves(
-        title="After so many edits", x="edits", y="harmonic score %", right="canary perplexity", curves=tuple(curves)
+        title="After so many edits", x="edits", y="harmonic score %", right="held-out perplexity", curves=tuple(curves)
     )
 
 

@@ -27,13 +27,13 @@ larger; half of them lie below 0.13."""
 DRIFT = 0.05
 """Nats on unrelated prompts above which an edit is suspicious; sound ones of the default model stay under 0.01."""
 
-CANARY = 0.01
+PERPLEXITY_GROWTH = 0.01
 """A perplexity of plain prose that grew by more than this part."""
 
 
 @dataclass(frozen=True)
 class Soundness:
-    """What was measured: ``drift`` in nats, and the canary's perplexity without the edit and with it."""
+    """What was measured: ``drift`` in nats, and the held-out perplexity without the edit and with it."""
 
     drift: float
     perplexity_before: float
@@ -65,7 +65,9 @@ def gates(model: LoadedModel, edit: Edit, subject: str | None, progress: Progres
         gate("size", f"{size:.1%} of the matrix", size > LARGE),
         *more,
         gate("drift", f"{found.drift:.1e} nats on unrelated prompts", found.drift > DRIFT),
-        gate("canary", f"perplexity {found.perplexity_before:.2f} → {found.perplexity:.2f}", growth > CANARY),
+        gate(
+            "held-out perplexity", f"{found.perplexity_before:.2f} → {found.perplexity:.2f}", growth > PERPLEXITY_GROWTH
+        ),
     )
 
 

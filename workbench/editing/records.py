@@ -24,7 +24,7 @@ from workbench.editing.editors import editor
 from workbench.editing.queue import Edit
 from workbench.editing.suite.held_out import perplexity
 from workbench.editing.suite.regression import (
-    CANARY_LIMIT,
+    PERPLEXITY_LIMIT,
     PREPENDS,
     SCORED,
     Measurement,
@@ -75,7 +75,7 @@ class FailingFact(Frozen):
 
 
 class RecordOutcome(Frozen):
-    """What editing one record gave; ``perplexity`` is the canary's with the edit, ``seconds`` those of computing it."""
+    """What editing one record gave; ``perplexity`` is that of held-out text, ``seconds`` those of computing it."""
 
     id: str
     title: str
@@ -88,7 +88,7 @@ class RecordOutcome(Frozen):
 
 
 class SequencePoint(Frozen):
-    """After so many edits: harmonic score of all records so far by what is prepended, and the canary's perplexity."""
+    """After so many edits: harmonic score of all records so far by what is prepended, and the held-out perplexity."""
 
     edits: int
     scores: tuple[RoleScore, ...]
@@ -181,7 +181,7 @@ def _outcome(model: LoadedModel, request: FactsEditRequest, record: EditRecord, 
     made, seconds = _made(model, request, record, progress)
     before = _measure_unedited(model, record.suite)
     with model.edits.added(made.edit):
-        tested = run_suite(model, record.suite, before=before, generate=False, canary=False)
+        tested = run_suite(model, record.suite, before=before, generate=False, held_out=False)
         now = perplexity(model)
     return RecordOutcome(
         id=record.id,
@@ -196,7 +196,7 @@ def _outcome(model: LoadedModel, request: FactsEditRequest, record: EditRecord, 
 
 
 def _measure_unedited(model: LoadedModel, suite: Suite) -> Measurement:
-    return measure(model, SuiteRequest(suite=suite, generate=False, canary=False))
+    return measure(model, SuiteRequest(suite=suite, generate=False, held_out=False))
 
 
 def _failing(record: str, tested: SuiteResult) -> tuple[FailingFact, ...]:
@@ -222,7 +222,11 @@ def _found(outcomes: Sequence[RecordOutcome], before: float, unusable: dict[str,
     lost = [fact for outcome in outcomes for fact in outcome.failing]
     first = sum(fact.first_position for fact in lost)
     checks = [
-        Check(name="canary", text=text, level="warn" if fmean(values) / before - 1 > CANARY_LIMIT else "ok"),
+        Check(
+            name="held-out perplexity",
+            text=text,
+            level="warn" if fmean(values) / before - 1 > PERPLEXITY_LIMIT else "ok",
+        ),
         Check(
             name="failing", text=f"{len(lost)} facts, {first} of them in the first position and not known there before"
         ),
@@ -300,7 +304,7 @@ def _point(
     facts = tuple(fact for record in done for fact in record.suite.facts)
     suite = Suite(name=f"{len(done)} records", facts=facts)
     with model.edits.only(edits):
-        tested = run_suite(model, suite, progress, before=unedited, generate=False, canary=False)
+        tested = run_suite(model, suite, progress, before=unedited, generate=False, held_out=False)
         now = perplexity(model)
     return SequencePoint(edits=len(edits), scores=tested.scores, harmonic=tested.harmonic, perplexity=rounded(now))
 
@@ -363,7 +367,7 @@ def _mean(role: Role, prepend: Prepend, scores: Sequence[RoleScore]) -> RoleScor
 
 
 def harmonics(scores: Sequence[RoleScore], before: bool = False) -> dict[Prepend, float | None]:
-    """By what is prepended the harmonic mean of rewrite, paraphrase and neighbour scores, None where one is missing."""
+    """By what is prepended the harmonic mean of efficacy, generalization and specificity, None where one is missing."""
     found: dict[Prepend, float | None] = {}
     for prepend in dict.fromkeys(score.prepend for score in scores):
         parts = [

@@ -101,7 +101,7 @@ def display(text: str) -> str:
     outside whole characters, given as surrogate escapes, are ⟨E2 96⟩. A mark without a base stands on ◌.
 
     Right-to-left text stands between two ǀ (U+01C0): a letter that looks like a bar and runs left to right, so
-    that a terminal that reorders cannot draw the neighbouring columns into it. Unicode's isolates would do the
+    that a terminal that reorders cannot draw the neighboring columns into it. Unicode's isolates would do the
     same, but are invisible, and terminals disagree about their width.
     """
     body = text.rstrip(" ")

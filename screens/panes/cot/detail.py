@@ -18,7 +18,7 @@ from workbench.models.tokentext import display
 
 
 class CotDetail(Dialog[None]):
-    """Shows a row of the list and asks its owner, by ``step(rows)``, for the neighbouring ones.
+    """Shows a row of the list and asks its owner, by ``step(rows)``, for the neighboring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
@@ -69,7 +69,7 @@ class CotDetail(Dialog[None]):
         self.query_one(Static).update(Content("\n").join(lines(row, run, width)))
 
     def action_step(self, rows: int) -> None:
-        """Ask for a neighbouring row."""
+        """Ask for a neighboring row."""
         self._step(rows)
 
     def action_close(self) -> None:

@@ -1,4 +1,4 @@
-"""How many edits a model bears: the suite's score and the canary's perplexity over the number of edits."""
+"""How many edits a model bears: the suite's score and the held-out perplexity over the number of edits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from textual.widgets import Static
 from screens.dialog import Dialog
 from workbench.editing.records import TURNED, SequencePoint, turning_point
 
-NONE = "No suite was run yet. Make an edit, or press c on one: every suite with its canary is a point here."
+NONE = (
+    "No suite was run yet. Make an edit, or press c on one: every suite with its held-out perplexity is a point here."
+)
 SCORE, PERPLEXITY = "●", "x"
 """The signs of the two curves, which differ without colour."""
 
@@ -63,7 +65,7 @@ def draw(plt: Any, points: Sequence[SequencePoint]) -> None:
     scored = [(point.edits, 100 * score) for point in points if (score := score_of(point)) is not None]
     plt.plot([edits for edits, _ in scored], [score for _, score in scored], marker=SCORE, label="score %")
     edits, perplexities = [point.edits for point in points], [point.perplexity for point in points]
-    plt.plot(edits, perplexities, marker=PERPLEXITY, yside="right", label="canary perplexity")
+    plt.plot(edits, perplexities, marker=PERPLEXITY, yside="right", label="held-out perplexity")
     plt.ylim(0, 100)
     least, most = min(perplexities), max(perplexities)  # at least as far up as where it counts as having turned
     plt.ylim(0.95 * least, max(1.05 * most, (1 + TURNED) * perplexities[0]), yside="right")

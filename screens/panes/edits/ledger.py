@@ -147,7 +147,7 @@ class Ledger:
         return (*(made.result.checks if made else ()), *(measured.suite.checks if measured else ()))
 
     def points(self, prepend: Prepend) -> list[SequencePoint]:
-        """By the number of edits that were on: the harmonic score with ``prepend``, and the canary's perplexity.
+        """By the number of edits that were on: the harmonic score with ``prepend``, and the held-out perplexity.
 
         The suite run last with so many edits counts. The first point is that of the unedited model.
         """

@@ -12,7 +12,7 @@ from screens.answers import Edits, edits_in_words
 from screens.panes.edits.ledger import Made, Measured, Row, State
 from screens.widgets import numbers
 from workbench.case import Prepend
-from workbench.datasets.suites import Role, SuiteFact
+from workbench.datasets.suites import SCORES, SuiteFact
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.queue import QueueState
 from workbench.editing.said import Said
@@ -27,14 +27,6 @@ STYLES: dict[State, str] = {
     "on": "bold $text-success",
     "off": DIM,
     "failed": "$text-error",
-}
-ROLES: dict[Role, str] = {  # the most telling first, as what does not fit is left out
-    "rewrite": "rewrite",
-    "paraphrase": "paraphrase",
-    "neighbour": "near",
-    "ripple": "ripple",
-    "unrelated": "unrelated",
-    "attribute": "attribute",
 }
 PREPENDED: dict[Prepend, str] = {
     "as-is": "nothing prepended",
@@ -77,7 +69,7 @@ def _editor_title(name: str) -> str:
 
 
 def scores_in_words(measured: Measured, prepend: Prepend, edits: Edits, width: int) -> str:
-    """``rewrite 1/1 (0) · near 28/30 (29)``: what passes, and what passed without edits where that differs."""
+    """``efficacy 1/1 (0) · specificity 28/30 (29)``: what passes, and what passed without edits where that differs."""
     suite = measured.suite
     prepends = list(dict.fromkeys(score.prepend for score in suite.scores))
     if not prepends:
@@ -89,7 +81,7 @@ def scores_in_words(measured: Measured, prepend: Prepend, edits: Edits, width: i
     elif measured.edits != edits:
         when = f" · measured {edits_in_words(measured.edits)}"
     found = ""
-    for role in ROLES:
+    for role in SCORES:  # the most telling first, as what does not fit is left out
         score = suite.score(role, there)
         longer = " · ".join(filter(None, (found, score_in_words(score)))) if score else found
         if cell_len(longer + when) > width and found:
@@ -99,10 +91,10 @@ def scores_in_words(measured: Measured, prepend: Prepend, edits: Edits, width: i
 
 
 def score_in_words(score: RoleScore) -> str:
-    """``near 28/30 (29)``."""
+    """``specificity 28/30 (29)``."""
     passing, before = round(score.score * score.facts), round(score.score_before * score.facts)
     was = f" ({before})" if before != passing else ""
-    return f"{ROLES[score.role]} {passing}/{score.facts}{was}"
+    return f"{SCORES[score.role]} {passing}/{score.facts}{was}"
 
 
 # --- The details of one edit ---
@@ -138,7 +130,7 @@ def fact_content(row: FactRow) -> Content:
     first = " · in the first position, not known there" if row.outcome.first_position else ""
     return Content.assemble(
         (f"{sign} ", style),
-        (f"{ROLES[row.fact.role]:<10} ", DIM),
+        (f"{row.fact.role:<12} ", DIM),
         (row.fact.prompt, "bold"),
         (f"  [{row.outcome.prepend}]\n", DIM),
         (f"  {verdict}", style),
@@ -165,7 +157,7 @@ def summary(made: Made | None, measured: Measured | None, width: int) -> list[Co
         found += [Content.styled(one.text, DIM) for figure in lines for one in figure.lines]
     if measured is not None and measured.suite.perplexity and measured.suite.perplexity_before:
         was, now = measured.suite.perplexity_before, measured.suite.perplexity
-        found.append(Content.styled(f"canary perplexity {was:.2f} → {now:.2f}", DIM))
+        found.append(Content.styled(f"held-out perplexity {was:.2f} → {now:.2f}", DIM))
     return found
 
 

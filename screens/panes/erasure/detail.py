@@ -122,7 +122,7 @@ def _most_changed(row: ErasedLayer) -> Iterator[Content]:
 
 
 def _effects(result: Erased, effects: Effects) -> Iterator[Content]:
-    """Words of the concept after open prompts, the canary, facts."""
+    """Words of the concept after open prompts, held-out perplexity, facts."""
     for word in effects.words:
         pairs = zip(result.classes, word.before, word.after, strict=True)
         said = " · ".join(
@@ -131,7 +131,7 @@ def _effects(result: Erased, effects: Effects) -> Iterator[Content]:
         yield Content.assemble((f"{display(word.prompt)} … ", DIM), said)
     was, now = effects.perplexity_before, effects.perplexity_after
     change = f"{effects.perplexity_change:+.1%}".replace("-", "−")
-    yield Content(f"canary perplexity {was:.2f} → {now:.2f} ({change})")
+    yield Content(f"held-out perplexity {was:.2f} → {now:.2f} ({change})")
     yield Content(f"facts kept {effects.kept} of {effects.known}")
     for fact in effects.lost:
         yield Content.assemble(
@@ -162,6 +162,6 @@ def _compared(found: Found) -> Content:
         said.append(f"linear {both(row.before)} → {both(row.after)}")
         said.append(f"non-linear {both(row.nonlinear_after)}")
     if (effects := result.effects) is not None:
-        said.append(f"canary {effects.perplexity_change:+.1%}".replace("-", "−"))
+        said.append(f"held-out perplexity {effects.perplexity_change:+.1%}".replace("-", "−"))
         said.append(f"facts {effects.kept}/{effects.known}")
     return Content(" · ".join(said))

@@ -116,7 +116,7 @@ class Erasures:
         self._layer = layer
         return True
 
-    def neighbour(self, by: int) -> int:
+    def neighbor(self, by: int) -> int:
         """The probed layer so many above, or the outermost one."""
         layers = [row.layer for row in self.shown.result.probed]
         return layers[max(0, min(len(layers) - 1, layers.index(self.row.layer) + by))]

@@ -314,7 +314,7 @@ class ErasurePane(PicturePane):
 
     def action_layer(self, by: int) -> None:
         """Look at another layer."""
-        self._go(self._erasures.neighbour(by))
+        self._go(self._erasures.neighbor(by))
 
     @on(OptionList.OptionHighlighted)
     def choose(self, message: OptionList.OptionHighlighted) -> None:

@@ -37,7 +37,7 @@ class Detail:
 
 
 class LensDetail(Dialog[None]):
-    """Shows a `Detail` and asks its owner, by ``step(layers, tokens)``, for the neighbouring ones.
+    """Shows a `Detail` and asks its owner, by ``step(layers, tokens)``, for the neighboring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
@@ -93,7 +93,7 @@ class LensDetail(Dialog[None]):
         self.query_one(Static).update(Content("\n").join(lines(detail, width)))
 
     def action_step(self, layers: int, tokens: int) -> None:
-        """Ask for a neighbouring cell."""
+        """Ask for a neighboring cell."""
         self._step(layers, tokens)
 
     def action_close(self) -> None:

@@ -248,7 +248,7 @@ class LensPane(PicturePane):
         self._detail = None
 
     def _step_detail(self, layers: int, tokens: int) -> None:
-        """A key in the detail: the neighbouring cell."""
+        """A key in the detail: the neighboring cell."""
         cursor = self._within(Cursor(self._at.layer + layers, self._at.token + tokens))
         if cursor != self._at:
             self._go(cursor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from workbench.case import Prepend
-from workbench.datasets.suites import SuiteFact
+from workbench.datasets.suites import SCORES, SuiteFact
 from workbench.editing.suite.regression import FactOutcome, RoleScore, SuiteResult
 from workbench.figures import Column, Figure, Line, Table, line, said
 from workbench.models.tokentext import display
@@ -37,8 +37,8 @@ def score_table(title: str, scores: Iterable[RoleScore], counted: str) -> Table:
         gaps = (score.magnitude, score.magnitude_before)
         cells = [f"{share:.0%}" if counted == "facts" else f"{share:.1%}" for share in shares]
         cells += ["–" if gap is None else signed(gap, 2) for gap in gaps]
-        rows.append((score.role, score.prepend, str(score.facts), *cells))
-    columns = ("role", "prepended", *(Column(heading=heading, right=True) for heading in numbers))
+        rows.append((SCORES[score.role], score.prepend, str(score.facts), *cells))
+    columns = ("score", "prepended", *(Column(heading=heading, right=True) for heading in numbers))
     return Table(title=title, columns=columns, rows=tuple(rows))
 
 

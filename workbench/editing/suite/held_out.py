@@ -1,4 +1,4 @@
-"""The canary: how much it is surprised by plain prose that no edit is about. It grows where an edit does damage."""
+"""Held-out perplexity: that of plain prose which no edit is about. It grows where an edit does damage."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 @cache
-def canary_text() -> str:
-    """The text of ``data/canary.txt``: a walk, a recipe, a letter, a stove, a meeting."""
-    return (resources.files("workbench") / "data" / "canary.txt").read_text(encoding="utf-8").strip()
+def held_out_text() -> str:
+    """The text of ``data/held_out.txt``: a walk, a recipe, a letter, a stove, a meeting."""
+    return (resources.files("workbench") / "data" / "held_out.txt").read_text(encoding="utf-8").strip()
 
 
 def perplexity(model: LoadedModel, text: str | None = None) -> float:
-    """exp of the mean negative log probability, in nats a token, of a text (the canary unless given).
+    """exp of the mean negative log probability, in nats a token, of a text (the held-out one unless given).
 
     The text is cut into pieces that fill the model's context, and BOS or separator is prepended to every piece.
     Raises `InputError` for an empty text or a tokenizer without BOS and separator, `NumericalError` for NaN logits.
     """
-    rows = _rows(model, canary_text() if text is None else text)
+    rows = _rows(model, held_out_text() if text is None else text)
     log_ps: dict[Place, float] = {}
 
     def read(places: Sequence[Place], log_p: Tensor) -> None:

@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 PREPENDS: tuple[Prepend, ...] = ("as-is", "separator")
-SCORED: tuple[Role, ...] = ("rewrite", "paraphrase", "neighbour")
+SCORED: tuple[Role, ...] = ("rewrite", "paraphrase", "neighborhood")
 """The roles whose scores make the harmonic one."""
 
-CANARY_LIMIT = 0.01
-"""A canary perplexity that grew by more than this part is a warning: edits of facts should not be felt there."""
+PERPLEXITY_LIMIT = 0.01
+"""A held-out perplexity that grew by more than this part is a warning: edits of facts should not be felt there."""
 
 ENTROPY_LIMIT = 0.1
 """The same for generated text whose n-gram entropy has fallen by more than this part."""
 
-CANARY_WORK, TEXT_WORK = 20, 40
+PERPLEXITY_WORK, TEXT_WORK = 20, 40
 """What these count for in the progress: they take about as long as so many facts."""
 
 
 class SuiteRequest(Request):
     """Ask for a suite, with each of ``prepends`` before its prompts.
 
-    Without ``generate`` no text is generated, without ``canary`` its perplexity is not measured.
+    Without ``generate`` no text is generated, without ``held_out`` its perplexity is not measured.
     """
 
     kind: Literal["suite"] = "suite"
@@ -53,7 +53,7 @@ class SuiteRequest(Request):
     prepends: tuple[Prepend, ...] = PREPENDS
     seed: int = 0
     generate: bool = True
-    canary: bool = True
+    held_out: bool = True
 
 
 class FactOutcome(Frozen):
@@ -89,9 +89,9 @@ class RoleScore(Frozen):
 
 
 class SuiteResult(Result):
-    """``harmonic`` is the harmonic mean of rewrite, paraphrase and neighbour scores, None where one is missing.
+    """``harmonic`` is that mean of efficacy, generalization and specificity, None where one is missing.
 
-    ``perplexity`` is the canary's; ``entropy`` that of generated text in bits, None when none was generated. What
+    ``perplexity`` is that of held-out text; ``entropy`` of generated text in bits, None when none was generated. What
     was not measured yet when the suite was stopped is None too, and ``outcomes`` holds the facts that were.
     """
 
@@ -135,7 +135,7 @@ class Measurement:
 def run(model: LoadedModel, request: SuiteRequest, progress: Progress) -> SuiteResult:
     """Measure a suite with the edits that are on, and compare with the baseline.
 
-    Progress counts facts; canary and generated text count as some. A partial result has the facts answered so far.
+    Progress counts facts; held-out and generated text count as some. A partial result has the facts answered so far.
     Raises `InputError` for a request that makes no sense and for a fact that cannot be encoded (it is named),
     `NumericalError` for NaN logits.
     """
@@ -151,17 +151,17 @@ def run_suite(
     prepends: Sequence[Prepend] = PREPENDS,
     seed: int = 0,
     generate: bool = True,
-    canary: bool = True,
+    held_out: bool = True,
 ) -> SuiteResult:
     """As `run`, against ``before`` where that is known: a hundred edits need no more than one `baseline`."""
-    request = SuiteRequest(suite=suite, prepends=tuple(prepends), seed=seed, generate=generate, canary=canary)
+    request = SuiteRequest(suite=suite, prepends=tuple(prepends), seed=seed, generate=generate, held_out=held_out)
     return _compare(model, request, progress, before)
 
 
 def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = silent) -> Measurement:
     """Measure with every edit off. The model remembers it, so that a rerun costs one pass and not two.
 
-    Each part is remembered by what it depends on: different suites share the canary.
+    Each part is remembered by what it depends on: different suites share the held-out text.
     """
     _check(request)
     known = model.edits.baselines
@@ -169,14 +169,14 @@ def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = sil
     text = _key("entropy", request.seed, request.suite.generation_prompts)
     found = Measurement(
         readings=dict(known.get(facts, {})),
-        perplexity=known.get("canary") if request.canary else None,
+        perplexity=known.get("perplexity") if request.held_out else None,
         entropy=known.get(text) if request.generate else None,
     )
     if _lacks(request, found):
         with model.edits.all_off():
             measure(model, request, progress, found)
         known[facts] = dict(found.readings)
-        known.update({"canary": found.perplexity} if request.canary else {})
+        known.update({"perplexity": found.perplexity} if request.held_out else {})
         known.update({text: found.entropy} if request.generate else {})
     return found
 
@@ -184,18 +184,18 @@ def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = sil
 def measure(
     model: LoadedModel, request: SuiteRequest, progress: Progress = silent, into: Measurement | None = None
 ) -> Measurement:
-    """Measure with the weights as they are now, as much as ``into`` does not hold yet: facts, canary, text."""
+    """Measure with the weights as they are now, as much as ``into`` does not hold yet: facts, perplexity, text."""
     _check(request)
     into = Measurement() if into is None else into
     facts = len(request.suite.facts) * len(request.prepends)
-    total = facts + CANARY_WORK + TEXT_WORK
+    total = facts + PERPLEXITY_WORK + TEXT_WORK
     if not into.readings:
         evaluate(model, request.suite, request.prepends, _part(progress, 0, facts, total), into.readings)
-    if _lacks_canary(request, into):
-        progress(facts, total, stage="canary")
+    if _lacks_perplexity(request, into):
+        progress(facts, total, stage="held-out perplexity")
         into.perplexity = rounded(perplexity(model))
     if _lacks_text(request, into):
-        part = _part(progress, facts + CANARY_WORK, TEXT_WORK, total)
+        part = _part(progress, facts + PERPLEXITY_WORK, TEXT_WORK, total)
         texts = repetition.generate(model, request.suite.generation_prompts, seed=request.seed, progress=part)
         into.entropy = rounded(repetition.ngram_entropy(texts))
     return into
@@ -223,11 +223,11 @@ def _check(request: SuiteRequest) -> None:
 
 
 def _lacks(request: SuiteRequest, found: Measurement) -> bool:
-    return not found.readings or _lacks_canary(request, found) or _lacks_text(request, found)
+    return not found.readings or _lacks_perplexity(request, found) or _lacks_text(request, found)
 
 
-def _lacks_canary(request: SuiteRequest, found: Measurement) -> bool:
-    return request.canary and found.perplexity is None
+def _lacks_perplexity(request: SuiteRequest, found: Measurement) -> bool:
+    return request.held_out and found.perplexity is None
 
 
 def _lacks_text(request: SuiteRequest, found: Measurement) -> bool:
@@ -333,7 +333,7 @@ def _checks(
     if lost := sum(outcome.first_position for outcome in failing):
         text = f"{lost} of {len(failing)} failing begin with their subject and are not known there without edits"
         yield Check(name="first position", text=text)
-    yield from _change("canary", before.perplexity, now.perplexity, lambda part: part > CANARY_LIMIT)
+    yield from _change("held-out perplexity", before.perplexity, now.perplexity, lambda part: part > PERPLEXITY_LIMIT)
     yield from _change("repetition", before.entropy, now.entropy, lambda part: part < -ENTROPY_LIMIT)
 
 

@@ -20,8 +20,8 @@ EQUAL_IN_HALF = 0.02
 MARGIN = 0.03
 """Accuracy above the majority's that passes as guessing."""
 
-CANARY = 0.03
-"""Growth of the canary's perplexity that passes."""
+PERPLEXITY_GROWTH = 0.03
+"""Growth of the held-out perplexity that passes."""
 
 PARITY = {"float32": 1e-4}
 PARITY_OF_HALF = 0.1
@@ -92,7 +92,7 @@ def _in_the_model(result: Erased, dtype: str, parity: float | None) -> Iterator[
     if effects is not None:
         change = effects.perplexity_change
         text = f"{change:+.1%}".replace("-", "−")
-        yield Check(name="canary", text=text, level="ok" if change <= CANARY else "warn")
+        yield Check(name="held-out perplexity", text=text, level="ok" if change <= PERPLEXITY_GROWTH else "warn")
         level = "ok" if effects.kept == effects.known else "warn"
         yield Check(name="facts kept", text=f"{effects.kept} of {effects.known}", level=level)
 

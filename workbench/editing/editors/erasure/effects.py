@@ -60,7 +60,7 @@ class CaseEffect(Frozen):
 class Effects(Frozen):
     """Before is the model with the edits that were on already, after is with this one too.
 
-    ``perplexity_…`` are the canary's. Of ``known`` facts (of the shipped ones that the model's first choice was
+    ``perplexity_…`` is that of held-out text. Of ``known`` facts (of the shipped ones that the model's first choice was
     right about before), ``kept`` are so still; ``lost`` are the others. ``case`` is None where none was given.
     """
 
@@ -74,7 +74,7 @@ class Effects(Frozen):
 
     @property
     def perplexity_change(self) -> float:
-        """The part by which the canary's perplexity grew."""
+        """The part by which the held-out perplexity grew."""
         return self.perplexity_after / self.perplexity_before - 1 if self.perplexity_before else math.nan
 
 

@@ -66,10 +66,10 @@ def _effects(result: Erased, effects: Effects) -> tuple[Figure, ...]:
         ),
     )
     change = f"{effects.perplexity_change:+.1%}".replace("-", "−")
-    canary = f"canary perplexity {effects.perplexity_before:.2f} → {effects.perplexity_after:.2f} ({change})"
+    perplexity = f"held-out perplexity {effects.perplexity_before:.2f} → {effects.perplexity_after:.2f} ({change})"
     return (
         *((words,) if effects.words else ()),
-        *said(f"{canary}, {effects.kept} of {effects.known} known facts kept"),
+        *said(f"{perplexity}, {effects.kept} of {effects.known} known facts kept"),
         *notes(f"{display(lost.prompt)} “{lost.before}” → “{lost.after}”" for lost in effects.lost),
         *(_watched(effects.case) if effects.case else ()),
     )

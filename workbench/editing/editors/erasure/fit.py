@@ -109,7 +109,7 @@ class Pooling:
     def fresh(self, rows: Tensor) -> tuple[tuple[Array, Array], Held]:
         """The unseen texts, divided: one half to train a probe that shares no text with the eraser, one to test it.
 
-        Neighbouring texts, one of each class, are the same but for the concept and stay together.
+        Neighboring texts, one of each class, are the same but for the concept and stay together.
         """
         states, classes = self._of("test", rows)
         mine = self.owner[self._probed["test"]] // self._n_classes % 2 == 0

@@ -1,4 +1,4 @@
-"""The canary's perplexity, against the model's own loss; and its text, which no shipped fact stands in."""
+"""The held-out perplexity, against the model's own loss; and its text, which no shipped fact stands in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded
 from workbench.datasets.facts import shipped_facts
-from workbench.editing.suite.held_out import canary_text, perplexity
+from workbench.editing.suite.held_out import held_out_text, perplexity
 from workbench.errors import InputError
 from workbench.models.forward import unembedding
 
@@ -41,9 +41,9 @@ def test_a_long_text_is_cut_into_pieces_that_each_begin_at_a_document_start():
     assert perplexity(model, text) == pytest.approx(math.exp(nats / len(ids)), rel=1e-5)
 
 
-def test_the_canary_is_what_is_measured_by_default():
+def test_the_held_out_text_is_what_is_measured_by_default():
     model = tiny_loaded("gpt2")
-    assert perplexity(model) == perplexity(model, canary_text())
+    assert perplexity(model) == perplexity(model, held_out_text())
 
 
 def test_a_piece_that_ran_out_of_memory_is_not_counted_twice(monkeypatch):
@@ -69,15 +69,15 @@ def test_an_empty_text_is_an_error():
         perplexity(tiny_loaded("gpt2"), "  ")
 
 
-def test_the_canary_is_several_hundred_words_of_plain_prose():
-    words = canary_text().split()
+def test_the_held_out_text_is_several_hundred_words_of_plain_prose():
+    words = held_out_text().split()
     assert 450 < len(words) < 650
     assert len({word.casefold().strip(".,;:") for word in words}) > 250
 
 
-def test_no_shipped_fact_stands_in_the_canary():
+def test_no_shipped_fact_stands_in_the_held_out_text():
     def says(name):
-        return re.search(rf"\b{re.escape(name)}\b", canary_text(), re.IGNORECASE)
+        return re.search(rf"\b{re.escape(name)}\b", held_out_text(), re.IGNORECASE)
 
     said = [fact for relation in shipped_facts() for fact in relation.facts if says(fact.subject) and says(fact.object)]
     assert said == []
