@@ -14,7 +14,7 @@ from captum.attr import IntegratedGradients
 
 from workbench.case import Case, Prepend
 from workbench.loading import LoadedModel, load
-from workbench.methods.attribution.attributed import Question, ask
+from workbench.methods.attribution.attributed import Attributed, ask
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult, run
 from workbench.protocol import silent
 
@@ -55,7 +55,7 @@ def measure(model: LoadedModel, name: str, case: Case) -> None:
     print(f" | {plain_seconds:8.1f} {error / difference:7.1%} {_off(scores, reference):7.1%}", flush=True)
 
 
-def _plain(question: Question, steps: int) -> tuple[list[float], float]:
+def _plain(question: Attributed, steps: int) -> tuple[list[float], float]:
     """Captum on the whole path: scores a token, and the absolute convergence delta."""
     scores, delta = IntegratedGradients(question.value).attribute(
         question.inputs[None],

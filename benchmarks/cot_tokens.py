@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workbench.loading import LoadedModel, load
-from workbench.methods.cot.answers import LEAD_IN, Answers, ids_of
+from workbench.methods.cot.answers import LEAD_IN, AnswerReader, ids_of
 from workbench.methods.cot.interventions import kept
 from workbench.methods.cot.result import context
 from workbench.methods.cot.sentences import sentences_of
@@ -77,7 +77,7 @@ def read(model: LoadedModel, name: str, texts: list[str], whole: tuple[int, ...]
         prefixes.keep(whole)
     found = []
     if prefixes.reuses:
-        answers = Answers(model, prefixes, CHOICES, "texts")
+        answers = AnswerReader(model, prefixes, CHOICES, "texts")
         answers.read(texts)
         found = [answers.probabilities(text) for text in texts]
     else:
@@ -88,7 +88,7 @@ def read(model: LoadedModel, name: str, texts: list[str], whole: tuple[int, ...]
 def alone(model: LoadedModel, prefixes: Prefixes, text: str) -> tuple[float, ...]:
     """One truncation by itself: prompt and reasoning once, and after them what its choices have more than a token."""
     own = Prefixes(model)
-    answers = Answers(model, own, CHOICES, "texts")
+    answers = AnswerReader(model, own, CHOICES, "texts")
     own.parity = 0.0  # without the check, which is not a part of this way
     answers.read([text])
     prefixes.computed += own.computed

@@ -32,7 +32,7 @@ PLACES = {
     "AttributionPane": "In the attribution",
     "ScoreStrip": "In the tokens of the attribution",
     "TracePane": "In the causal trace",
-    "TraceGrid": "In the picture of the causal trace",
+    "TraceHeatmap": "In the picture of the causal trace",
     "ClosingInput": "In the lines and forms of the panes",
     "EditsPane": "In the edits",
     "EditList": "In the list of edits",

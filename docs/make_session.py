@@ -22,7 +22,7 @@ from workbench.methods.cot.interventions import Early, Intervention, LeaveOneOut
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.methods.tracing.causal_trace import Kind, TraceRequest
+from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest
 from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import Request
 
@@ -69,7 +69,7 @@ RECORDINGS: dict[str, tuple[Request, ...]] = {
     "eiffel": (
         LensRequest(case=EIFFEL),
         AttributionRequest(case=with_separator(EIFFEL)),
-        TraceRequest(case=EIFFEL, kinds=get_args(Kind)),
+        TraceRequest(case=EIFFEL, kinds=get_args(TraceKind)),
     ),
     "tom": (apples(Early()), apples(LeaveOneOut(within=4)), apples(LeaveOneOut())),
 }

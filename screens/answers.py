@@ -22,7 +22,7 @@ def edits_in_words(edits: Edits) -> str:
     return f"with {len(edits)} edit{'s' * (len(edits) != 1)}" if edits else "without edits"
 
 
-class Answers:
+class KeptSteps:
     """The last complete step of every question and set of edits, the latest `KEPT` of them."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
 from workbench.errors import SessionError
-from workbench.last import Place
+from workbench.last import LastPlace
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step, StepError
 
@@ -63,7 +63,7 @@ class WorkbenchApp(BaseApp):
         case: Case | None = None,
         recording: SessionFile | None = None,
         engine: EngineFactory = Engine,
-        place: Place | None = None,
+        place: LastPlace | None = None,
     ) -> None:
         """``place`` is where in the ``recording`` to go on."""
         super().__init__()
@@ -140,7 +140,7 @@ class WorkbenchApp(BaseApp):
 
     def _note_place(self) -> None:
         cursor = self._main.cursor
-        place = Place(
+        place = LastPlace(
             session=str(self._recording.path.absolute()),
             steps=len(self._recording.session.steps),
             pane=self._main.others[self._main.active - 2].TITLE,

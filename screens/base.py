@@ -21,7 +21,7 @@ from textual.theme import ThemeProvider
 from screens.dialog import Palette
 from screens.door import VisibleText
 from screens.keys import Key
-from screens.typeahead import TypeAhead, Typed
+from screens.typeahead import TypeAhead, Waiting
 from workbench import early_terminal
 
 QUIT_WITHIN = 3.0
@@ -91,7 +91,7 @@ class BaseApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys, pastes and clicks one after the other; everything else at once."""
-        if isinstance(event, Typed) and not event.is_forwarded and not self._type_ahead.passes(event):
+        if isinstance(event, Waiting) and not event.is_forwarded and not self._type_ahead.passes(event):
             return
         await super().on_event(event)
 

@@ -16,13 +16,13 @@ from textual.widgets import LoadingIndicator
 
 from screens.widgets.options import PaletteOptions
 
-Result = TypeVar("Result")
+Dismissed = TypeVar("Dismissed")
 
 
-class Dialog(ModalScreen[Result]):
+class Dialog(ModalScreen[Dismissed]):
     """Base of our dialogs."""
 
-    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+    def dismiss(self, result: Dismissed | None = None) -> AwaitComplete:
         """Go, with a result for whoever opened it; nothing unless it is on top."""
         return super().dismiss(result) if self.app.screen is self else AwaitComplete()
 

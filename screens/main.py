@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Label, Tab, Tabs
 
-from screens.answers import Answers, active_edits
+from screens.answers import KeptSteps, active_edits
 from screens.jump import JumpScreen
 from screens.keys import Key
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved
@@ -87,7 +87,7 @@ class MainScreen(Screen[None]):
         self.status = StatusLine()
         self.live = not read_only
         self._shows_steps = False  # some of which have no case
-        self.answers = Answers()
+        self.answers = KeptSteps()
         for each in self.panes:
             each.answers, each.case_on_screen = self.answers, self.case_on_screen
 

@@ -32,18 +32,18 @@ SPUN = 30
 
 PAUSE = 0.001
 
-Typed = events.InputEvent | events.Paste
+Waiting = events.InputEvent | events.Paste
 """What waits."""
 
 
 class TypeAhead:
     """The line in which an app's keys, pastes and clicks wait."""
 
-    def __init__(self, app: App[None], early: Iterable[Typed] = ()) -> None:
+    def __init__(self, app: App[None], early: Iterable[Waiting] = ()) -> None:
         """``early`` came before the app was there, and is let through first; `begin` begins with it."""
         self._app = app
-        self._waiting: deque[Typed] = deque(early)
-        self._passing: Typed | None = None
+        self._waiting: deque[Waiting] = deque(early)
+        self._passing: Waiting | None = None
         self._settled = False
         self._patience = PATIENCE
         self._usher: asyncio.Task[None] | None = None
@@ -64,7 +64,7 @@ class TypeAhead:
             self._usher = asyncio.create_task(self._let_through(), name="type-ahead")
             self._usher.add_done_callback(self._ended)
 
-    def passes(self, event: Typed) -> bool:
+    def passes(self, event: Waiting) -> bool:
         """Whether an event that has arrived is to be handled now; else it waits, and is posted again in its turn."""
         if self._leaving:
             return False
@@ -92,14 +92,14 @@ class TypeAhead:
         if not usher.cancelled() and (error := usher.exception()) is not None:
             self._app.call_later(_raise, error)  # where an error ends the app, as it should
 
-    def _note(self, event: Typed) -> None:
+    def _note(self, event: Waiting) -> None:
         if not isinstance(event, events.MouseMove):
             self._settled = self._is_text(event)
 
-    def _at_once(self, event: Typed) -> bool:
+    def _at_once(self, event: Waiting) -> bool:
         return isinstance(event, events.MouseMove) or (self._settled and self._is_text(event))
 
-    def _is_text(self, event: Typed) -> bool:
+    def _is_text(self, event: Waiting) -> bool:
         """Whether the focused field takes it as text, which moves nothing."""
         focused = self._app.focused
         if focused is None or isinstance(event, events.MouseEvent):

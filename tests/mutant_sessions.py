@@ -49,7 +49,7 @@ from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut,
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult, QuestionOutcome, TaskSummary
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.lens.logit_lens import Answer, LensRequest
+from workbench.methods.lens.logit_lens import LensAnswer, LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, FactsTraceResult, RoleEffect, TracedFact
 from workbench.protocol import Request, Result
@@ -75,7 +75,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
     return {
         "lens": (
             LensRequest(case=HERO),
-            lens.model_copy(update={"after_separator": Answer(token=" Canberra", probability=0.4, target=0.4)}),
+            lens.model_copy(update={"after_separator": LensAnswer(token=" Canberra", probability=0.4, target=0.4)}),
         ),
         "lens partial": (LensRequest(case=HERO.model_copy(update={"foil": None})), lens_result(HERO, done=1, layers=3)),
         "continue": (

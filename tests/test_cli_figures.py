@@ -25,7 +25,7 @@ from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueResult
 from workbench.editing.records import FactsEditResult, FailingFact, RecordOutcome, SequencePoint
-from workbench.editing.suite.answers import Answer
+from workbench.editing.suite.answers import FactAnswer
 from workbench.editing.suite.figures import MOST_FAILING
 from workbench.editing.suite.regression import RoleScore, SuiteResult
 from workbench.figures import (
@@ -215,7 +215,7 @@ POINTS = tuple(
 )
 CASE = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
 REWRITE = EditRequest(case=CASE, settings=RomeSettings())
-RIGHT = Answer(target=0.61, against=0.22, top=" Canberra", top_probability=0.713, passes=True, exact=True)
+RIGHT = FactAnswer(target=0.61, against=0.22, top=" Canberra", top_probability=0.713, passes=True, exact=True)
 WRONG = RIGHT.model_copy(update={"top": " Sydney", "top_probability": 0.422, "passes": False})
 SUITE = next(
     step.result.suite

@@ -19,7 +19,7 @@ from workbench.methods.attribution.attribution import AttributionMethod, Attribu
 from workbench.methods.cot.result import CotResult
 from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
-from workbench.methods.tracing.causal_trace import Kind, TraceResult
+from workbench.methods.tracing.causal_trace import TraceKind, TraceResult
 from workbench.session import load_session
 
 ROOT = Path(__file__).parent.parent
@@ -184,7 +184,7 @@ def trace(name: str) -> TraceResult:
     return [step.result for step in steps if isinstance(step.result, TraceResult)][-1]
 
 
-def percent_at(result: TraceResult, token: str, kind: Kind = "states") -> list[int]:
+def percent_at(result: TraceResult, token: str, kind: TraceKind = "states") -> list[int]:
     """The share of the gap that is restored at a token, in per cent by layer."""
     grid = result.grid(kind)
     assert grid is not None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.protocol import Frozen
-from workbench.settings import Layers, Listed, filled, settings_of
+from workbench.settings import Listed, TypedLayers, filled, settings_of
 
 
 class Inner(Frozen):
@@ -23,7 +23,7 @@ class Model(Frozen):
     flag: Annotated[bool, Field(description="Whether.")] = True
     way: Annotated[Literal["up", "down"], Field(description="Which way.")] = "up"
     ways: Annotated[tuple[Literal["up", "down"], ...], Listed, Field(description="Which ways.")] = ("up",)
-    at: Annotated[Layers | None, Field(description="Where.")] = None
+    at: Annotated[TypedLayers | None, Field(description="Where.")] = None
     inner: Inner = Inner()
     hidden: int = 3
 

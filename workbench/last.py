@@ -13,7 +13,7 @@ from workbench.protocol import Frozen
 from workbench.reading import MB, Unreadable, read_text
 
 
-class Place(Frozen):
+class LastPlace(Frozen):
     """``pane`` is a title; ``layer`` and ``token`` are the cursor; ``steps`` is how many there were at that time."""
 
     session: str
@@ -23,20 +23,20 @@ class Place(Frozen):
     token: int | None = None
 
 
-def remember(place: Place) -> None:
+def remember(place: LastPlace) -> None:
     """Keep the place for the next time. Raises `OSError` when it cannot be written."""
     file = _file()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, place.model_dump_json() + "\n")
 
 
-def last_session() -> tuple[Path, Place | None]:
+def last_session() -> tuple[Path, LastPlace | None]:
     """The session that was changed last, of the user's own and the one last used, and the place in it, if known.
 
     Raises `SessionError` where there is none.
     """
     try:
-        place = Place.model_validate_json(read_text(_file(), MB))
+        place = LastPlace.model_validate_json(read_text(_file(), MB))
     except (Unreadable, ValidationError):  # a place is a convenience
         place = None
     used = [Path(place.session)] if place is not None else []

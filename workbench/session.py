@@ -101,7 +101,7 @@ def environment() -> dict[str, str]:
     return found
 
 
-class Reading(NamedTuple):
+class SessionReading(NamedTuple):
     """A session file as it was read.
 
     ``mended`` is a sentence where its last writer was stopped in the middle of a step, None where it is whole.
@@ -119,7 +119,7 @@ def load_session(path: Path, most: int = MOST_BYTES) -> Session:
     return read_session(path, most).session
 
 
-def read_session(path: Path, most: int = MOST_BYTES) -> Reading:
+def read_session(path: Path, most: int = MOST_BYTES) -> SessionReading:
     """Read and check a session file, and leave a step out in whose middle its writer was stopped.
 
     Raises `SessionError` with one sentence; the file is never touched.
@@ -140,9 +140,9 @@ def read_session(path: Path, most: int = MOST_BYTES) -> Reading:
         mended = (
             f"the program that recorded {path} was stopped while it wrote a step: the {steps} there, that one is not"
         )
-        return Reading(session, mended, raw.partition(b"\n")[0].decode(), end)
+        return SessionReading(session, mended, raw.partition(b"\n")[0].decode(), end)
     laid_out = steplines.layout(raw)
-    return Reading(session, None, *(laid_out or (None, None)))
+    return SessionReading(session, None, *(laid_out or (None, None)))
 
 
 def session_from(content: str | bytes, path: Path) -> Session:

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from workbench.errors import InputError
 from workbench.protocol import Frozen
 
-Kind = Literal["flag", "whole number", "number", "text", "choice", "list"]
+SettingKind = Literal["flag", "whole number", "number", "text", "choice", "list"]
 
 _Model = TypeVar("_Model", bound=Frozen)
 
@@ -32,7 +32,7 @@ class Setting:
 
     path: tuple[str, ...]
     help: str
-    kind: Kind
+    kind: SettingKind
     default: str
     choices: tuple[str, ...] = ()
     bounds: str = ""
@@ -93,9 +93,9 @@ def layers(text: Any) -> Any:
 
 
 Listed = BeforeValidator(listed)
-"""Marks a tuple that is typed with commas: ``kinds: Annotated[tuple[Kind, ...], Listed, Field(description=…)]``."""
+"""Marks a tuple typed with commas: ``kinds: Annotated[tuple[TraceKind, ...], Listed, Field(description=…)]``."""
 
-Layers = Annotated[tuple[int, ...], BeforeValidator(layers)]
+TypedLayers = Annotated[tuple[int, ...], BeforeValidator(layers)]
 """Layers, typed as 3-8 or 3,5,8."""
 
 
@@ -120,12 +120,12 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
+def _kind(annotation: Any) -> tuple[SettingKind, tuple[str, ...]]:
     if get_origin(annotation) is Literal:
         return "choice", tuple(map(str, get_args(annotation)))
     if get_origin(annotation) is tuple:
         return "list", _kind(_without_none(get_args(annotation)[0]))[1]
-    kinds: dict[Any, Kind] = {bool: "flag", int: "whole number", float: "number"}
+    kinds: dict[Any, SettingKind] = {bool: "flag", int: "whole number", float: "number"}
     return kinds.get(annotation, "text"), ()
 
 

@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Layer = Annotated[int, Field(ge=0, lt=10_000)]
 """A layer, counted from 0; no model has more."""
 
-Layers = Annotated[int, Field(ge=1, le=10_000)]
+LayerCount = Annotated[int, Field(ge=1, le=10_000)]
 """How many layers a model has."""
 
 

@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.reactive import var
 from textual.widget import Widget
 
-from screens.answers import Answers, Edits, active_edits
+from screens.answers import Edits, KeptSteps, active_edits
 from screens.messages import Cursor
 from workbench.case import Case
 from workbench.editing.queue import QueueState
@@ -53,7 +53,7 @@ class Pane(Widget):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as in Textual
         super().__init__(id=id)
         # The main screen puts its own in place of these.
-        self.answers = Answers()
+        self.answers = KeptSteps()
         self.case_on_screen: Callable[[], Case | None] = lambda: self.case
 
     @property

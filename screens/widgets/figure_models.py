@@ -13,7 +13,7 @@ from textual.color import Color
 from textual.content import Content
 
 from screens.widgets.colours import Shade, block, fill, sequential, signed
-from screens.widgets.grid_model import Cell, Column, GridModel, Place, Tone, fit
+from screens.widgets.grid_model import GridCell, GridColumn, GridModel, Place, Tone, fit
 from screens.widgets.score_strip import ScoreRow, Scores
 from workbench.blocks import bar, dots, horizontal_bar, sign
 from workbench.figures import Axis, Bars, Curves, Figure, Heatmap, Meaning, Scale, Table, TokenScores
@@ -99,18 +99,18 @@ class HeatmapModel:
         """A token or a layer."""
         return self._row_labels[row]
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """Texts are written whatever the width, and scroll; numbers where all fit; else there are blocks."""
         n, names = len(self.figure.columns.labels), labels(self.figure.columns)
         longest = max((cell_len(text) for row in self._texts for text in row), default=1)
         for most in (TEXT, 6):  # cells of a label
             wide = max(min(TEXT, longest), min(most, max(map(cell_len, names), default=0))) + 3
             if n * wide <= width or (self.figure.texts and most == 6):
-                return tuple(Column((column, True), names[column], wide) for column in range(n))
+                return tuple(GridColumn((column, True), names[column], wide) for column in range(n))
         each = 2 if 2 * n <= width else 1
-        return tuple(Column((c, False), label, each, tight=True) for c, label in enumerate(ruler(names, each)))
+        return tuple(GridColumn((c, False), label, each, tight=True) for c, label in enumerate(ruler(names, each)))
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """A text with a block or sign at its end, or that alone."""
         assert isinstance(column.key, tuple)
         at, written = column.key
@@ -121,8 +121,8 @@ class HeatmapModel:
         found = shade(scale, value)
         tone: Tone = "dim" if value is None else "plain"
         if written:
-            return Cell(self._texts[row][at], tone, found, drawn)
-        return Cell(drawn, tone, found)
+            return GridCell(self._texts[row][at], tone, found, drawn)
+        return GridCell(drawn, tone, found)
 
     @cached_property
     def _texts(self) -> Sequence[Sequence[str]]:
@@ -159,7 +159,7 @@ class TableModel:
         """The first cell."""
         return fit(self.table.rows[row][0].text, LABEL).rstrip() if self._first else ""
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """As wide as their texts, but the longest are cut until all fit; what is cut is read at the cursor."""
         table, places = self.table, range(self._first, len(self.table.columns))
         widths = {
@@ -174,15 +174,15 @@ class TableModel:
                 break
             widths[widest] = max(TEXT, widths[widest] - max(1, sum(widths.values()) + len(widths) - width))
         return tuple(
-            Column(place, table.columns[place].heading, widths[place] + 1, right=table.columns[place].right)
+            GridColumn(place, table.columns[place].heading, widths[place] + 1, right=table.columns[place].right)
             for place in places
         )
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """A text and its meaning."""
         assert isinstance(column.key, int)
         found = self.table.rows[row][column.key]
-        return Cell(found.text, TONES[found.meaning])
+        return GridCell(found.text, TONES[found.meaning])
 
     @property
     def _first(self) -> int:
@@ -211,29 +211,29 @@ class BarsModel:
         """What the number is of."""
         return fit(self.bars.bars[row].label, LABEL).rstrip()
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """The bar takes what the numbers leave."""
         rows = range(self.n_rows)
         number = 1 + max((cell_len(self._number(row)) for row in rows), default=1)
         number = max(number, 1 + cell_len(self.bars.scale.unit))
         interval = max((cell_len(self._interval(row)) for row in rows), default=0)
-        found = [Column("number", self.bars.scale.unit, number + 1, right=True)]
+        found = [GridColumn("number", self.bars.scale.unit, number + 1, right=True)]
         if interval:
-            found.append(Column("interval", "95 %", interval + 2, right=True))
+            found.append(GridColumn("interval", "95 %", interval + 2, right=True))
         room = max(10, min(60, width - sum(column.width for column in found)))
-        return (*found, Column("bar", "", room))
+        return (*found, GridColumn("bar", "", room))
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """A number, the interval, or the bar with its sign."""
         each, scale = self.bars.bars[row], self.bars.scale
         if column.key == "number":
-            return Cell(self._number(row), TONES[each.meaning])
+            return GridCell(self._number(row), TONES[each.meaning])
         if column.key == "interval":
-            return Cell(self._interval(row), "dim")
+            return GridCell(self._interval(row), "dim")
         share = scale.share(each.value)
         before = "" if scale.ramp == "sequential" else "−" if share < 0 else "+"
         drawn = horizontal_bar(abs(share), column.room - 1)
-        return Cell(before + drawn if drawn else "", "foil" if share < 0 else "target")
+        return GridCell(before + drawn if drawn else "", "foil" if share < 0 else "target")
 
     def _number(self, row: int) -> str:
         return self.bars.scale.text(self.bars.bars[row].value)

@@ -24,7 +24,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.widgets.colours import Shade, block, fill
-from screens.widgets.grid_model import Column, GridModel, Place, fit
+from screens.widgets.grid_model import GridColumn, GridModel, Place, fit
 
 STRIPS_KEPT = 1024
 
@@ -90,7 +90,7 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         self.cursor = Place(0, 0)
         self._model: GridModel | None = None
         self._pages: int | None = None
-        self._columns: tuple[Column, ...] = ()
+        self._columns: tuple[GridColumn, ...] = ()
         self._starts: list[int] = [0]
         self._label_width = 0
         self._laid_out_for = -1

@@ -14,7 +14,7 @@ Tone = Literal["plain", "dim", "strong", "target", "foil", "warn", "error"]
 """How a text is set. Each is a component class ``grid--…`` of `CellGrid`."""
 
 
-class Cell(NamedTuple):
+class GridCell(NamedTuple):
     """One cell: display-safe text, how it is set, and a background where its value is coloured.
 
     ``badge`` stands at the right end: the value as a character, for who cannot see the colour.
@@ -27,7 +27,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class GridColumn:
     """A column of ``width`` cells, the last of them free between texts. ``key`` is the model's own.
 
     A ``tight`` column has no free cell, so that neighboring cells are one picture; the first ``lead`` of its cells
@@ -62,13 +62,13 @@ class GridModel(Protocol):
     def labels_right(self) -> bool:
         """Whether row labels stand to the right, as numbers do."""
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """All columns, laid out for ``width`` cells beside the row labels; they may be wider and then scroll."""
 
     def row_label(self, row: int) -> str:
         """The label of a row, counted from the top."""
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """The cell of a row and one of `columns`."""
 
 

@@ -18,7 +18,7 @@ from workbench.editing.edit import EditRequest
 from workbench.editing.editors import key_statistics as statistics
 from workbench.editing.editors.rome import rome
 from workbench.editing.editors.rome.contexts import essence_contexts, rewrite_contexts, sampled_prefixes
-from workbench.editing.editors.rome.key import BALANCE, Variant
+from workbench.editing.editors.rome.key import BALANCE, KeyVariant
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.errors import Cancelled, InputError, ModelError
@@ -120,7 +120,7 @@ def plain_descent(loaded, layer, contexts, essence, value_norm, settings):
     return delta.detach(), losses
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", get_args(KeyVariant))
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_the_change_is_the_published_formula_or_its_balanced_form(architecture, variant):
     """W + (v − W k) (C⁻¹k̄)ᵀ / ((C⁻¹k̄)ᵀ k): k of the bare prompt as published, the mean k̄ as corrected.

@@ -15,7 +15,7 @@ from workbench.methods.tracing import causal_trace
 from workbench.methods.tracing import facts as trace_facts
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import (
-    ROLES,
+    TOKEN_ROLES,
     FactsTraceRequest,
     FactsTraceResult,
     TracedFact,
@@ -140,8 +140,8 @@ def _encoded(tokens, subject):
 )
 def test_every_token_from_the_subject_on_has_one_role(tokens, subject, expected):
     roles = token_roles(_encoded(tokens, subject))
-    assert [list(roles[role]) for role in ROLES] == expected
-    assert sorted(token for role in ROLES for token in roles[role]) == list(range(subject[0], tokens))
+    assert [list(roles[role]) for role in TOKEN_ROLES] == expected
+    assert sorted(token for role in TOKEN_ROLES for token in roles[role]) == list(range(subject[0], tokens))
 
 
 # --- Averaging ---
@@ -179,7 +179,7 @@ def test_the_average_is_that_of_the_single_traces(model, known):
                 assert effect.error[layer] == pytest.approx(stdev(each) / len(each) ** 0.5, abs=1e-6)
             else:
                 assert effect.error is None
-    assert {effect.role for effect in result.effects} <= set(ROLES)
+    assert {effect.role for effect in result.effects} <= set(TOKEN_ROLES)
     assert FactsTraceResult.model_validate_json(result.model_dump_json()) == result
 
 

@@ -7,14 +7,14 @@ from typing import get_args
 from tests.screens.fake import trace_result
 from workbench.case import Case
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.methods.tracing.causal_trace import Kind, TraceRequest, TraceResult
+from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest, TraceResult
 from workbench.methods.tracing.layer import traced_layer
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
 
 
 def traced(
-    case: Case = HERO, kinds: tuple[Kind, ...] = get_args(Kind), **peaks: int
+    case: Case = HERO, kinds: tuple[TraceKind, ...] = get_args(TraceKind), **peaks: int
 ) -> tuple[TraceRequest, TraceResult]:
     """A trace whose grids rise at the subject's last token to one peak each, and higher at the prompt's last token."""
     request = TraceRequest(case=case, kinds=kinds)

@@ -347,7 +347,7 @@ def test_a_job_can_stop_before_each_piece_of_logits(monkeypatch):
 
     for module in model.checkpoints:
         module.register_forward_pre_hook(look)
-    rows = [unembedding.Row(ids=(5, 17, 200, 3), positions=(0, 1, 2, 3))]
+    rows = [unembedding.TextRow(ids=(5, 17, 200, 3), positions=(0, 1, 2, 3))]
     with pytest.raises(Cancelled):
         list(unembedding.read_predictions(model, rows, lambda places, _log_p: read.extend(places)))
     assert len(read) == 2

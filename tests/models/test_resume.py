@@ -8,7 +8,7 @@ import torch
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.errors import Cancelled, OutOfMemory
 from workbench.models.forward import resume
-from workbench.models.forward.resume import Branch, Plain, Resumed, branching
+from workbench.models.forward.resume import Branch, CompleteRuns, Resumed, branching
 from workbench.models.forward.runs import PARTS, record
 
 IDS = (5, 17, 200, 3, 42, 99, 250, 8, 61)
@@ -50,7 +50,7 @@ def test_resumed_branches_equal_complete_runs(architecture):
     run = _run(loaded)
     branches = _branches(loaded.info.layers, loaded.info.d_model)
     for token in PLACES:
-        plain = _values(Plain(loaded, run), token, branches)
+        plain = _values(CompleteRuns(loaded, run), token, branches)
         assert (_values(Resumed(loaded, run), token, branches) - plain).abs().max() < 1e-5
         assert plain.std(dim=0).min() > 1e-3  # the branches differ, so a mistake would show
 
@@ -82,7 +82,7 @@ def test_resuming_does_not_depend_on_the_attention_kernel(architecture, kernel):
     loaded = tiny_loaded(architecture)
     loaded.hf.set_attn_implementation(kernel)
     run, branches = _run(loaded), _branches(loaded.info.layers, loaded.info.d_model)
-    plain, resumed = (_values(way(loaded, run), 3, branches) for way in (Plain, Resumed))
+    plain, resumed = (_values(way(loaded, run), 3, branches) for way in (CompleteRuns, Resumed))
     assert (plain - resumed).abs().max() < 1e-5
 
 
@@ -92,7 +92,7 @@ def test_falcon_with_alibi_is_resumed():
         loaded.hf.set_attn_implementation(kernel)
         loaded.hf.base_model.use_alibi = True
         run, branches = _run(loaded), _branches(loaded.info.layers, loaded.info.d_model)
-        plain, resumed = (_values(way(loaded, run), 3, branches) for way in (Plain, Resumed))
+        plain, resumed = (_values(way(loaded, run), 3, branches) for way in (CompleteRuns, Resumed))
         assert (plain - resumed).abs().max() < 1e-5
 
 
@@ -153,7 +153,7 @@ def test_a_model_without_keys_and_values_takes_the_plain_way():
     assert resumed
     run.keys.clear()
     way, text, resumed = branching(loaded, run, 2)
-    assert isinstance(way, Plain)
+    assert isinstance(way, CompleteRuns)
     assert not resumed
     assert text == "plain, as the blocks keep no keys and values"
 
@@ -163,7 +163,7 @@ def test_a_model_whose_resumed_runs_differ_takes_the_plain_way():
     run = _run(loaded)
     run.values[1].mul_(1.5)  # as if the block kept more than its keys and values
     way, text, resumed = branching(loaded, run, 2)
-    assert isinstance(way, Plain)
+    assert isinstance(way, CompleteRuns)
     assert not resumed
     assert text.startswith("plain, as resumed runs are off by")
 
@@ -179,7 +179,7 @@ def test_a_model_whose_blocks_cannot_be_called_alone_takes_the_plain_way():
     handle = loaded.block_modules[0].register_forward_pre_hook(refuse, with_kwargs=True)
     way, text, _ = branching(loaded, run, 2)
     handle.remove()
-    assert isinstance(way, Plain)
+    assert isinstance(way, CompleteRuns)
     assert text == "plain, as the blocks cannot be called alone (TypeError)"
 
 

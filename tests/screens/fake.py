@@ -19,18 +19,18 @@ from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueResult
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.editing.said import Said
-from workbench.editing.suite.answers import Answer, Reading
+from workbench.editing.suite.answers import FactAnswer, FactReading
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, _result
 from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult
 from workbench.methods.cot.answers import LEAD_IN, Candidate
 from workbench.methods.cot.interventions import (
+    ChangedReasoning,
     Cue,
     Early,
     Filler,
     Intervention,
     LeaveOneOut,
-    Variant,
     dropped,
     fillers,
     mentions_cue,
@@ -295,12 +295,12 @@ def suite_result(suite: Suite = SUITE, perplexity: float = 20.5, done: int | Non
     return _result(request, before, now)
 
 
-def _reading(fact: SuiteFact, passes: bool) -> Reading:
+def _reading(fact: SuiteFact, passes: bool) -> FactReading:
     likely, unlikely = (0.6, 0.1) if passes else (0.1, 0.6)
     against = None if fact.against is None else unlikely
     top = f" {fact.target}" if passes else f" {fact.against}"
-    answer = Answer(target=likely, against=against, top=top, top_probability=0.6, passes=passes, exact=passes)
-    return Reading(answer, known=passes, bare=False)
+    answer = FactAnswer(target=likely, against=against, top=top, top_probability=0.6, passes=passes, exact=passes)
+    return FactReading(answer, known=passes, bare=False)
 
 
 def edit_info(number: int = 1, title: str = "L5 Australia → Canberra") -> EditInfo:
@@ -406,7 +406,7 @@ def cot_result(request: CotRequest, words: int | None = None) -> CotResult:
     )
 
 
-def _variants(intervention: Intervention) -> list[Variant]:
+def _variants(intervention: Intervention) -> list[ChangedReasoning]:
     if isinstance(intervention, Early):
         return kept_variants(SENTENCES)
     if isinstance(intervention, LeaveOneOut):
@@ -414,7 +414,7 @@ def _variants(intervention: Intervention) -> list[Variant]:
     if isinstance(intervention, Filler):
         return fillers(SENTENCES, len)
     if isinstance(intervention, Cue):
-        return [Variant("cue", None, "You think so. ", changed=intervention.answer or "", prompt="<cued>")]
+        return [ChangedReasoning("cue", None, "You think so. ", changed=intervention.answer or "", prompt="<cued>")]
     by_itself = wrong_number(SENTENCES, intervention.sentence)
     return [
         replaced(intervention.what, SENTENCES, intervention.sentence, intervention.text or by_itself).continued(
@@ -423,7 +423,7 @@ def _variants(intervention: Intervention) -> list[Variant]:
     ]
 
 
-def _outcome(names: tuple[str, ...], variant: Variant, answer: int, against: int | None = None) -> Outcome:
+def _outcome(names: tuple[str, ...], variant: ChangedReasoning, answer: int, against: int | None = None) -> Outcome:
     others = 0.4 / (len(names) - 1)
     is_cue = variant.what == "cue"
     return Outcome(

@@ -23,7 +23,7 @@ from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.engine import LoadRequest
-from workbench.last import Place, last_session
+from workbench.last import LastPlace, last_session
 from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import SessionFile, StepError, load_session
@@ -77,7 +77,7 @@ async def running(
     size: tuple[int, int] = (80, 24),
     case: Case | None = None,
     recording: SessionFile | None = None,
-    place: Place | None = None,
+    place: LastPlace | None = None,
 ) -> AsyncIterator[Running]:
     engines: list[FakeEngine] = []
 
@@ -365,7 +365,7 @@ async def test_the_last_session_is_continued_in_its_pane_and_at_its_cursor(tmp_p
 async def test_the_cursor_is_not_put_into_a_session_that_has_gone_on_without_it(tmp_path: Path) -> None:
     async with running(recording=SessionFile.open(tmp_path / "s.json")) as run:
         await ask_hero(run)
-    place = Place(session=str(tmp_path / "s.json"), steps=7, pane="Logit lens", layer=3, token=99)
+    place = LastPlace(session=str(tmp_path / "s.json"), steps=7, pane="Logit lens", layer=3, token=99)
     async with running(recording=SessionFile.open(tmp_path / "s.json"), place=place) as run:
         assert run.main.cursor != Cursor(3, 99)
 

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.attribution import views
 from screens.panes.attribution.pane import AttributionPane
-from screens.panes.attribution.views import Variant
+from screens.panes.attribution.views import AttributionVariant
 from screens.replay import ReplayApp
 from screens.widgets.score_strip import ScoreStrip, wrapped
 from screens.widgets.trust_strip import TrustStrip
@@ -110,7 +110,7 @@ def test_a_number_never_takes_more_than_four_cells(score: float) -> None:
 
 
 def test_a_token_is_as_wide_as_the_widest_number_under_it() -> None:
-    drawn = views.scores({Variant(): attribution_result(REQUEST)}, Variant(), with_all=False)
+    drawn = views.scores({AttributionVariant(): attribution_result(REQUEST)}, AttributionVariant(), with_all=False)
     for index, width in enumerate(drawn.widths()):
         assert width >= cell_len(drawn.tokens[index])
         assert width > cell_len(drawn.rows[0].texts[index])
@@ -118,7 +118,7 @@ def test_a_token_is_as_wide_as_the_widest_number_under_it() -> None:
 
 def test_colour_and_sign_agree_and_the_largest_score_ends_the_scale() -> None:
     result = attribution_result(REQUEST)
-    row = views.scores({Variant(): result}, Variant(), with_all=False).rows[0]
+    row = views.scores({AttributionVariant(): result}, AttributionVariant(), with_all=False).rows[0]
     for score, text, shade in zip(result.scores, row.texts, row.shades, strict=True):
         assert shade is not None
         assert (text[0] == "+") == (score >= 0)
@@ -129,7 +129,7 @@ def test_colour_and_sign_agree_and_the_largest_score_ends_the_scale() -> None:
 
 def test_tokens_after_the_explained_one_have_neither_number_nor_colour() -> None:
     result = attribution_result(REQUEST.model_copy(update={"position": 2}))
-    row = views.scores({Variant(): result}, Variant(), with_all=False).rows[0]
+    row = views.scores({AttributionVariant(): result}, AttributionVariant(), with_all=False).rows[0]
     assert row.texts[3:] == ("", "")
     assert row.shades[3:] == (None, None)
 
@@ -149,14 +149,14 @@ def test_every_token_is_in_exactly_one_line_and_no_line_is_too_long(tokens: list
 
 
 def test_agreement_is_with_the_methods_of_the_same_baseline_only() -> None:
-    zero = Variant(baseline="zero")
+    zero = AttributionVariant(baseline="zero")
     found = {
-        Variant(): attribution_result(REQUEST),
-        Variant("occlusion"): attribution_result(OCCLUSION),
+        AttributionVariant(): attribution_result(REQUEST),
+        AttributionVariant("occlusion"): attribution_result(OCCLUSION),
         zero: attribution_result(AttributionRequest(case=HERO, baseline="zero")),
     }
-    (check,) = views.agreement_check(found, Variant())
-    rho = agreement(found[Variant()], found[Variant("occlusion")])
+    (check,) = views.agreement_check(found, AttributionVariant())
+    rho = agreement(found[AttributionVariant()], found[AttributionVariant("occlusion")])
     assert rho is not None
     assert check.text == f"occlus. {rho:+.2f}".replace("-", "−")
     assert views.agreement_check(found, zero) == ()
@@ -386,14 +386,14 @@ async def test_a_replay_has_the_rows_of_every_method_run_until_then() -> None:
         await pilot.pause(0.1)
         pane = app.screen.query_one(AttributionPane)
         pane.focus_content()
-        assert set(pane._found) == {Variant(), Variant("occlusion")}
+        assert set(pane._found) == {AttributionVariant(), AttributionVariant("occlusion")}
         await pilot.press("left_curly_bracket")
         await pilot.pause(0.1)
-        assert set(pane._found) == {Variant()}
+        assert set(pane._found) == {AttributionVariant()}
         await pilot.press("m")
         await pilot.pause(0.1)
         assert "This is a replay" in "".join(notification.message for notification in app._notifications)
-        assert pane.variant == Variant()
+        assert pane.variant == AttributionVariant()
 
 
 async def test_in_a_replay_the_method_key_goes_to_the_next_one_that_was_recorded() -> None:

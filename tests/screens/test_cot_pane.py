@@ -11,7 +11,7 @@ from textual.widgets import Checkbox
 
 from screens.panes.cot import views
 from screens.panes.cot.detail import CotDetail, lines
-from screens.panes.cot.ledger import Ledger, Run, parts
+from screens.panes.cot.ledger import CotLedger, CotRun, parts
 from screens.panes.cot.pane import CotPane
 from screens.panes.cot.widgets import CotForm, CotLine
 from screens.panes.prompt.pane import PromptArea
@@ -37,9 +37,9 @@ def about(*interventions: Intervention, request: CotRequest = FIRST) -> CotReque
     return request.model_copy(update={"reasoning": REASONING, "interventions": interventions})
 
 
-def run_of(*interventions: Intervention, request: CotRequest = FIRST) -> Run:
+def run_of(*interventions: Intervention, request: CotRequest = FIRST) -> CotRun:
     """Tom's reasoning, with these done to it one after the other."""
-    ledger = Ledger()
+    ledger = CotLedger()
     ledger.take(request, cot_result(request), ())
     for intervention in interventions:
         ledger.take(about(intervention, request=request), cot_result(about(intervention, request=request)), ())
@@ -280,7 +280,7 @@ async def test_the_reasoning_streams_token_by_token_with_its_probabilities() -> 
         for words_there in (3, 9):
             run.engine.say_progress(words_there, 256, cot_result(FIRST, words=words_there), "reasoning")
             await run.settle()
-            strip = run.app.screen.query_one("Reasoned TokenStrip", TokenStrip)
+            strip = run.app.screen.query_one("ReasoningView TokenStrip", TokenStrip)
             assert len(strip.tokens) == words_there
             assert strip.tokens[2].probability == 0.3
             assert f"reasoning, {words_there} of at most 256 tokens" in run.text

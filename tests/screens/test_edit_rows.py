@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from screens.panes.edits.ledger import Ledger
+from screens.panes.edits.ledger import EditLedger
 from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.editing.queue import QueueState
@@ -13,7 +13,7 @@ from workbench.editing.queue import QueueState
 @pytest.mark.parametrize(("subject", "about"), [("Australia", "Australia"), (None, "The capital of Australia is")])
 def test_the_row_of_an_edit_that_waits_names_its_subject_or_else_its_prompt(subject: str | None, about: str) -> None:
     case = Case(prompt="The capital of Australia is", subject=subject, target=" Canberra")
-    ledger = Ledger()
+    ledger = EditLedger()
     ledger.asked(EditRequest.model_validate({"case": case, "settings": {"layer": 5}}))
     (row,) = ledger.rows(QueueState())
     assert row.title == f"L5 {about} → Canberra"

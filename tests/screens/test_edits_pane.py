@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList, Static
 
-from screens.answers import KEPT, Answers, active_edits
+from screens.answers import KEPT, KeptSteps, active_edits
 from screens.panes.edits import chart as edits_chart
 from screens.panes.edits import views as edits_views
 from screens.panes.edits.chart import EditChart
 from screens.panes.edits.detail import EditDetail
 from screens.panes.edits.form import EditForm
-from screens.panes.edits.ledger import Ledger, Measured
+from screens.panes.edits.ledger import EditLedger, Measured
 from screens.panes.edits.pane import EditsPane
 from screens.panes.edits.path import default_name, in_words
 from screens.panes.lens.pane import LensPane
@@ -152,7 +152,7 @@ def test_what_fails_stands_first_and_of_that_what_passed_before() -> None:
 
 
 def test_a_job_stands_after_the_queue_and_a_failure_until_the_next_question() -> None:
-    ledger = Ledger()
+    ledger = EditLedger()
     ledger.asked(REQUEST)
     assert [(row.state, row.title) for row in ledger.rows(ONE)] == [
         ("on", "L5 Australia → Canberra"),
@@ -166,7 +166,7 @@ def test_a_job_stands_after_the_queue_and_a_failure_until_the_next_question() ->
 
 
 def test_points_count_the_edits_that_were_on_and_begin_without_any() -> None:
-    ledger = Ledger()
+    ledger = EditLedger()
     two = queue_state(True, True)
     ledger.ended(step(REQUEST, rome_result(REQUEST, ONE, suite_result(perplexity=20.5))))
     ledger.ended(step(REQUEST, rome_result(REQUEST, two, suite_result(perplexity=24.0)), active_edits(ONE)))
@@ -179,7 +179,7 @@ def test_points_count_the_edits_that_were_on_and_begin_without_any() -> None:
 
 
 def test_a_suite_that_was_stopped_is_no_point() -> None:
-    ledger = Ledger()
+    ledger = EditLedger()
     ledger.ended(step(REQUEST, rome_result(REQUEST, ONE, suite_result(done=3))))
     assert [point.edits for point in ledger.points("as-is")] == [0]
     assert edits_chart.in_words(ledger.points("as-is")).plain == edits_chart.NONE
@@ -191,7 +191,7 @@ def test_no_turn_is_said_where_there_is_none() -> None:
 
 
 def test_answers_are_found_by_question_and_edits_and_compared_with_the_unedited_one() -> None:
-    answers, question = Answers(), LensRequest(case=HERO)
+    answers, question = KeptSteps(), LensRequest(case=HERO)
     for edits in ((), ("a",), ("a", "b")):
         answers.keep(question, step(question, lens_result(HERO), edits))
     assert answers.find(question, ("a",)).edits == ("a",)  # type: ignore[union-attr]
@@ -218,7 +218,7 @@ def test_the_traced_layer_is_the_peak_at_the_subject_s_last_token_in_mlps_if_the
 
 def test_a_row_of_an_editor_that_there_is_no_more_has_its_bare_name() -> None:
     entry = ONE.entries[0].model_copy(update={"info": edit_info().model_copy(update={"method": "gone"})})
-    (row,) = Ledger().rows(ONE.model_copy(update={"entries": (entry,)}))
+    (row,) = EditLedger().rows(ONE.model_copy(update={"entries": (entry,)}))
     assert "1 gone L5 Australia → Canberra" in edits_views.row_content(row, (), 80).plain
 
 

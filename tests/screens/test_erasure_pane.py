@@ -15,7 +15,7 @@ from screens.messages import Cursor
 from screens.panes.erasure import views
 from screens.panes.erasure.detail import ErasureDetail, sections
 from screens.panes.erasure.form import ErasureForm
-from screens.panes.erasure.ledger import Erasures, Found
+from screens.panes.erasure.ledger import Erasure, Erasures
 from screens.panes.erasure.pane import ErasurePane
 from screens.replay import ReplayApp
 from screens.widgets.choice_field import ChoiceField
@@ -38,8 +38,8 @@ STEERING = erasure_request("steer", **SETTINGS, strength=1.5).model_copy(update=
 KEY = "z"
 
 
-def found(request: EditRequest = REQUEST, probed: int | None = None) -> Found:
-    return Found(request, erasure_result(request, probed=probed), ())
+def found(request: EditRequest = REQUEST, probed: int | None = None) -> Erasure:
+    return Erasure(request, erasure_result(request, probed=probed), ())
 
 
 def stronger(request: EditRequest, strength: float) -> EditRequest:
@@ -197,7 +197,7 @@ def test_the_details_say_what_was_measured_what_it_does_and_what_the_others_did(
         "Steering L2–3, Pronoun gender · linear .93/.73 → .51/.50",
     ):
         assert wanted in said
-    without = Found(REQUEST, erasure_result(REQUEST, effects=False), ())
+    without = Erasure(REQUEST, erasure_result(REQUEST, effects=False), ())
     assert "not measured yet" in sections(without, row, []).plain
 
 

@@ -23,7 +23,7 @@ from screens.widgets.colours import (
     signed,
 )
 from screens.widgets.grid import CellGrid
-from screens.widgets.grid_model import Cell, Column, Place, fit
+from screens.widgets.grid_model import GridCell, GridColumn, Place, fit
 from workbench.blocks import bar, horizontal_bar, sign
 
 
@@ -37,15 +37,15 @@ class Squares:
     corner: str = "row"
     labels_right: bool = True
 
-    def columns(self, width: int) -> tuple[Column, ...]:
-        return tuple(Column(index, f"c{index}", 10) for index in range(self.n_columns))
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
+        return tuple(GridColumn(index, f"c{index}", 10) for index in range(self.n_columns))
 
     def row_label(self, row: int) -> str:
         return f"r{row}"
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         text = self.text or f"{row}×{column.key}"
-        return Cell(text, shade=sequential((row % 16) / 16), badge=bar((row % 16) / 16))
+        return GridCell(text, shade=sequential((row % 16) / 16), badge=bar((row % 16) / 16))
 
 
 class GridApp(App[None]):

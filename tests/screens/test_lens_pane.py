@@ -8,13 +8,13 @@ from textual.message import Message
 from textual.widgets import Static
 
 from screens.messages import Ask, Cursor, CursorMoved
-from screens.panes.lens.detail import Detail, LensDetail, context
+from screens.panes.lens.detail import CellDetail, LensDetail, context
 from screens.panes.lens.detail import lines as detail_lines
 from screens.panes.lens.pane import LensPane
 from screens.panes.lens.views import METRICS, LensGrid, LensTable, metrics_for
 from screens.panes.lens.words import Overtake, lead_summary, overtakes, title
 from screens.widgets.grid import CellGrid
-from screens.widgets.grid_model import Column, Place
+from screens.widgets.grid_model import GridColumn, Place
 from screens.widgets.trust_strip import TrustStrip, arranged, pieces
 from tests.screens.fake import MODEL, STARTED, lens_result
 from workbench.case import Case
@@ -141,7 +141,7 @@ def test_the_mark_says_as_much_as_fits() -> None:
     columns = list(RESULT.columns)
     columns[4] = with_difference(1, 1, 1, 1, 1, 1, -1)
     table = LensTable(RESULT.model_copy(update={"columns": tuple(columns)}), 4)
-    said = [table.cell(0, Column(table.columns(150)[-1].key, "", width)).text for width in (3, 12, 18, 40)]
+    said = [table.cell(0, GridColumn(table.columns(150)[-1].key, "", width)).text for width in (3, 12, 18, 40)]
     assert said == ["⇄", "⇄ Sydney", "⇄ Sydney leads", "⇄ Sydney overtakes Canberra"]
     assert table.cell(1, table.columns(150)[-1]).text == ""
 
@@ -188,11 +188,11 @@ def test_the_context_keeps_the_token_when_the_text_is_too_long() -> None:
 
 def test_the_detail_gives_units_and_every_recorded_token() -> None:
     column = RESULT.columns[4]
-    text = "\n".join(line.plain for line in detail_lines(Detail(RESULT.encoded, column, LAST), 80))
+    text = "\n".join(line.plain for line in detail_lines(CellDetail(RESULT.encoded, column, LAST), 80))
     assert column is not None
     assert all(unit in text for unit in ("bits", "nats", "logits", "rank"))
     assert all(token in text for token in column.top_tokens[-1])
-    assert "not been read" in detail_lines(Detail(RESULT.encoded, None, LAST), 80)[-1].plain
+    assert "not been read" in detail_lines(CellDetail(RESULT.encoded, None, LAST), 80)[-1].plain
 
 
 def test_warnings_stand_before_what_may_be_cut_off_and_carry_a_sign() -> None:

@@ -19,7 +19,7 @@ from screens.panes.picture import needs_yes
 from screens.panes.trace import views
 from screens.panes.trace.pane import TracePane
 from screens.panes.trace.views import Traced, TracePicture
-from screens.panes.trace.widgets import SubjectInput, TraceGrid
+from screens.panes.trace.widgets import SubjectInput, TraceHeatmap
 from screens.replay import ReplayApp
 from screens.widgets.grid_model import Place
 from screens.widgets.trust_strip import TrustStrip
@@ -98,7 +98,7 @@ class PaneApp(App[None]):
 
     @property
     def lines(self) -> list[str]:
-        grid = self.pane.query_one(TraceGrid)
+        grid = self.pane.query_one(TraceHeatmap)
         return [grid.render_line(y).text for y in range(grid.scrollable_content_region.height)]
 
     @property
@@ -255,7 +255,7 @@ async def test_the_cursor_of_another_pane_is_followed() -> None:
         await pilot.pause()
         app.pane.cursor = Cursor(-1, 3)
         await pilot.pause()
-        assert app.pane.query_one(TraceGrid).cursor == Place(3, 0)
+        assert app.pane.query_one(TraceHeatmap).cursor == Place(3, 0)
         assert 'layer 0 · " Australia"' in app.cell
 
 
@@ -264,7 +264,7 @@ async def test_a_burst_of_keys_is_not_undone_by_the_echo_of_the_first() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.show_step(step())
         await pilot.pause()
-        grid = app.pane.query_one(TraceGrid)
+        grid = app.pane.query_one(TraceHeatmap)
         for _ in range(4):
             grid.action_move(0, -1)
         await pilot.pause()
@@ -387,7 +387,7 @@ async def test_another_subject_can_take_the_place_of_noise() -> None:
         await pilot.press("n", *"France", "enter")
         replaced = REQUEST.model_copy(update={"replacement": "France"})
         assert app.asked == [replaced]
-        assert app.pane.query_one(TraceGrid).has_focus
+        assert app.pane.query_one(TraceHeatmap).has_focus
         app.pane.case = HERO.model_copy(update={"subject": "capital"})
         app.pane.ask()
         assert app.pane._asked[-1].replacement is None  # France was for Australia
@@ -442,7 +442,7 @@ async def test_picture_cell_and_trust_are_in_view_at_any_size(size: tuple[int, i
         assert any("▸ is" in line for line in app.lines)
         assert app.pane.region.contains_region(app.pane.query_one("#cell").region)
         assert app.pane.region.contains_region(app.pane.query_one(TrustStrip).region)
-        assert not app.pane.query_one(TraceGrid).show_horizontal_scrollbar
+        assert not app.pane.query_one(TraceHeatmap).show_horizontal_scrollbar
 
 
 # In the whole app

@@ -17,11 +17,11 @@ from workbench.protocol import Frozen, Progress
 
 models = typer.Typer(help="List, describe and fetch models.", no_args_is_help=True, rich_markup_mode=None)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+JsonList = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 
 
 @models.command("list")
-def list_command(as_json: Json = False) -> None:
+def list_command(as_json: JsonList = False) -> None:
     """List the catalogue and the models that were added."""
     from rich.table import Table
 
@@ -42,7 +42,7 @@ def list_command(as_json: Json = False) -> None:
 @models.command("info")
 def info_command(
     model: Annotated[str, typer.Argument(help="Catalogue name, directory or hub id.", show_default=False)],
-    as_json: Json = False,
+    as_json: JsonList = False,
 ) -> None:
     """Print what is known of a model, without fetching or loading it."""
     from workbench.models.store.catalog import describe
@@ -87,7 +87,7 @@ def pull_command(
 @models.command("verify")
 def verify_command(
     model: Annotated[str | None, typer.Argument(help="One of the list; all of them without it.")] = None,
-    as_json: Json = False,
+    as_json: JsonList = False,
 ) -> None:
     """Read every byte of a model, or of all models here, and say whether it is whole; exit 1 where one is not."""
     from workbench.models.store.integrity import verify, verify_all

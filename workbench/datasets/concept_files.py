@@ -59,11 +59,11 @@ def read_concept(path: Path, seed: int = 0) -> ConceptData:
     return data
 
 
-Row = dict[str, Any] | str
+RawRow = dict[str, Any] | str
 """A row by its columns, or what keeps it from being read."""
 
 
-def _read(path: Path) -> Iterator[tuple[int, Row]]:
+def _read(path: Path) -> Iterator[tuple[int, RawRow]]:
     """Each row with its number, the first line of the file being 1."""
     suffix = path.suffix.lower()
     if suffix not in (*_DELIMITERS, *_JSON_LINES):
@@ -72,7 +72,7 @@ def _read(path: Path) -> Iterator[tuple[int, Row]]:
     yield from _json_lines(text) if suffix in _JSON_LINES else _table(path, text, _DELIMITERS[suffix])
 
 
-def _table(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, Row]]:
+def _table(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, RawRow]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     heading: list[str] = []
     try:
@@ -95,7 +95,7 @@ def _refuse_twice(path: Path, heading: Sequence[str]) -> None:
         raise InputError(f"{path} has {Counter(heading)[twice[0]]} columns {quoted(twice[0])}; leave one of them")
 
 
-def _json_lines(text: str) -> Iterator[tuple[int, Row]]:
+def _json_lines(text: str) -> Iterator[tuple[int, RawRow]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -107,7 +107,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Row]]:
         yield number, row if isinstance(row, dict) else "no JSON object"
 
 
-def _wrong(row: Row) -> str | None:
+def _wrong(row: RawRow) -> str | None:
     """What is wrong with a row, if anything."""
     if isinstance(row, str):
         return row

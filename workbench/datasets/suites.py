@@ -20,7 +20,7 @@ from workbench.errors import InputError
 from workbench.protocol import Frozen
 from workbench.reading import first_problem, read_text, shortened
 
-Plain = TypeVar("Plain", bound=Frozen)
+Parsed = TypeVar("Parsed", bound=Frozen)
 
 Role = Literal["rewrite", "paraphrase", "ripple", "neighborhood", "unrelated", "attribute"]
 ROLES: tuple[Role, ...] = ("rewrite", "paraphrase", "ripple", "neighborhood", "unrelated", "attribute")
@@ -321,7 +321,7 @@ def _spaced(answer: str) -> str:
     return answer if answer[:1].isspace() else f" {answer}"
 
 
-def _valid(model: type[Plain], fields: Any, where: str) -> Plain:
+def _valid(model: type[Parsed], fields: Any, where: str) -> Parsed:
     try:
         return model.model_validate(fields)
     except ValidationError as error:

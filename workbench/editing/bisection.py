@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench.case import Prepend
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.editing.queue import EditInfo
-from workbench.editing.suite.answers import Answer, evaluate
+from workbench.editing.suite.answers import FactAnswer, evaluate
 from workbench.errors import InputError
 from workbench.protocol import Check, Progress, Request, Result
 
@@ -32,8 +32,8 @@ class BisectResult(Result):
     broken_by: EditInfo
     before: int
     tried: int
-    passing: Answer
-    failing: Answer
+    passing: FactAnswer
+    failing: FactAnswer
 
 
 def run(model: LoadedModel, request: BisectRequest, progress: Progress) -> BisectResult:
@@ -50,7 +50,7 @@ def run(model: LoadedModel, request: BisectRequest, progress: Progress) -> Bisec
     most = len(edits).bit_length() + 2
     tried = 0
 
-    def answer(number: int) -> Answer:
+    def answer(number: int) -> FactAnswer:
         nonlocal tried
         progress(tried, most, stage=f"with the first {number} of {len(edits)} edits")
         tried += 1

@@ -21,7 +21,7 @@ from workbench.errors import InputError
 from workbench.models.tokens import EncodedCase, encode
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Request, Result, part, partly
-from workbench.settings import Layers
+from workbench.settings import TypedLayers
 from workbench.shapes import as_many
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class EditRequest(WithSettings):
     kind: Literal["edit"] = "edit"
     case: Case | None = None
     sweep: Annotated[
-        Layers, Field(description="Try each of these layers, such as 3-8 or 3,5,8, and take the best.")
+        TypedLayers, Field(description="Try each of these layers, such as 3-8 or 3,5,8, and take the best.")
     ] = ()
     suite: Suite | None = None
     test: Annotated[bool, Field(description="Run the regression suite afterwards.")] = True

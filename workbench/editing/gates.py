@@ -11,7 +11,7 @@ from workbench.datasets.facts import shipped_facts
 from workbench.editing.queue import Edit
 from workbench.editing.suite.held_out import perplexity
 from workbench.lazy import torch
-from workbench.models.forward.unembedding import Row, read_predictions
+from workbench.models.forward.unembedding import TextRow, read_predictions
 from workbench.models.tokens import encode
 from workbench.protocol import Check, Progress
 
@@ -76,7 +76,7 @@ def gate(name: str, text: str, failed: bool) -> Check:
     return Check(name=name, text=text, level="warn" if failed else "ok")
 
 
-def _first_choices(model: LoadedModel, rows: tuple[Row, ...]) -> Tensor:
+def _first_choices(model: LoadedModel, rows: tuple[TextRow, ...]) -> Tensor:
     """Log-probabilities after each row ``(rows, vocabulary)``, on the CPU."""
     found: dict[int, Tensor] = {}
 
@@ -89,12 +89,12 @@ def _first_choices(model: LoadedModel, rows: tuple[Row, ...]) -> Tensor:
     return torch.stack([found[row] for row in range(len(rows))])
 
 
-def _unrelated(model: LoadedModel, subject: str) -> tuple[Row, ...]:
+def _unrelated(model: LoadedModel, subject: str) -> tuple[TextRow, ...]:
     """One prompt of every shipped relation, about another subject, after BOS or separator."""
     rows = []
     for prompt in _prompts(subject):
         ids = encode(model.tokenizer, Case(prompt=prompt, prepend="separator")).ids
-        rows.append(Row(ids=ids, positions=(len(ids) - 1,)))
+        rows.append(TextRow(ids=ids, positions=(len(ids) - 1,)))
     return tuple(rows)
 
 

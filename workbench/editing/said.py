@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.case import Case, Prepend
-from workbench.models.forward.unembedding import Row, read_predictions
+from workbench.models.forward.unembedding import TextRow, read_predictions
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen
@@ -47,7 +47,7 @@ def said(model: LoadedModel, case: Case, encoded: EncodedCase) -> tuple[Said, ..
                 top_probability=rounded(float(values[top])),
             )
 
-    rows = [Row(ids=one.ids, positions=(len(one.ids) - 1,)) for _, one in cases]
+    rows = [TextRow(ids=one.ids, positions=(len(one.ids) - 1,)) for _, one in cases]
     for _ in read_predictions(model, rows, read):
         pass
     return tuple(found[row] for row in range(len(rows)))

@@ -12,15 +12,15 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import TypeVar
 
-Found = TypeVar("Found")
+Returned = TypeVar("Returned")
 
 _LOOK_EVERY = 0.1  # seconds: how soon a cancelled job is noticed
 _one_at_a_time = threading.Lock()
 
 
-def beside(work: Callable[[], Found], look: Callable[[], None]) -> Found:
+def beside(work: Callable[[], Returned], look: Callable[[], None]) -> Returned:
     """What ``work`` returns or raises; ``look`` is called before it and meanwhile, and may raise."""
-    future: Future[Found] = Future()
+    future: Future[Returned] = Future()
 
     def run() -> None:
         with _one_at_a_time:

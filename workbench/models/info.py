@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.protocol import Frozen
-from workbench.shapes import Layers
+from workbench.shapes import LayerCount
 
 
 class ModelInfo(Frozen):
@@ -18,7 +18,7 @@ class ModelInfo(Frozen):
     architecture: str
     fingerprint: str
     parameters: int
-    layers: Layers
+    layers: LayerCount
     d_model: int
     vocabulary: int
     context: int

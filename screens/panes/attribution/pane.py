@@ -14,7 +14,7 @@ from textual.widgets import Static
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.attribution import views
-from screens.panes.attribution.views import BASELINES, METHODS, Variant, variant_of
+from screens.panes.attribution.views import BASELINES, METHODS, AttributionVariant, variant_of
 from screens.panes.picture import PicturePane
 from screens.widgets.score_strip import ScoreStrip
 from screens.widgets.trust_strip import TrustStrip
@@ -45,13 +45,13 @@ class AttributionPane(PicturePane):
         Binding(Key.UNITS, "unit", "Words", tooltip="Take words or tokens away", id="attribution.unit"),
     ]
 
-    variant: reactive[Variant] = reactive(Variant(), init=False)
+    variant: reactive[AttributionVariant] = reactive(AttributionVariant(), init=False)
     rows: reactive[bool] = reactive(False, init=False)
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: dict[Variant, AttributionResult] = {}
-        self._requests: dict[Variant, AttributionRequest] = {}  # that were answered so
+        self._found: dict[AttributionVariant, AttributionResult] = {}
+        self._requests: dict[AttributionVariant, AttributionRequest] = {}  # that were answered so
         self._position: int | None = None  # that is asked about
         self._asked: list[AttributionRequest] = []  # by us, and not ended yet
 
@@ -72,7 +72,7 @@ class AttributionPane(PicturePane):
         self.case_on_screen()  # first, as another prompt has another cursor
         self._ask(self.variant, self.cursor.token if self.cursor else None)
 
-    def _ask(self, variant: Variant, position: int | None) -> None:
+    def _ask(self, variant: AttributionVariant, position: int | None) -> None:
         """Explain what follows a token of the case on screen, or its end."""
         case = self.case_on_screen()
         if case is None:
@@ -115,7 +115,7 @@ class AttributionPane(PicturePane):
             return self.variant.has_units
         return not self.empty if action == "view" else True
 
-    def _turn(self, variants: list[Variant]) -> None:
+    def _turn(self, variants: list[AttributionVariant]) -> None:
         """To the first of them; in a replay, where nothing can be asked for, to the first that was recorded."""
         recorded = [] if self.live else [variant for variant in variants if variant.asked() in self._found]
         variant = (recorded or variants)[0]
@@ -211,7 +211,7 @@ class AttributionPane(PicturePane):
         return self.query_one(ScoreStrip)
 
     @property
-    def _shown(self) -> Variant:
+    def _shown(self) -> AttributionVariant:
         """What is looked at, or what there is while it is being found."""
         wanted = self.variant.asked()
         return wanted if wanted in self._found else next(reversed(self._found))

@@ -35,7 +35,7 @@ SHORT: dict[AttributionMethod, str] = {
 BASELINES = ("mean", "eos", "zero")
 
 
-class Variant(NamedTuple):
+class AttributionVariant(NamedTuple):
     """A way to attribute. Results of several for one question stand side by side."""
 
     method: AttributionMethod = "integrated-gradients"
@@ -47,14 +47,14 @@ class Variant(NamedTuple):
         """Whether the method can take a word as one."""
         return self.method in ("occlusion", "shapley")
 
-    def asked(self) -> Variant:
+    def asked(self) -> AttributionVariant:
         """As it can be asked: gradients take tokens one by one."""
         return self if self.has_units else self._replace(unit="token")
 
 
-def variant_of(request: AttributionRequest) -> Variant:
+def variant_of(request: AttributionRequest) -> AttributionVariant:
     """How a request attributes."""
-    return Variant(request.method, request.baseline, request.unit)
+    return AttributionVariant(request.method, request.baseline, request.unit)
 
 
 def same_question(one: AttributionResult, other: AttributionResult) -> bool:
@@ -62,7 +62,7 @@ def same_question(one: AttributionResult, other: AttributionResult) -> bool:
     return _question(one) == _question(other)
 
 
-def scores(found: Mapping[Variant, AttributionResult], shown: Variant, with_all: bool) -> Scores:
+def scores(found: Mapping[AttributionVariant, AttributionResult], shown: AttributionVariant, with_all: bool) -> Scores:
     """The tokens coloured by one result, with its numbers under them, or those of all with the same baseline."""
     variants = comparable(found, shown) if with_all else [shown]
     result = found[shown]
@@ -74,7 +74,9 @@ def scores(found: Mapping[Variant, AttributionResult], shown: Variant, with_all:
     )
 
 
-def comparable(found: Mapping[Variant, AttributionResult], shown: Variant) -> list[Variant]:
+def comparable(
+    found: Mapping[AttributionVariant, AttributionResult], shown: AttributionVariant
+) -> list[AttributionVariant]:
     """What was run with the same baseline, in the order of the methods."""
     alike = [variant for variant in found if variant.baseline == shown.baseline]
     return sorted(alike, key=lambda variant: (METHODS.index(variant.method), variant.unit))
@@ -99,7 +101,7 @@ def unit_of(result: AttributionResult) -> str:
     return "logits" if result.foil_text is not None else "nats"
 
 
-def title(result: AttributionResult, shown: Variant) -> str:
+def title(result: AttributionResult, shown: AttributionVariant) -> str:
     """``Attribution · integrated gradients · after " is"``."""
     words = " by words" if shown.unit == "word" else ""
     return f'Attribution · {NAMES[shown.method]}{words} · after "{result.encoded.texts[result.position]}"'
@@ -133,7 +135,9 @@ def read_out(result: AttributionResult, token: int | None) -> str:
     return f"in all {numbers.signed(result.value - result.baseline_value)}"
 
 
-def agreement_check(found: Mapping[Variant, AttributionResult], shown: Variant) -> tuple[Check, ...]:
+def agreement_check(
+    found: Mapping[AttributionVariant, AttributionResult], shown: AttributionVariant
+) -> tuple[Check, ...]:
     """How far the other methods that were run with this baseline rank the tokens alike."""
     parts = []
     for variant in comparable(found, shown):
@@ -142,7 +146,7 @@ def agreement_check(found: Mapping[Variant, AttributionResult], shown: Variant) 
     return (Check(name="agreement ρ", text=", ".join(parts)),) if parts else ()
 
 
-def _row(variant: Variant, result: AttributionResult, variants: list[Variant]) -> ScoreRow:
+def _row(variant: AttributionVariant, result: AttributionResult, variants: list[AttributionVariant]) -> ScoreRow:
     start, stop = result.attributed
     end = largest(result)
     inside = [start <= index < stop for index in range(len(result.scores))]
@@ -155,7 +159,7 @@ def _row(variant: Variant, result: AttributionResult, variants: list[Variant]) -
     )
 
 
-def _label(variant: Variant) -> str:
+def _label(variant: AttributionVariant) -> str:
     return SHORT[variant.method] + (" w" if variant.unit == "word" else "")
 
 

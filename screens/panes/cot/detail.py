@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from screens.dialog import Dialog
-from screens.panes.cot.ledger import Run
-from screens.panes.cot.views import DIM, FULL, OTHER, Row, answer_bars
+from screens.panes.cot.ledger import CotRun
+from screens.panes.cot.views import DIM, FULL, OTHER, OutcomeRow, answer_bars
 from workbench.models.tokentext import display
 
 
@@ -41,7 +41,7 @@ class CotDetail(Dialog[None]):
         Binding("k,up", "step(-1)", "Up", priority=True, tooltip="The row before", id="cot_detail.up"),
     ]
 
-    def __init__(self, row: Row, run: Run, step: Callable[[int], None]) -> None:
+    def __init__(self, row: OutcomeRow, run: CotRun, step: Callable[[int], None]) -> None:
         super().__init__()
         self._row, self._run = row, run
         self._step = step
@@ -60,7 +60,7 @@ class CotDetail(Dialog[None]):
         """Bars are as long as there is room."""
         self.show(self._row, self._run)
 
-    def show(self, row: Row, run: Run) -> None:
+    def show(self, row: OutcomeRow, run: CotRun) -> None:
         """Show another row, or more about this one."""
         self._row, self._run = row, run
         frame = self.query_one(VerticalScroll)
@@ -77,7 +77,7 @@ class CotDetail(Dialog[None]):
         self.dismiss()
 
 
-def lines(row: Row, run: Run, width: int) -> list[Content]:
+def lines(row: OutcomeRow, run: CotRun, width: int) -> list[Content]:
     """The whole text, bars ``width`` cells wide."""
     found = [Content.assemble(("question  ", DIM), safe(run.request.question.strip()))]
     result, outcome = row.result, row.outcome
@@ -102,7 +102,7 @@ def lines(row: Row, run: Run, width: int) -> list[Content]:
     return [*found, Content.styled(f"AOC: {result.aoc_rule}.", DIM), Content.styled(f"This is {result.caption}.", DIM)]
 
 
-def _reasoning(row: Row) -> list[Content]:
+def _reasoning(row: OutcomeRow) -> list[Content]:
     """The reasoning after which the answer was read; what the model wrote after the change stands out."""
     assert row.outcome is not None
     text, written = row.outcome.text, row.outcome.written

@@ -25,7 +25,7 @@ class Done:
 
 
 @dataclass
-class Run:
+class CotRun:
     """A reasoning, and what was done to it in this and later requests. ``request`` is the first of them."""
 
     request: CotRequest
@@ -66,7 +66,7 @@ class Run:
 
 
 @dataclass
-class Job:
+class CotJob:
     """A request that waits or runs, and what the model is writing for it."""
 
     request: CotRequest
@@ -74,16 +74,16 @@ class Job:
 
 
 @dataclass
-class Ledger:
+class CotLedger:
     """Hears what happens to reasonings. ``at`` is the one that is looked at."""
 
-    at: Run | None = None
-    jobs: list[Job] = field(default_factory=list)
-    _runs: dict[Hashable, Run] = field(default_factory=dict)
+    at: CotRun | None = None
+    jobs: list[CotJob] = field(default_factory=list)
+    _runs: dict[Hashable, CotRun] = field(default_factory=dict)
 
     def asked(self, request: CotRequest) -> None:
         """A request waits."""
-        self.jobs.append(Job(request))
+        self.jobs.append(CotJob(request))
 
     def under_way(self, request: CotRequest, writing: str) -> None:
         """A request runs, and the model writes for it."""
@@ -106,16 +106,16 @@ class Ledger:
         key = base_of(request), edits
         run = self._runs.pop(key, None)
         if run is None or run.result.reasoning != result.reasoning:
-            run = Run(request, edits, result)
+            run = CotRun(request, edits, result)
         run.add(request, result)
         self._runs[key] = self.at = run
 
-    def known(self, request: CotRequest, edits: Edits) -> Run | None:
+    def known(self, request: CotRequest, edits: Edits) -> CotRun | None:
         """The complete answer to a request with these edits."""
         run = self._runs.get((base_of(request), edits))
         return run if run is not None and run.complete else None
 
-    def last_about(self, question: str) -> Run | None:
+    def last_about(self, question: str) -> CotRun | None:
         """The reasoning about a question that was taken last, whatever the edits."""
         return next((run for run in reversed(self._runs.values()) if run.request.question == question), None)
 

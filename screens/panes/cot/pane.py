@@ -16,10 +16,10 @@ from screens.keys import Key
 from screens.messages import Ask, CaseChosen
 from screens.panes.cot import views
 from screens.panes.cot.detail import CotDetail
-from screens.panes.cot.ledger import Ledger, Run, base_of, parts, slot_of
-from screens.panes.cot.reasoned import Reasoned
-from screens.panes.cot.views import Row
-from screens.panes.cot.widgets import CHANGED, CotForm, CotLine, Purpose
+from screens.panes.cot.ledger import CotLedger, CotRun, base_of, parts, slot_of
+from screens.panes.cot.reasoned import ReasoningView
+from screens.panes.cot.views import OutcomeRow
+from screens.panes.cot.widgets import CHANGED, CotForm, CotLine, LinePurpose
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.trust_strip import TrustStrip
@@ -68,7 +68,7 @@ class CotPane(PicturePane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ledger = Ledger()
+        self._ledger = CotLedger()
         self._said = ""  # of the intervention that ended last
         self._weights: str | None = None
         self._detail: CotDetail | None = None
@@ -78,7 +78,7 @@ class CotPane(PicturePane):
         yield Static(id="legend")
         yield Static(id="instead", markup=False)
         yield CotForm()
-        yield Reasoned()
+        yield ReasoningView()
         yield CotLine()
         yield TrustStrip()
 
@@ -142,7 +142,7 @@ class CotPane(PicturePane):
         """Put filler in the place of the reasoning."""
         self._do(Filler())
 
-    def action_line(self, purpose: Purpose) -> None:
+    def action_line(self, purpose: LinePurpose) -> None:
         """Open the line for a mistake, other words or a cue."""
         run = self._run_to_change()
         if run is None:
@@ -190,7 +190,7 @@ class CotPane(PicturePane):
         self.notify("Move to a sentence first, with j or k.")
         return None
 
-    def _run_to_change(self) -> Run | None:
+    def _run_to_change(self) -> CotRun | None:
         run = self._run
         if run is None or run.result.full is None:
             self.notify("The answer is not known yet: wait for it, or press r to ask again.")
@@ -228,7 +228,7 @@ class CotPane(PicturePane):
 
     def clear(self) -> None:
         """Begin empty again."""
-        self._ledger, self._said = Ledger(), ""
+        self._ledger, self._said = CotLedger(), ""
         super().clear()
         self.draw()
 
@@ -311,15 +311,15 @@ class CotPane(PicturePane):
     # Drawing
 
     @property
-    def _reasoned(self) -> Reasoned:
-        return self.query_one(Reasoned)
+    def _reasoned(self) -> ReasoningView:
+        return self.query_one(ReasoningView)
 
     @property
-    def _run(self) -> Run | None:
+    def _run(self) -> CotRun | None:
         return self._ledger.at
 
     @property
-    def _row(self) -> Row | None:
+    def _row(self) -> OutcomeRow | None:
         """The row that is highlighted."""
         return self._reasoned.row
 

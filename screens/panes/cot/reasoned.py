@@ -13,8 +13,8 @@ from textual.geometry import clamp
 from textual.widgets import OptionList, Static
 
 from screens.panes.cot import views
-from screens.panes.cot.ledger import Job, Run
-from screens.panes.cot.views import Row
+from screens.panes.cot.ledger import CotJob, CotRun
+from screens.panes.cot.views import OutcomeRow
 from screens.panes.edits.list import EditList
 from screens.widgets.token_strip import StripToken, TokenStrip
 
@@ -29,11 +29,11 @@ class CotList(EditList):
     ]
 
 
-class Reasoned(Horizontal):
-    """Shows a `Run` as `Row`s, of which one is highlighted, and the answers at that one."""
+class ReasoningView(Horizontal):
+    """Shows a `CotRun` as `OutcomeRow`s, of which one is highlighted, and the answers at that one."""
 
     DEFAULT_CSS = """
-    Reasoned {
+    ReasoningView {
         height: 1fr; min-height: 2;
         & #sentences { width: 1fr; }
         & #writing { display: none; height: auto; max-height: 100%; padding: 0 1; scrollbar-size: 1 1; }
@@ -43,9 +43,9 @@ class Reasoned(Horizontal):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[Row] = []
-        self._run: Run | None = None
-        self._jobs: Sequence[Job] = ()
+        self.rows: list[OutcomeRow] = []
+        self._run: CotRun | None = None
+        self._jobs: Sequence[CotJob] = ()
 
     def compose(self) -> ComposeResult:
         """Tokens or rows, and the answers."""
@@ -56,12 +56,12 @@ class Reasoned(Horizontal):
         yield Static(id="answers")
 
     @property
-    def row(self) -> Row | None:
+    def row(self) -> OutcomeRow | None:
         """The row that is highlighted."""
         place = self._list.highlighted
         return self.rows[place] if place is not None and place < len(self.rows) else None
 
-    def show(self, run: Run | None, jobs: Sequence[Job] = (), wanted: str = "") -> None:
+    def show(self, run: CotRun | None, jobs: Sequence[CotJob] = (), wanted: str = "") -> None:
         """Draw a reasoning and what is done to it, with the row ``wanted`` highlighted, or the same as before.
 
         Another reasoning begins at its end, where the answer is the model's own.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from textual.content import Content
 
-from screens.panes.cot.ledger import Done, Job, Run
+from screens.panes.cot.ledger import CotJob, CotRun, Done
 from screens.widgets import numbers
 from screens.widgets.grid_model import fit
 from workbench.blocks import bar, horizontal_bar
@@ -35,7 +35,7 @@ CAPTION = "How far the answer depends on the reasoning; no proof that it is fait
 
 
 @dataclass(frozen=True)
-class Row:
+class OutcomeRow:
     """A line of the list. ``place`` is the number of sentences up to it, which the keys act on.
 
     ``outcome`` is None where the answer is not known yet; ``result`` is what it stands in. ``done`` says in words
@@ -55,7 +55,7 @@ class Row:
 # --- The list ---
 
 
-def rows(run: Run, jobs: Sequence[Job]) -> list[Row]:
+def rows(run: CotRun, jobs: Sequence[CotJob]) -> list[OutcomeRow]:
     """No reasoning, then every sentence with the answer if it had stopped there; then what else was done."""
     found = list(_kept(run))
     for number, done in enumerate(each for each in run.done.values() if not isinstance(each.intervention, Early)):
@@ -64,7 +64,7 @@ def rows(run: Run, jobs: Sequence[Job]) -> list[Row]:
     return found + [_waiting(f"job {number}", job) for number, job in enumerate(waiting)]
 
 
-def _kept(run: Run) -> Iterator[Row]:
+def _kept(run: CotRun) -> Iterator[OutcomeRow]:
     outcomes = run.early.outcomes if run.early else ()
     result = run.early.result if run.early else run.result
     for place in range(len(run.result.sentences) + 1):
@@ -73,10 +73,10 @@ def _kept(run: Run) -> Iterator[Row]:
         settles = ["◂ settles"] if outcome and place == result.settles else []
         marks = (*settles, *(f"◆ {words}" for words in necessary(run, place)))
         done = f"stops after {place} of {len(run.result.sentences)}"
-        yield Row(f"kept {place}", place, str(place), done, text, marks, result, outcome)
+        yield OutcomeRow(f"kept {place}", place, str(place), done, text, marks, result, outcome)
 
 
-def necessary(run: Run, place: int) -> Iterator[str]:
+def necessary(run: CotRun, place: int) -> Iterator[str]:
     """Whether the answer is another one without this sentence, and within how many sentences that is so."""
     for done in run.done.values():
         if isinstance(done.intervention, LeaveOneOut):
@@ -85,7 +85,7 @@ def necessary(run: Run, place: int) -> Iterator[str]:
                 yield "necessary" if within is None else f"necessary of {within}"
 
 
-def _other(id: str, done: Done, outcome: Outcome) -> Row:  # noqa: A002 - what it is called everywhere
+def _other(id: str, done: Done, outcome: Outcome) -> OutcomeRow:  # noqa: A002 - what it is called everywhere
     intervention, result = done.intervention, done.result
     number = None if outcome.sentence is None else outcome.sentence + (outcome.what != "filler")
     words = {
@@ -104,13 +104,13 @@ def _other(id: str, done: Done, outcome: Outcome) -> Row:  # noqa: A002 - what i
         words = f"cue, by {intervention.by}"
         follows = "followed" if outcome.answer == outcome.suggested else "not followed"
         text += f" · {follows}, {'spoken of' if outcome.mentions_cue else 'in silence'}"
-    return Row(f"done {id}", number, SIGNS[outcome.what], words, text, (), result, outcome)
+    return OutcomeRow(f"done {id}", number, SIGNS[outcome.what], words, text, (), result, outcome)
 
 
-def _waiting(id: str, job: Job) -> Row:  # noqa: A002
+def _waiting(id: str, job: CotJob) -> OutcomeRow:  # noqa: A002
     intervention = job.request.interventions[0]
     writing = f"writes … {shown(job.writing)[-60:]}" if job.writing else "to come"
-    return Row(id, None, "◌", in_words(intervention), writing)
+    return OutcomeRow(id, None, "◌", in_words(intervention), writing)
 
 
 def in_words(intervention: Intervention) -> str:
@@ -119,20 +119,20 @@ def in_words(intervention: Intervention) -> str:
     return NAMES[intervention.what] + ("" if sentence is None else f" {sentence + 1}")
 
 
-def answer_of(row: Row) -> str:
+def answer_of(row: OutcomeRow) -> str:
     """The answer's name, nothing while it is not known."""
     if row.outcome is None or row.result is None:
         return ""
     return display(row.result.candidates[row.outcome.answer].name)
 
 
-def contents(rows: list[Row], run: Run, width: int) -> list[Content]:
+def contents(rows: list[OutcomeRow], run: CotRun, width: int) -> list[Content]:
     """The rows as they are drawn, with the answers in a column that is as wide as they need."""
     column = min(12, max((cell_len(answer_of(row)) for row in rows), default=0))
     return [row_content(row, run, width, column) for row in rows]
 
 
-def row_content(row: Row, run: Run, width: int, column: int) -> Content:
+def row_content(row: OutcomeRow, run: CotRun, width: int, column: int) -> Content:
     """``4 █= 10 So, Tom has …``: how probable the answer with all is there, whether it is the answer, which one is.
 
     The answer takes ``column`` cells. Lines after the first are indented to where the text begins.
@@ -158,7 +158,7 @@ def row_content(row: Row, run: Run, width: int, column: int) -> Content:
     return Content("\n").join([head + first, *(Content(" " * indent) + line for line in others)])
 
 
-def _sentence(run: Run, place: int) -> Content:
+def _sentence(run: CotRun, place: int) -> Content:
     """A sentence, its tokens coloured by the probability that they had; plain where that is not known."""
     sentences, reasoning = run.result.sentences, run.result.reasoning
     whole = sentences[place - 1]
@@ -207,7 +207,7 @@ def _visible(text: str) -> str:
 # --- The answers at one row ---
 
 
-def answers(row: Row | None, width: int, height: int) -> Content:
+def answers(row: OutcomeRow | None, width: int, height: int) -> Content:
     """What was done, and a bar for the probability of each answer; as many as there is room for."""
     if row is None:
         return Content("")
@@ -254,7 +254,7 @@ def _lines(text: str, width: int) -> list[str]:
 # --- Around the list ---
 
 
-def headline(run: Run) -> str:
+def headline(run: CotRun) -> str:
     """The frame's title: the answer, whether it is right, and how far it depends on the reasoning."""
     result = run.early.result if run.early else run.result
     if result.full is None:
@@ -274,7 +274,7 @@ def answered(result: CotResult) -> str:
     return f"answer {name} {numbers.probability(result.full.probabilities[result.full.answer])}"
 
 
-def suggestion(run: Run) -> str:
+def suggestion(run: CotRun) -> str:
     """What a cue may suggest of free answers: another one that was found on the way. Choices need none."""
     early = run.early
     if run.request.choices or early is None:

@@ -20,7 +20,7 @@ from workbench.methods.cot.interventions import Cue, Early, Intervention, Mistak
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.truncation import CotRequest
 
-Purpose = Literal["mistake", "paraphrase", "cue"]
+LinePurpose = Literal["mistake", "paraphrase", "cue"]
 
 TEXTS = (("choices", "one; another; … or nothing for a free answer"), ("right", "if known"))
 LEAD = (("lead-in", "Answer:"),)
@@ -30,7 +30,7 @@ HINT = (
     "template, whatever the prompt's own switch says."
 )
 CHANGED = "the prompt has changed, and so has this form: look it over, then enter"
-HINTS: dict[Purpose, str] = {
+HINTS: dict[LinePurpose, str] = {
     "mistake": "A mistake in {}, reasoning on from there; empty or unchanged: its last number is made one more",
     "paraphrase": "{} in other words, reasoning on from there; empty or unchanged: the model rewords it",
     "cue": "Which answer is suggested in the question? Empty: another choice than the model's own",
@@ -211,7 +211,7 @@ class CotLine(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._purpose: Purpose = "mistake"
+        self._purpose: LinePurpose = "mistake"
         self._sentence = 0
         self._own = ""
         self._key: Hashable = None
@@ -224,7 +224,7 @@ class CotLine(Vertical):
             yield ClosingInput(compact=True, id="typed")
             yield Tick("by its position", id="position", compact=True)
 
-    def open(self, purpose: Purpose, sentence: int, own: str, about: str, positions: bool = False) -> None:
+    def open(self, purpose: LinePurpose, sentence: int, own: str, about: str, positions: bool = False) -> None:
         """Show it for a sentence (from 0), which is ``own``, of the reasoning ``about``; or for an answer to suggest.
 
         ``positions`` is whether the choices are listed, so that one can be suggested by its place.

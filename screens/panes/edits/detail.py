@@ -15,23 +15,23 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from screens.dialog import Dialog
-from screens.panes.edits.ledger import Made, Measured
+from screens.panes.edits.ledger import MadeEdit, Measured
 from screens.panes.edits.views import FactRow, fact_content, fact_rows, summary
 from screens.widgets.options import Options
 
 
 @dataclass(frozen=True)
-class Detail:
+class EditInFull:
     """What the screen shows. ``said`` is what a bisection found, or what else there is to say."""
 
     title: str
-    made: Made | None
+    made: MadeEdit | None
     measured: Measured | None
     said: str = ""
 
 
 class EditDetail(Dialog[None]):
-    """Shows a `Detail`; ``bisect`` is called with the fact for which the edit that broke it is wanted.
+    """Shows an `EditInFull`; ``bisect`` is called with the fact for which the edit that broke it is wanted.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
@@ -59,7 +59,7 @@ class EditDetail(Dialog[None]):
         Binding("f", "bisect", "Find", tooltip="Find the edit that broke this fact", id="edit_detail.bisect"),
     ]
 
-    def __init__(self, detail: Detail, bisect: Callable[[FactRow], None]) -> None:
+    def __init__(self, detail: EditInFull, bisect: Callable[[FactRow], None]) -> None:
         super().__init__()
         self._detail = detail
         self._bisect = bisect
@@ -82,7 +82,7 @@ class EditDetail(Dialog[None]):
         """More scores may fit."""
         self._show_summary()
 
-    def show(self, detail: Detail) -> None:
+    def show(self, detail: EditInFull) -> None:
         """Show another state of the same edit."""
         self._detail = detail
         self._show_summary()

@@ -21,11 +21,11 @@ from workbench.engine import Progressed
 from workbench.protocol import Check, Request
 from workbench.session import Step
 
-State = Literal["planned", "computing", "on", "off", "failed"]
+RowState = Literal["planned", "computing", "on", "off", "failed"]
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeEdit:
     """An edit that was made in this session."""
 
     request: EditRequest
@@ -42,20 +42,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Job:
+class EditJob:
     """An edit that was asked for and is in no queue: ``said`` is how far it is, or why it failed."""
 
     request: EditRequest
-    state: State = "planned"
+    state: RowState = "planned"
     said: str = "waits for the model"
     partial: EditResult | None = None
 
 
 @dataclass(frozen=True)
-class Row:
+class EditRow:
     """One line of the queue. ``id`` is that of an edit in the queue; ``held``: on, but off for a comparison."""
 
-    state: State
+    state: RowState
     number: int
     method: str
     title: str
@@ -67,12 +67,12 @@ class Row:
 
 
 @dataclass
-class Ledger:
+class EditLedger:
     """Hears what happens to edits, and says what there is to show."""
 
-    made: dict[str, Made] = field(default_factory=dict)
+    made: dict[str, MadeEdit] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[EditJob] = field(default_factory=list)
     bisected: str = ""
     _running: Measured | None = None
 
@@ -80,7 +80,7 @@ class Ledger:
         """A request waits: what failed before is history."""
         self.jobs = [job for job in self.jobs if job.state != "failed"]
         if isinstance(request, EditRequest):
-            self.jobs.append(Job(request))
+            self.jobs.append(EditJob(request))
         elif isinstance(request, BisectRequest):
             self.bisected = "Bisecting …"
 
@@ -89,7 +89,7 @@ class Ledger:
         request, partial = progress.request, progress.partial
         if isinstance(request, EditRequest):
             self._replace(
-                Job(request, "computing", _how_far(progress), partial if isinstance(partial, EditResult) else None)
+                EditJob(request, "computing", _how_far(progress), partial if isinstance(partial, EditResult) else None)
             )
         elif isinstance(request, SuiteRequest) and isinstance(partial, SuiteResult):
             self._running = Measured(edits, partial, so_far=True)
@@ -100,9 +100,9 @@ class Ledger:
         if isinstance(request, EditRequest):
             self.jobs = [job for job in self.jobs if job.request != request and job.state != "failed"]
             if step.error is not None:
-                self.jobs.append(Job(request, "failed", step.error.message))
+                self.jobs.append(EditJob(request, "failed", step.error.message))
         if isinstance(request, EditRequest) and isinstance(result, EditResult) and result.edit is not None:
-            self.made[result.edit.id] = Made(request, result)
+            self.made[result.edit.id] = MadeEdit(request, result)
             if result.suite is not None:
                 self.measured.append(Measured(active_edits(result.queue), result.suite))
         if isinstance(request, SuiteRequest):
@@ -114,13 +114,13 @@ class Ledger:
             if isinstance(result, BisectResult):
                 self.bisected = bisected_in_words(result)
 
-    def rows(self, queue: QueueState) -> list[Row]:
+    def rows(self, queue: QueueState) -> list[EditRow]:
         """The queue in order, and after it what is on its way."""
         rows = []
         for number, entry in enumerate(queue.entries, 1):
             made = self.made.get(entry.info.id)
             rows.append(
-                Row(
+                EditRow(
                     state="on" if entry.on else "off",
                     number=number,
                     method=entry.info.method,
@@ -171,7 +171,7 @@ class Ledger:
             None,
         )
 
-    def _replace(self, job: Job) -> None:
+    def _replace(self, job: EditJob) -> None:
         """The first job of the same request; one that was not asked for here comes new."""
         for place, known in enumerate(self.jobs):
             if known.request == job.request and known.state != "failed":
@@ -190,13 +190,13 @@ def bisected_in_words(result: BisectResult) -> str:
     )
 
 
-def _row(job: Job, number: int) -> Row:
+def _row(job: EditJob, number: int) -> EditRow:
     case, partial = job.request.case, job.partial
     layer = getattr(job.request.settings, "layer", None)
     at = "" if layer is None else f"L{layer} "
     asked = f"{at}{case.subject or case.prompt} → {(case.target or '').strip()}" if case else at
     suite = partial.suite if partial else None
-    return Row(
+    return EditRow(
         state=job.state,
         number=number,
         method=job.request.editor,
@@ -207,7 +207,7 @@ def _row(job: Job, number: int) -> Row:
     )
 
 
-def _untested(made: Made) -> str:
+def _untested(made: MadeEdit) -> str:
     if not made.request.test:
         return "no suite was run; c runs one"
     return "no suite: the shipped facts have none for it; the form takes a file"

@@ -15,11 +15,11 @@ from screens.keys import Key
 from screens.messages import Ask
 from screens.panes.edits import views
 from screens.panes.edits.chart import EditChart
-from screens.panes.edits.detail import Detail, EditDetail
+from screens.panes.edits.detail import EditDetail, EditInFull
 from screens.panes.edits.form import CHANGED, EditForm
-from screens.panes.edits.ledger import Ledger, Measured, Row
+from screens.panes.edits.ledger import EditLedger, EditRow, Measured
 from screens.panes.edits.list import EditList
-from screens.panes.edits.path import PathLine, Purpose, default_name
+from screens.panes.edits.path import PathLine, PathPurpose, default_name
 from screens.panes.edits.views import FactRow
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
@@ -85,7 +85,7 @@ class EditsPane(PicturePane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ledger = Ledger()
+        self._ledger = EditLedger()
         self._said = ""  # by what was done to the queue last
         self._detail: EditDetail | None = None
         self._number = 0  # of the row that is highlighted
@@ -179,7 +179,7 @@ class EditsPane(PicturePane):
         """Ask for a patch."""
         self._open_path("apply")
 
-    def _open_path(self, purpose: Purpose) -> None:
+    def _open_path(self, purpose: PathPurpose) -> None:
         self.query_one(EditForm).close()
         self.query_one(PathLine).open(purpose, default_name(purpose, self._saved_case()), self.model)
         self.draw()
@@ -209,7 +209,7 @@ class EditsPane(PicturePane):
             return self.can_confirm
         return self._row is not None if action in NEEDS_ROW else True
 
-    def _do(self, action: Action, row: Row | None, by: int = 0) -> None:
+    def _do(self, action: Action, row: EditRow | None, by: int = 0) -> None:
         if row is not None:
             self._ask(QueueRequest(action=action, edit=row.id, by=by))
 
@@ -226,7 +226,7 @@ class EditsPane(PicturePane):
 
     def clear(self) -> None:
         """Forget what was recorded. The queue is the main screen's to tell."""
-        self._ledger, self._said = Ledger(), ""
+        self._ledger, self._said = EditLedger(), ""
         super().clear()
 
     def takes(self, request: Request) -> bool:
@@ -289,11 +289,11 @@ class EditsPane(PicturePane):
         return self.query_one(EditList)
 
     @property
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[EditRow]:
         return self._ledger.rows(self.queue)
 
     @property
-    def _row(self) -> Row | None:
+    def _row(self) -> EditRow | None:
         """The edit of the queue that is highlighted."""
         return next((row for row in self._rows if row.id == self._chosen and row.id is not None), None)
 
@@ -372,11 +372,11 @@ class EditsPane(PicturePane):
     def _close_detail(self) -> None:
         self._detail = None
 
-    def _detail_now(self) -> Detail | None:
+    def _detail_now(self) -> EditInFull | None:
         if (row := self._row) is None:
             return None
         made = self._ledger.made.get(row.id or "")
-        return Detail(f"{row.number} {row.title}", made, row.measured, self._ledger.bisected)
+        return EditInFull(f"{row.number} {row.title}", made, row.measured, self._ledger.bisected)
 
     def _bisect(self, row: FactRow) -> None:
         if self.live:

@@ -20,8 +20,8 @@ from workbench.errors import InputError
 from workbench.models.info import ModelInfo
 from workbench.paths import patch_path, written_path
 
-Purpose = Literal["save", "save-model", "apply"]
-PLACEHOLDERS: dict[Purpose, str] = {
+PathPurpose = Literal["save", "save-model", "apply"]
+PLACEHOLDERS: dict[PathPurpose, str] = {
     "save": "the name of a patch",
     "save-model": "the name of a folder",
     "apply": "the path of a patch",
@@ -49,14 +49,14 @@ class PathLine(Vertical):
     class Submitted(Message):
         """This path is to be used so."""
 
-        purpose: Purpose
+        purpose: PathPurpose
         path: str
 
     def __init__(self) -> None:
         super().__init__()
-        self._purpose: Purpose = "save"
+        self._purpose: PathPurpose = "save"
         self._default = ""
-        self._typed: dict[Purpose, str] = {}
+        self._typed: dict[PathPurpose, str] = {}
         self._model: ModelInfo | None = None
 
     def compose(self) -> ComposeResult:
@@ -64,7 +64,7 @@ class PathLine(Vertical):
         yield ClosingInput(compact=True, id="path")
         yield Static(id="place")
 
-    def open(self, purpose: Purpose, default: str, model: ModelInfo | None) -> None:
+    def open(self, purpose: PathPurpose, default: str, model: ModelInfo | None) -> None:
         """Show it and put the keyboard into it; ``default`` stands there where nothing else was typed."""
         self.close()
         self._purpose, self._default, self._model = purpose, default, model
@@ -97,7 +97,7 @@ class PathLine(Vertical):
         return self.query_one(ClosingInput)
 
 
-def in_words(purpose: Purpose, typed: str, model: ModelInfo | None) -> str:
+def in_words(purpose: PathPurpose, typed: str, model: ModelInfo | None) -> str:
     """What enter will do with what is typed, with the whole path."""
     if not typed.strip():
         return f"{PLACEHOLDERS[purpose]}; escape closes"
@@ -114,7 +114,7 @@ def in_words(purpose: Purpose, typed: str, model: ModelInfo | None) -> str:
     return f"{path}{there}" if there else f"enter saves a patch as {path}"
 
 
-def default_name(purpose: Purpose, case: Case | None) -> str:
+def default_name(purpose: PathPurpose, case: Case | None) -> str:
     """<subject>-<target>.safetensors, of signs that are safe in any file's name; of a model, a folder."""
     if purpose == "apply":
         return ""

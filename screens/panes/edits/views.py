@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from screens.answers import Edits, edits_in_words
-from screens.panes.edits.ledger import Made, Measured, Row, State
+from screens.panes.edits.ledger import EditRow, MadeEdit, Measured, RowState
 from screens.widgets import numbers
 from workbench.case import Prepend
 from workbench.datasets.suites import SCORES, SuiteFact
@@ -20,8 +20,8 @@ from workbench.editing.suite.regression import FactOutcome, RoleScore, SuiteResu
 from workbench.figures import Lines
 
 DIM = "$foreground 60%"
-SIGNS: dict[State, str] = {"planned": "◌", "computing": "…", "on": "●", "off": "○", "failed": "✗"}
-STYLES: dict[State, str] = {
+SIGNS: dict[RowState, str] = {"planned": "◌", "computing": "…", "on": "●", "off": "○", "failed": "✗"}
+STYLES: dict[RowState, str] = {
     "planned": DIM,
     "computing": "$text-primary",
     "on": "bold $text-success",
@@ -47,7 +47,7 @@ def title(queue: QueueState, jobs: int) -> str:
     return " · ".join(parts)
 
 
-def row_content(row: Row, edits: Edits, width: int) -> Content:
+def row_content(row: EditRow, edits: Edits, width: int) -> Content:
     """One edit in two lines: its state and what it does, and how its suite came out or how far it is.
 
     ``edits`` are those whose switches are on, whether or not they are off for a comparison.
@@ -139,7 +139,7 @@ def fact_content(row: FactRow) -> Content:
     )
 
 
-def summary(made: Made | None, measured: Measured | None, width: int) -> list[Content]:
+def summary(made: MadeEdit | None, measured: Measured | None, width: int) -> list[Content]:
     """What stands above the facts: what the prompt is continued by, the scores, how the edit came about."""
     found: list[Content] = []
     if made is not None:
@@ -178,7 +178,7 @@ def held_in_words(queue: QueueState) -> str:
     )
 
 
-def place_of(rows: Sequence[Row], id: str | None, number: int) -> int:  # noqa: A002 - what it is called everywhere
+def place_of(rows: Sequence[EditRow], id: str | None, number: int) -> int:  # noqa: A002 - what it is called everywhere
     """Where the row of an edit is now; where it is gone, the row that stands in its place."""
     for place, row in enumerate(rows):
         if id is not None and row.id == id:

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from screens.dialog import Dialog
-from screens.panes.erasure.ledger import Found
+from screens.panes.erasure.ledger import Erasure
 from screens.panes.erasure.views import DIM, both, head, row_text
 from screens.widgets import numbers
 from workbench.editing.editors import editor
@@ -71,7 +71,7 @@ class ErasureDetail(Dialog[None]):
         self.dismiss()
 
 
-def sections(found: Found, row: ErasedLayer, others: Sequence[Found]) -> Content:
+def sections(found: Erasure, row: ErasedLayer, others: Sequence[Erasure]) -> Content:
     """Everything about an erasure, one layer of it first. ``others`` are compared with it."""
     result = found.result
     parts = [_section(f"Probes at layer {row.layer}", _layer(result, row))]
@@ -154,7 +154,7 @@ def _quoted(token: str) -> str:
     return f"“{display(token.strip())}”"
 
 
-def _compared(found: Found) -> Content:
+def _compared(found: Erasure) -> Content:
     """One erasure in a line: the last changed layer's probes, and the price."""
     result = found.result
     said = [f"{editor(result.how).title} {layers_in_words(result.layers)}, {result.concept}"]

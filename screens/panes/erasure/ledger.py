@@ -19,7 +19,7 @@ EditState = Literal["none", "planned", "on", "off", "held", "removed"]
 
 
 @dataclass(frozen=True)
-class Found:
+class Erasure:
     """An erasure that was asked for, what was found, and the edits that were on before."""
 
     request: EditRequest
@@ -67,24 +67,24 @@ class Erasures:
     """Those that stand side by side; one that is asked again takes the place of the one before."""
 
     def __init__(self) -> None:
-        self._found: dict[Hashable, Found] = {}
+        self._found: dict[Hashable, Erasure] = {}
         self._key: Hashable = None
         self._layer: int | None = None
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def put(self, found: Found) -> None:
+    def put(self, found: Erasure) -> None:
         """Keep one, and look at it."""
         self._key = key_of(found.request)
         self._found[self._key] = found
 
-    def same(self, request: EditRequest) -> Found | None:
+    def same(self, request: EditRequest) -> Erasure | None:
         """The one whose place the answer to a request will take."""
         return self._found.get(key_of(request))
 
     @property
-    def shown(self) -> Found:
+    def shown(self) -> Erasure:
         """The one that is looked at. There must be one."""
         return self._found[self._key]
 
@@ -94,7 +94,7 @@ class Erasures:
         return list(self._found).index(self._key) + 1
 
     @property
-    def others(self) -> Sequence[Found]:
+    def others(self) -> Sequence[Erasure]:
         """The ones that are not looked at."""
         return [found for key, found in self._found.items() if key != self._key]
 

@@ -18,7 +18,7 @@ from screens.messages import Ask, Cursor
 from screens.panes.erasure import views
 from screens.panes.erasure.detail import ErasureDetail, sections
 from screens.panes.erasure.form import ErasureForm, with_digest
-from screens.panes.erasure.ledger import EditState, Erasures, Found, is_erasure, key_of
+from screens.panes.erasure.ledger import EditState, Erasure, Erasures, is_erasure, key_of
 from screens.panes.erasure.widgets import LayerList, ProbeChart
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
@@ -261,7 +261,7 @@ class ErasurePane(PicturePane):
         assert isinstance(result, EditResult)
         if isinstance(result.details, Erased) and result.details.probed:
             self._unfinished = key_of(request) if self._under_way else None
-            self._erasures.put(Found(request, result, edits))
+            self._erasures.put(Erasure(request, result, edits))
             self._look()
 
     def unfinished(self, result: Result) -> str:
@@ -294,7 +294,7 @@ class ErasurePane(PicturePane):
     # What is looked at
 
     @property
-    def _shown(self) -> Found:
+    def _shown(self) -> Erasure:
         return self._erasures.shown
 
     @property

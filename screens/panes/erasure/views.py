@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.content import Content
 
-from screens.panes.erasure.ledger import EditState, Found
+from screens.panes.erasure.ledger import EditState, Erasure
 from screens.widgets import numbers
 from workbench.editing.editors import editor
 from workbench.editing.editors.erasure.erased import Erased
@@ -32,7 +32,7 @@ STATES: dict[EditState, str] = {
 
 
 @dataclass(frozen=True)
-class Curve:
+class ProbeCurve:
     """Accuracy (or share) on unseen texts, by layer; ``marker`` tells it from the others without colour."""
 
     marker: str
@@ -43,7 +43,7 @@ class Curve:
 # --- The frame ---
 
 
-def title(found: Found, state: EditState, place: int, of: int, wanted: float | None) -> str:
+def title(found: Erasure, state: EditState, place: int, of: int, wanted: float | None) -> str:
     """``Erasure 1/2 · ● on · Pronoun gender · LEACE L5–12``; what may be cut off at the end says the least."""
     result = found.result
     how, where = editor(result.how).title, layers_in_words(result.layers)
@@ -63,7 +63,7 @@ def strength(value: float) -> str:
 # --- The chart ---
 
 
-def curves(result: Erased) -> tuple[Curve, ...]:
+def curves(result: Erased) -> tuple[ProbeCurve, ...]:
     """Linear before and after, non-linear after; of steering the share that is taken for the class steered to.
 
     Where they meet a later one covers an earlier one, so what matters most comes last.
@@ -72,13 +72,13 @@ def curves(result: Erased) -> tuple[Curve, ...]:
     if result.how == "steer":
         shares = [(row.layer, row.towards) for row in rows if row.towards is not None]
         return (
-            Curve("●", "before", tuple((layer, share[0]) for layer, share in shares)),
-            Curve("○", "after", tuple((layer, share[1]) for layer, share in shares)),
+            ProbeCurve("●", "before", tuple((layer, share[0]) for layer, share in shares)),
+            ProbeCurve("○", "after", tuple((layer, share[1]) for layer, share in shares)),
         )
     return (
-        Curve("×", "non-linear", tuple((row.layer, row.nonlinear_after.texts) for row in rows)),
-        Curve("●", "before", tuple((row.layer, row.before.texts) for row in rows)),
-        Curve("○", "after", tuple((row.layer, row.after.texts) for row in rows)),
+        ProbeCurve("×", "non-linear", tuple((row.layer, row.nonlinear_after.texts) for row in rows)),
+        ProbeCurve("●", "before", tuple((row.layer, row.before.texts) for row in rows)),
+        ProbeCurve("○", "after", tuple((row.layer, row.after.texts) for row in rows)),
     )
 
 

@@ -27,7 +27,7 @@ TARGET, FOIL = "bold $text-primary", "bold $text-warning"
 
 
 @dataclass(frozen=True)
-class Detail:
+class CellDetail:
     """What the screen shows. ``column`` is the lens at the cursor's token, None while it is not there yet."""
 
     encoded: EncodedCase
@@ -37,7 +37,7 @@ class Detail:
 
 
 class LensDetail(Dialog[None]):
-    """Shows a `Detail` and asks its owner, by ``step(layers, tokens)``, for the neighboring ones.
+    """Shows a `CellDetail` and asks its owner, by ``step(layers, tokens)``, for the neighboring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
@@ -62,7 +62,7 @@ class LensDetail(Dialog[None]):
         Binding("l,right", "step(0, 1)", "Right", priority=True, tooltip="The next token", id="lens_detail.right"),
     ]
 
-    def __init__(self, detail: Detail, step: Callable[[int, int], None]) -> None:
+    def __init__(self, detail: CellDetail, step: Callable[[int, int], None]) -> None:
         super().__init__()
         self._detail = detail
         self._step = step
@@ -81,7 +81,7 @@ class LensDetail(Dialog[None]):
         """Bars are as long as there is room."""
         self.show(self._detail)
 
-    def show(self, detail: Detail) -> None:
+    def show(self, detail: CellDetail) -> None:
         """Show another cell, or more about this one."""
         self._detail = detail
         frame = self.query_one(VerticalScroll)
@@ -101,7 +101,7 @@ class LensDetail(Dialog[None]):
         self.dismiss()
 
 
-def lines(detail: Detail, width: int) -> list[Content]:
+def lines(detail: CellDetail, width: int) -> list[Content]:
     """The whole text, ``width`` cells wide."""
     found = [context(detail.encoded, detail.cursor.token, width), Content("")]
     column, row = detail.column, detail.cursor.layer + 1

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from screens.keys import Key
 from screens.messages import Ask, Cursor
-from screens.panes.lens.detail import Detail, LensDetail
+from screens.panes.lens.detail import CellDetail, LensDetail
 from screens.panes.lens.views import LensGrid, LensTable, Metric, metrics_for, ramp_legend
 from screens.panes.lens.words import at_cell, lead_summary, title
 from screens.panes.picture import PicturePane
@@ -254,12 +254,12 @@ class LensPane(PicturePane):
             self._go(cursor)
             self._want_wider()
 
-    def _detail_now(self) -> Detail:
+    def _detail_now(self) -> CellDetail:
         token = self._at.token
         note = self._wider_note
         if not note and token not in self._wider and not self.live:
             note = "Recorded session: the tokens that were kept; there is no model here to ask for more."
-        return Detail(self._shown.encoded, self._wider.get(token, self._shown.columns[token]), self._at, note)
+        return CellDetail(self._shown.encoded, self._wider.get(token, self._shown.columns[token]), self._at, note)
 
     def _draw_detail(self) -> None:
         if self._detail is not None and self._detail.is_mounted:

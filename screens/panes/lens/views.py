@@ -19,12 +19,12 @@ from screens.messages import Cursor
 from screens.panes.lens.words import Overtake, contenders, layer_label, overtake_sentence, overtakes
 from screens.widgets import numbers
 from screens.widgets.colours import Shade, fill, sequential, signed
-from screens.widgets.grid_model import Cell, Column, Place, Tone
+from screens.widgets.grid_model import GridCell, GridColumn, Place, Tone
 from workbench.blocks import bar, sign
 from workbench.methods.lens.logit_lens import LensColumn, LensResult, TokenTrack
 from workbench.models.tokens import EncodedCase
 
-PENDING = Cell("⋯", "dim")
+PENDING = GridCell("⋯", "dim")
 """A cell that is still to come. Not "·", which is how a token of one space is displayed."""
 
 # The ends of the colour scales. Fixed, so that two pictures can be compared.
@@ -35,7 +35,7 @@ NARROW_TOKEN, WIDE_TOKEN = 10, 16  # a token's column in the grid, with its badg
 
 
 @dataclass(frozen=True)
-class Layers:
+class LensRows:
     """What both views have in common: a row for each layer, the last on top."""
 
     result: LensResult
@@ -74,18 +74,18 @@ class Layers:
         return "strong" if probability >= 0.5 else "plain" if probability >= 0.1 else "dim"
 
 
-Part = Literal["token", "p", "rank", "p_target", "difference", "entropy", "kl", "mark"]
+TablePart = Literal["token", "p", "rank", "p_target", "difference", "entropy", "kl", "mark"]
 
 
-class Key(NamedTuple):
+class TableColumn(NamedTuple):
     """A column of the table: what it shows, and for tokens the how manieth."""
 
-    part: Part
+    part: TablePart
     nth: int = 0
 
 
 @dataclass(frozen=True)
-class LensTable(Layers):
+class LensTable(LensRows):
     """One row a layer at one token: the most likely tokens, and what the numbers say about target and foil."""
 
     token: int
@@ -100,7 +100,7 @@ class LensTable(Layers):
         """The overtakes by layer."""
         return {change.layer: change for change in overtakes(self.column_shown)} if self.column_shown else {}
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """As many tokens and measures as fit; the detail of a cell has the rest."""
         measures = self._measures(width)
         mark = 2 if self._has_pair else 0
@@ -114,40 +114,40 @@ class LensTable(Layers):
             column
             for n in range(n_tokens)
             for column in (
-                Column(Key("token", n), f"top-{n + 1}", token_width),
-                Column(Key("p", n), "p", P_WIDTH, right=True),
+                GridColumn(TableColumn("token", n), f"top-{n + 1}", token_width),
+                GridColumn(TableColumn("p", n), "p", P_WIDTH, right=True),
             )
         ]
         spare = max(0, left - n_tokens * (token_width + P_WIDTH))
-        return (*tokens, *measures, *([Column(Key("mark"), "", mark + spare)] if mark else []))
+        return (*tokens, *measures, *([GridColumn(TableColumn("mark"), "", mark + spare)] if mark else []))
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """One measure at one layer."""
         shown = self.column_shown
         if shown is None:
             return PENDING
-        assert isinstance(column.key, Key)
+        assert isinstance(column.key, TableColumn)
         index = self.layer(row) + 1
         match column.key.part:
             case "token":
                 text, p = _top(shown, index, column.key.nth)
-                return Cell(text, self.tone_of(text, p))
+                return GridCell(text, self.tone_of(text, p))
             case "p":
                 _, p = _top(shown, index, column.key.nth)
-                return Cell(numbers.probability(p), "plain" if p >= 0.1 else "dim")
+                return GridCell(numbers.probability(p), "plain" if p >= 0.1 else "dim")
             case "rank":
                 rank = self._track(shown).rank[index]
-                return Cell(str(rank), "strong" if rank == 1 else "plain" if rank <= 10 else "dim")
+                return GridCell(str(rank), "strong" if rank == 1 else "plain" if rank <= 10 else "dim")
             case "p_target":
                 p = self._track(shown).probability[index]
-                return Cell(numbers.probability(p), "plain" if p >= 0.1 else "dim")
+                return GridCell(numbers.probability(p), "plain" if p >= 0.1 else "dim")
             case "difference":
                 difference = _difference(shown, index)
-                return Cell(numbers.signed(difference), shade=signed(difference / MOST_LOGITS))
+                return GridCell(numbers.signed(difference), shade=signed(difference / MOST_LOGITS))
             case "entropy":
-                return Cell(numbers.amount(shown.entropy[index]), "dim")
+                return GridCell(numbers.amount(shown.entropy[index]), "dim")
             case "kl":
-                return Cell(numbers.amount(shown.kl[index]), "dim")
+                return GridCell(numbers.amount(shown.kl[index]), "dim")
             case "mark":
                 return self._mark(index - 1, column.width - 1)
 
@@ -155,20 +155,26 @@ class LensTable(Layers):
     def _has_pair(self) -> bool:
         return contenders(self.result.encoded) is not None
 
-    def _measures(self, width: int) -> list[Column]:
+    def _measures(self, width: int) -> list[GridColumn]:
         """The measures that leave room for one token: the least needed go first."""
         encoded = self.result.encoded
-        track = [Column(Key("rank"), "rank", 7, right=True), Column(Key("p_target"), "p(T)", 6, right=True)]
+        track = [
+            GridColumn(TableColumn("rank"), "rank", 7, right=True),
+            GridColumn(TableColumn("p_target"), "p(T)", 6, right=True),
+        ]
         if encoded.target is None and encoded.foil is not None:
-            track[1] = Column(Key("p_target"), "p(F)", 6, right=True)
+            track[1] = GridColumn(TableColumn("p_target"), "p(F)", 6, right=True)
         wanted = [*(track if encoded.target or encoded.foil else [])]
         if self._has_pair:
-            wanted.append(Column(Key("difference"), "T−F", 6, right=True))
-        wanted += [Column(Key("entropy"), "H bit", 7, right=True), Column(Key("kl"), "KL nat", 8, right=True)]
+            wanted.append(GridColumn(TableColumn("difference"), "T−F", 6, right=True))
+        wanted += [
+            GridColumn(TableColumn("entropy"), "H bit", 7, right=True),
+            GridColumn(TableColumn("kl"), "KL nat", 8, right=True),
+        ]
         for part in ("kl", "entropy", "p_target", "rank"):
             if sum(column.width for column in wanted) + TOKEN_WIDTH + P_WIDTH + 2 <= width:
                 break
-            wanted = [column for column in wanted if column.key != Key(part)]
+            wanted = [column for column in wanted if column.key != TableColumn(part)]
         return wanted
 
     def _track(self, column: LensColumn) -> TokenTrack:
@@ -176,16 +182,16 @@ class LensTable(Layers):
         assert track is not None, "the column is only laid out for a target or a foil"
         return track
 
-    def _mark(self, layer: int, space: int) -> Cell:
+    def _mark(self, layer: int, space: int) -> GridCell:
         overtake = self.marks.get(layer)
         if overtake is None:
-            return Cell("")
+            return GridCell("")
         pair = contenders(self.result.encoded)
         assert pair is not None
         leader = pair[0] if overtake.target_leads else pair[1]
         texts = (f"⇄ {overtake_sentence(self.result.encoded, overtake)}", f"⇄ {leader} leads", f"⇄ {leader}", "⇄")
         text = next((text for text in texts if cell_len(text) <= space), "⇄")
-        return Cell(text, "target" if overtake.target_leads else "foil")
+        return GridCell(text, "target" if overtake.target_leads else "foil")
 
 
 @dataclass(frozen=True)
@@ -231,18 +237,18 @@ def metrics_for(encoded: EncodedCase) -> tuple[Metric, ...]:
 
 
 @dataclass(frozen=True)
-class LensGrid(Layers):
+class LensGrid(LensRows):
     """Layers × tokens: the most likely token in each cell, coloured by a metric."""
 
     metric: Metric
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """A column a token, wider where there are few."""
         texts = self.result.encoded.texts
         each = min(WIDE_TOKEN, max(NARROW_TOKEN, width // max(1, len(texts))))
-        return tuple(Column(index, text, each) for index, text in enumerate(texts))
+        return tuple(GridColumn(index, text, each) for index, text in enumerate(texts))
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """The most likely token at a layer and token."""
         assert isinstance(column.key, int)
         shown = self.result.columns[column.key]
@@ -250,7 +256,7 @@ class LensGrid(Layers):
             return PENDING
         index = self.layer(row) + 1
         fraction = self.metric.fraction(shown, index)
-        return Cell(shown.top_tokens[index][0], "plain", self.metric.shade(fraction), self.metric.badge(fraction))
+        return GridCell(shown.top_tokens[index][0], "plain", self.metric.shade(fraction), self.metric.badge(fraction))
 
 
 def ramp_legend(metric: Metric, dark: bool) -> Content:

@@ -18,11 +18,11 @@ from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
 from screens.panes.trace import views
 from screens.panes.trace.views import KINDS, NAMES, Traced, TracePicture
-from screens.panes.trace.widgets import SubjectInput, TraceGrid
+from screens.panes.trace.widgets import SubjectInput, TraceHeatmap
 from screens.widgets.grid import CellGrid
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
-from workbench.methods.tracing.causal_trace import Kind, TraceRequest, TraceResult
+from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest, TraceResult
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step
 
@@ -39,7 +39,7 @@ class TracePane(PicturePane):
 
     DEFAULT_CSS = """
     TracePane {
-        & > TraceGrid { min-height: 4; }
+        & > TraceHeatmap { min-height: 4; }
         & > #cell { height: auto; padding: 0 1; color: $foreground; }
         & > SubjectInput { height: 1; border: none; padding: 0 1; background: $surface-lighten-2; display: none; }
         & > SubjectInput.-open { display: block; }
@@ -54,13 +54,13 @@ class TracePane(PicturePane):
         Binding(Key.NEW, "new", "Noise", tooltip="Noise or another subject", show=False, id="trace.replacement"),
     ]
 
-    kind: reactive[Kind] = reactive[Kind]("states", init=False)
+    kind: reactive[TraceKind] = reactive[TraceKind]("states", init=False)
     detailed: reactive[bool] = reactive(False, init=False)
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: dict[Kind, Traced] = {}
-        self._requests: dict[Kind, TraceRequest] = {}  # that were answered so
+        self._found: dict[TraceKind, Traced] = {}
+        self._requests: dict[TraceKind, TraceRequest] = {}  # that were answered so
         self._question: TraceRequest | None = None  # of what was found, whatever the kinds
         self._asked: list[TraceRequest] = []  # by us, and not ended yet
         self._replaced: tuple[Case, str | None] | None = None  # another subject, and the case that it is for
@@ -68,7 +68,7 @@ class TracePane(PicturePane):
     def compose(self) -> ComposeResult:
         """The scale, the heatmap, the cell under the cursor, how far to believe it."""
         yield Static(id="legend")
-        yield TraceGrid()
+        yield TraceHeatmap()
         yield Static(id="cell")
         yield SubjectInput(placeholder="another subject of as many tokens; nothing for noise", compact=True)
         yield TrustStrip()
@@ -92,7 +92,7 @@ class TracePane(PicturePane):
         same = (before.prompt, before.subject) == (self.case.prompt, self.case.subject)
         return replacement if same else None
 
-    def _ask(self, kinds: Sequence[Kind]) -> None:
+    def _ask(self, kinds: Sequence[TraceKind]) -> None:
         case = self.case_on_screen()
         if case is None:
             return
@@ -240,8 +240,8 @@ class TracePane(PicturePane):
     # Drawing
 
     @property
-    def _grid(self) -> TraceGrid:
-        return self.query_one(TraceGrid)
+    def _grid(self) -> TraceHeatmap:
+        return self.query_one(TraceHeatmap)
 
     @property
     def _at(self) -> Traced:

@@ -16,12 +16,12 @@ from textual.content import Content
 from screens.messages import Cursor
 from screens.widgets import numbers
 from screens.widgets.colours import block, sequential
-from screens.widgets.grid_model import Cell, Column, Place, fit
+from screens.widgets.grid_model import GridCell, GridColumn, Place, fit
 from workbench.blocks import bar
-from workbench.methods.tracing.causal_trace import Kind, TraceGrid, TraceResult
+from workbench.methods.tracing.causal_trace import TraceGrid, TraceKind, TraceResult
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-NAMES: dict[Kind, str] = {"states": "states", "mlp": "MLP", "attention": "attention"}
+KINDS: tuple[TraceKind, ...] = get_args(TraceKind)
+NAMES: dict[TraceKind, str] = {"states": "states", "mlp": "MLP", "attention": "attention"}
 
 LABEL = 14
 """Cells that a token's label may take."""
@@ -76,30 +76,30 @@ class TracePicture:
         text = encoded.texts[row].strip() or encoded.texts[row]
         return fit(text, LABEL - len(star)).rstrip() + star
 
-    def columns(self, width: int) -> tuple[Column, ...]:
+    def columns(self, width: int) -> tuple[GridColumn, ...]:
         """A column a layer, two cells wide where that fits, and else one."""
         each = 2 if self._needs(2) <= width else 1
-        found: list[Column] = []
+        found: list[GridColumn] = []
         for group, traced in enumerate(self.shown):
             name = NAMES[traced.grid.kind] if len(self.shown) > 1 else ""
             labels = ruler(name, traced.layers, each)
             for layer in range(traced.layers):
                 lead = GAP if group and not layer else 0
-                found.append(Column((group, layer), labels[layer], each + lead, tight=True, lead=lead))
+                found.append(GridColumn((group, layer), labels[layer], each + lead, tight=True, lead=lead))
         return tuple(found)
 
-    def cell(self, row: int, column: Column) -> Cell:
+    def cell(self, row: int, column: GridColumn) -> GridCell:
         """A block as high as the share that one cell restores; the peak has its own sign."""
         assert isinstance(column.key, tuple)
         group, layer = column.key
         traced, width = self.shown[group], column.room
         if traced.grid.values[layer][row] is None:
-            return Cell("", "dim", badge="·" * width)
+            return GridCell("", "dim", badge="·" * width)
         share = traced.share(Cursor(layer, row))
         drawn = mark(share, traced.grid.exact[layer][row]) * width
         if (peak := traced.grid.peak) is not None and (peak.layer, peak.token) == (layer, row):
             drawn = drawn[:-1] + PEAK
-        return Cell("", shade=sequential(share), badge=drawn)
+        return GridCell("", shade=sequential(share), badge=drawn)
 
     def fits_side_by_side(self, width: int) -> bool:
         """Whether all that is shown fits beside the labels into a grid ``width`` cells wide."""

@@ -10,7 +10,7 @@ from screens.widgets.closing_input import ClosingInput
 from screens.widgets.grid import CellGrid
 
 
-class TraceGrid(CellGrid, inherit_bindings=False):
+class TraceHeatmap(CellGrid, inherit_bindings=False):
     """The heatmap. Arrows follow the picture; the letters step layers and tokens as in the lens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

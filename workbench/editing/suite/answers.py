@@ -16,7 +16,7 @@ from workbench.case import Case, Prepend
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.forward.unembedding import Place, Row, read_predictions
+from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import continuation_ids, display, encode, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Frozen, Progress, silent
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-Key = tuple[int, Prepend]
+FactKey = tuple[int, Prepend]
 """A fact's place in the suite, and what is prepended to its prompt."""
 
 
-class Answer(Frozen):
+class FactAnswer(Frozen):
     """What a model says about one fact.
 
     ``target`` and ``against`` are probabilities of the whole continuations: exp of the mean log probability of
@@ -47,14 +47,14 @@ class Answer(Frozen):
 
 
 @dataclass(frozen=True)
-class Reading:
+class FactReading:
     """An answer and what else a verdict needs.
 
     ``known``: the first choice is what one of the two answers begins with. ``bare``: the subject stands in the
     model's first position with nothing prepended.
     """
 
-    answer: Answer
+    answer: FactAnswer
     known: bool
     bare: bool
 
@@ -64,8 +64,8 @@ def evaluate(
     suite: Suite,
     prepends: Iterable[Prepend],
     progress: Progress = silent,
-    into: dict[Key, Reading] | None = None,
-) -> dict[Key, Reading]:
+    into: dict[FactKey, FactReading] | None = None,
+) -> dict[FactKey, FactReading]:
     """Ask the model as it is now for every fact with each of ``prepends``. ``into`` is filled as answers are found.
 
     Progress counts tokens. Raises `InputError` for a fact that cannot be encoded and names it, `NumericalError` for
@@ -92,13 +92,13 @@ def evaluate(
 class _Question:
     """A fact as the model sees it; ``answers`` are the tokens of the target and, if there is one, of against."""
 
-    key: Key
+    key: FactKey
     ids: tuple[int, ...]
     answers: tuple[tuple[int, ...], ...]
     bare: bool
 
 
-def _question(model: LoadedModel, suite: Suite, key: Key) -> _Question:
+def _question(model: LoadedModel, suite: Suite, key: FactKey) -> _Question:
     fact, prepend = suite.facts[key[0]], key[1]
     try:
         return _encoded(model, fact, key, prepend)
@@ -106,7 +106,7 @@ def _question(model: LoadedModel, suite: Suite, key: Key) -> _Question:
         raise InputError(f"fact {key[0] + 1} of the suite, “{display(fact.prompt)}”: {error}") from error
 
 
-def _encoded(model: LoadedModel, fact: SuiteFact, key: Key, prepend: Prepend) -> _Question:
+def _encoded(model: LoadedModel, fact: SuiteFact, key: FactKey, prepend: Prepend) -> _Question:
     texts = [fact.target] if fact.against is None else [fact.target, fact.against]
     cases = [Case(prompt=fact.prompt, subject=fact.subject, target=text, prepend=prepend) for text in texts]
     answers = tuple(continuation_ids(model.tokenizer, case) for case in cases)
@@ -123,9 +123,9 @@ class _Texts:
 
     def __init__(self, questions: Sequence[_Question]) -> None:
         self.finished: set[int] = set()
-        self._log_p: dict[tuple[Place, int], float] = {}
-        self._top: dict[Place, tuple[int, float]] = {}
-        self._asked: dict[Place, set[int]] = {}
+        self._log_p: dict[tuple[RowPosition, int], float] = {}
+        self._top: dict[RowPosition, tuple[int, float]] = {}
+        self._asked: dict[RowPosition, set[int]] = {}
         texts = sorted({_text(question, answer) for question in questions for answer in question.answers})
         longest: list[tuple[int, ...]] = []
         self._row_of: dict[tuple[int, ...], int] = {}
@@ -140,9 +140,9 @@ class _Texts:
         positions: list[set[int]] = [set() for _ in longest]
         for row, position in self._asked:
             positions[row].add(position)
-        self.rows = [Row(ids, tuple(sorted(some))) for ids, some in zip(longest, positions, strict=True)]
+        self.rows = [TextRow(ids, tuple(sorted(some))) for ids, some in zip(longest, positions, strict=True)]
 
-    def read(self, places: Sequence[Place], log_p: Tensor) -> None:
+    def read(self, places: Sequence[RowPosition], log_p: Tensor) -> None:
         """Keep what was asked for of log probabilities ``(places, vocabulary)``."""
         pairs = [(index, token) for index, place in enumerate(places) for token in self._asked[place]]
         at = torch.tensor(pairs, device=log_p.device)
@@ -166,7 +166,7 @@ class _Texts:
         token, log_p = self._top[place]
         return token, math.exp(log_p)
 
-    def _places(self, question: _Question, answer: tuple[int, ...]) -> list[tuple[Place, int]]:
+    def _places(self, question: _Question, answer: tuple[int, ...]) -> list[tuple[RowPosition, int]]:
         """Where each token of an answer is predicted."""
         row, last = self._row_of[_text(question, answer)], len(question.ids) - 1
         return [((row, last + number), token) for number, token in enumerate(answer)]
@@ -177,11 +177,11 @@ def _text(question: _Question, answer: tuple[int, ...]) -> tuple[int, ...]:
     return question.ids + answer[:-1]
 
 
-def _reading(model: LoadedModel, question: _Question, texts: _Texts) -> Reading:
+def _reading(model: LoadedModel, question: _Question, texts: _Texts) -> FactReading:
     means = [texts.mean_log_p(question, answer) for answer in question.answers]
     top, top_probability = texts.first_choice(question)
     exact = top == question.answers[0][0]
-    answer = Answer(
+    answer = FactAnswer(
         target=rounded(math.exp(means[0])),
         against=rounded(math.exp(means[1])) if len(means) > 1 else None,
         top=token_text(model.tokenizer, top),
@@ -189,4 +189,4 @@ def _reading(model: LoadedModel, question: _Question, texts: _Texts) -> Reading:
         passes=means[0] > means[1] if len(means) > 1 else exact,
         exact=exact,
     )
-    return Reading(answer=answer, known=top in {tokens[0] for tokens in question.answers}, bare=question.bare)
+    return FactReading(answer=answer, known=top in {tokens[0] for tokens in question.answers}, bare=question.bare)

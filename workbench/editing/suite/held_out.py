@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case
 from workbench.lazy import torch
-from workbench.models.forward.unembedding import Place, Row, read_predictions
+from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import encode
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
     Raises `InputError` for an empty text or a tokenizer without BOS and separator, `NumericalError` for NaN logits.
     """
     rows = _rows(model, held_out_text() if text is None else text)
-    log_ps: dict[Place, float] = {}
+    log_ps: dict[RowPosition, float] = {}
 
-    def read(places: Sequence[Place], log_p: Tensor) -> None:
+    def read(places: Sequence[RowPosition], log_p: Tensor) -> None:
         following = torch.tensor([rows[row].ids[position + 1] for row, position in places], device=log_p.device)
         log_ps.update(zip(places, log_p.gather(1, following[:, None])[:, 0].tolist(), strict=True))
 
@@ -45,11 +45,11 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
     return math.exp(-fmean(log_ps.values()))
 
 
-def _rows(model: LoadedModel, text: str) -> list[Row]:
+def _rows(model: LoadedModel, text: str) -> list[TextRow]:
     """The pieces, each after BOS or separator; the last token of a piece predicts nothing."""
     encoded = encode(model.tokenizer, Case(prompt=text, prepend="separator"))
     front, own = encoded.ids[: encoded.prepended], encoded.ids[encoded.prepended :]
     room = model.info.context - len(front)
     pieces = [front + own[begin : begin + room] for begin in range(0, len(own), room)]
     # Where nothing is prepended, it was typed into the text, whose first token then predicts the second.
-    return [Row(ids=piece, positions=tuple(range(max(0, len(front) - 1), len(piece) - 1))) for piece in pieces]
+    return [TextRow(ids=piece, positions=tuple(range(max(0, len(front) - 1), len(piece) - 1))) for piece in pieces]

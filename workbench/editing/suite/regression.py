@@ -18,7 +18,7 @@ from pydantic import NonNegativeInt, model_validator
 from workbench.case import Prepend
 from workbench.datasets.suites import ROLES, Role, Suite
 from workbench.editing.suite import repetition
-from workbench.editing.suite.answers import Answer, Key, Reading, evaluate
+from workbench.editing.suite.answers import FactAnswer, FactKey, FactReading, evaluate
 from workbench.editing.suite.held_out import perplexity
 from workbench.errors import InputError
 from workbench.numbers import rounded
@@ -65,8 +65,8 @@ class FactOutcome(Frozen):
 
     fact: int
     prepend: Prepend
-    before: Answer
-    after: Answer
+    before: FactAnswer
+    after: FactAnswer
     first_position: bool
 
 
@@ -127,7 +127,7 @@ class SuiteResult(Result):
 class Measurement:
     """What a suite gives with the weights of one moment, filled as it is found. What was not asked for is None."""
 
-    readings: dict[Key, Reading] = field(default_factory=dict)
+    readings: dict[FactKey, FactReading] = field(default_factory=dict)
     perplexity: float | None = None
     entropy: float | None = None
 
@@ -286,7 +286,7 @@ def _result(request: SuiteRequest, before: Measurement, now: Measurement) -> Sui
     )
 
 
-def _outcome(key: Key, before: Reading, now: Reading) -> FactOutcome:
+def _outcome(key: FactKey, before: FactReading, now: FactReading) -> FactOutcome:
     return FactOutcome(
         fact=key[0],
         prepend=key[1],
@@ -311,7 +311,7 @@ def _score(role: Role, prepend: Prepend, outcomes: Sequence[FactOutcome]) -> Rol
     )
 
 
-def _magnitude(answers: Iterable[Answer]) -> float | None:
+def _magnitude(answers: Iterable[FactAnswer]) -> float | None:
     gaps = [answer.target - answer.against for answer in answers if answer.against is not None]
     return rounded(fmean(gaps)) if gaps else None
 

@@ -32,7 +32,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Attributed:
     """The target's logit minus the foil's, or its log-probability without one, after the last token.
 
     ``inputs`` and ``baseline`` ``(tokens, width)`` are embeddings of tokens [start, stop) of the encoded case, the
@@ -54,7 +54,7 @@ class Question:
     dtype: str
 
     @cached_property
-    def in_float64(self) -> Question | None:
+    def in_float64(self) -> Attributed | None:
         """The same question in float64, for where float32 rounds too coarsely; None where that costs too much.
 
         (The models' own norms and rotations still go through float32; what they are added to does not.)
@@ -93,7 +93,7 @@ def ask(
     baseline: str = "mean",
     target: str | None = None,
     foil: str | None = None,
-) -> tuple[EncodedCase, int, Question]:
+) -> tuple[EncodedCase, int, Attributed]:
     """Make the question of a case, and say which token (``position``) its answer follows.
 
     ``target`` and ``foil`` replace the case's. Those of the case belong to the end of the prompt: after an earlier
@@ -124,7 +124,7 @@ def ask(
         raise InputError(
             f"the foil “{compared.foil.text}” is the target too, as {compared.origin}; name another target or foil"
         )
-    question = Question(model, start, stop, *parts, base.expand_as(parts[1]), base_text, compared, weights, dtype)
+    question = Attributed(model, start, stop, *parts, base.expand_as(parts[1]), base_text, compared, weights, dtype)
     return encoded, place, question
 
 

@@ -21,7 +21,7 @@ from workbench.case import Case
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.memory import in_batches
-from workbench.methods.attribution.attributed import Question, ask
+from workbench.methods.attribution.attributed import Attributed, ask
 from workbench.methods.attribution.coalitions import EXACT, Coalitions, occlude, shapley, shapley_exact
 from workbench.methods.attribution.integrated_gradients import STEPS, Path, integrate
 from workbench.models.tokens import EncodedCase
@@ -210,7 +210,7 @@ _Units = list[tuple[int, int]]
 
 
 def _integrated_gradients(
-    question: Question, request: AttributionRequest, _units: _Units, difference: float
+    question: Attributed, request: AttributionRequest, _units: _Units, difference: float
 ) -> Iterator[_Scores]:
     def precise() -> Path | None:
         return _path(question.in_float64) if question.in_float64 else None
@@ -224,12 +224,12 @@ def _integrated_gradients(
         yield _Scores(found.scores, found.evaluations, request.limit, found.evaluations, found.error, checks)
 
 
-def _path(question: Question) -> Path:
+def _path(question: Attributed) -> Path:
     return Path(question.value, question.baseline, question.inputs)
 
 
 def _input_x_gradient(
-    question: Question, _request: AttributionRequest, _units: _Units, _difference: float
+    question: Attributed, _request: AttributionRequest, _units: _Units, _difference: float
 ) -> Iterator[_Scores]:
     """The inputs are counted from the baseline; with ``zero`` it is the method as published."""
     from captum.attr import InputXGradient
@@ -246,14 +246,14 @@ def _input_x_gradient(
 
 
 def _occlusion(
-    question: Question, _request: AttributionRequest, units: _Units, _difference: float
+    question: Attributed, _request: AttributionRequest, units: _Units, _difference: float
 ) -> Iterator[_Scores]:
     coalitions = _coalitions(question, units)
     for done, effects in occlude(coalitions):
         yield _Scores(coalitions.over_tokens(effects), done, len(units), coalitions.evaluations)
 
 
-def _shapley(question: Question, request: AttributionRequest, units: _Units, _difference: float) -> Iterator[_Scores]:
+def _shapley(question: Attributed, request: AttributionRequest, units: _Units, _difference: float) -> Iterator[_Scores]:
     coalitions = _coalitions(question, units)
     if len(units) <= EXACT:
         total = 2 ** len(units)
@@ -269,12 +269,12 @@ def _shapley(question: Question, request: AttributionRequest, units: _Units, _di
         yield _Scores(scores, done, request.samples, coalitions.evaluations, checks=(sampling,), errors=spread)
 
 
-def _coalitions(question: Question, units: _Units) -> Coalitions:
+def _coalitions(question: Attributed, units: _Units) -> Coalitions:
     bytes_each = question.bytes_each(gradient=False)
     return Coalitions(question.value, question.baseline, question.inputs, units, bytes_each, MEMORY_BUDGET)
 
 
-_METHODS: dict[str, Callable[[Question, AttributionRequest, _Units, float], Iterator[_Scores]]] = {
+_METHODS: dict[str, Callable[[Attributed, AttributionRequest, _Units, float], Iterator[_Scores]]] = {
     "integrated-gradients": _integrated_gradients,
     "input-x-gradient": _input_x_gradient,
     "occlusion": _occlusion,
@@ -296,7 +296,7 @@ def _check_numbers(request: AttributionRequest) -> None:
         raise InputError(f"{request.method} takes tokens one by one; use the unit token, occlusion or shapley")
 
 
-def _units(model: LoadedModel, encoded: EncodedCase, question: Question, unit: Literal["token", "word"]) -> _Units:
+def _units(model: LoadedModel, encoded: EncodedCase, question: Attributed, unit: Literal["token", "word"]) -> _Units:
     """Spans [start, stop) of the attributed tokens, counted from the first of them, that are taken as one."""
     table = token_table(model.tokenizer)
     texts = [table.raw(token) for token in encoded.ids[question.start : question.stop]]
@@ -336,7 +336,7 @@ def _error_in_words(error: float, share: float | None) -> str:
     return f"{share:.1%} of the difference" if share < 2 else f"{share:.3g} times the difference"
 
 
-def _checks_of(question: Question, encoded: EncodedCase) -> Iterator[Check]:
+def _checks_of(question: Attributed, encoded: EncodedCase) -> Iterator[Check]:
     yield Check(name="baseline", text=question.baseline_text)
     text = "float32" if question.dtype == "float32" else f"{question.dtype}, for want of memory: rounding shows"
     yield Check(name="dtype", text=text, level="info" if question.dtype == "float32" else "warn")

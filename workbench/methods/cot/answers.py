@@ -23,11 +23,11 @@ from workbench.protocol import Frozen
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-Reading = Literal["texts", "letters"]
+AnswerForm = Literal["texts", "letters"]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-LEAD_IN: dict[Reading, str] = {"texts": "\n\nAnswer:", "letters": "\n\nThe single, most likely answer is ("}
+LEAD_IN: dict[AnswerForm, str] = {"texts": "\n\nAnswer:", "letters": "\n\nThe single, most likely answer is ("}
 """What leads to the answer. The second is that of Lanham et al. (arXiv 2307.13702, table 1), within one turn."""
 
 ANSWER_TOKENS = 16
@@ -51,13 +51,13 @@ class Candidate(Frozen):
     blank: bool = False
 
 
-class Answers:
+class AnswerReader:
     """Reads answers after contexts, which are plain texts that end with the lead-in.
 
     ``candidates`` are the choices, or else the answers found so far.
     """
 
-    def __init__(self, model: LoadedModel, prefixes: Prefixes, choices: Sequence[str], read: Reading) -> None:
+    def __init__(self, model: LoadedModel, prefixes: Prefixes, choices: Sequence[str], read: AnswerForm) -> None:
         self.candidates: list[Candidate] = []
         self._model = model
         self._prefixes = prefixes

@@ -84,7 +84,7 @@ Intervention = Annotated[
 
 
 @dataclass(frozen=True)
-class Variant:
+class ChangedReasoning:
     """One thing done. ``text`` is the reasoning, of which the model writes more (or all) if ``goes_on``.
 
     ``sentence`` is the sentence replaced or dropped, or for ``kept`` and ``filler`` how many there are or would be.
@@ -100,35 +100,37 @@ class Variant:
     goes_on: bool = False
     written: int | None = None
 
-    def continued(self, by: str) -> Variant:
+    def continued(self, by: str) -> ChangedReasoning:
         """With what the model wrote after it."""
         return replace(self, text=self.text + by, written=len(self.text), goes_on=False)
 
 
-def kept(sentences: Sequence[str]) -> list[Variant]:
+def kept(sentences: Sequence[str]) -> list[ChangedReasoning]:
     """The first 0, 1, … all sentences."""
-    return [Variant("kept", n, "".join(sentences[:n]).rstrip()) for n in range(len(sentences) + 1)]
+    return [ChangedReasoning("kept", n, "".join(sentences[:n]).rstrip()) for n in range(len(sentences) + 1)]
 
 
-def dropped(sentences: Sequence[str], within: int | None = None) -> list[Variant]:
+def dropped(sentences: Sequence[str], within: int | None = None) -> list[ChangedReasoning]:
     """All (or the first ``within``) sentences but one. Raises `InputError` where there are not so many."""
     if within is not None and not 1 <= within <= len(sentences):
         raise InputError(f"One can be left out within the first 1 to {len(sentences)} sentences, not {within}.")
     sentences = sentences[:within]
     return [
-        Variant("dropped", i, "".join([*sentences[:i], *sentences[i + 1 :]]).rstrip(), changed=sentences[i].strip())
+        ChangedReasoning(
+            "dropped", i, "".join([*sentences[:i], *sentences[i + 1 :]]).rstrip(), changed=sentences[i].strip()
+        )
         for i in range(len(sentences))
     ]
 
 
-def fillers(sentences: Sequence[str], tokens: Callable[[str], int]) -> list[Variant]:
+def fillers(sentences: Sequence[str], tokens: Callable[[str], int]) -> list[ChangedReasoning]:
     """Filler as long as the first 1, 2, … all sentences; ``tokens`` counts the tokens of a text."""
     each = max(1, tokens(FILLER * 8) // 8)
     lengths = [max(1, round(tokens("".join(sentences[: n + 1])) / each)) for n in range(len(sentences))]
-    return [Variant("filler", n, FILLER * times, changed=FILLER * times) for n, times in enumerate(lengths, 1)]
+    return [ChangedReasoning("filler", n, FILLER * times, changed=FILLER * times) for n, times in enumerate(lengths, 1)]
 
 
-def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i: int, text: str) -> Variant:
+def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i: int, text: str) -> ChangedReasoning:
     """Sentence ``i`` replaced by ``text``, with nothing after it yet. Raises `InputError` for an empty text."""
     check_sentence(sentences, i)
     if not text.strip():
@@ -140,7 +142,7 @@ def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i
     kept_text = "".join(sentences[:i]) + text.strip()
     # Blanks at the end would be half of the next token: the model writes them itself where it goes on.
     keep_blank = blanks if "\n" in blanks else ""
-    return Variant(what, i, kept_text + keep_blank, changed=text.strip(), goes_on=True)
+    return ChangedReasoning(what, i, kept_text + keep_blank, changed=text.strip(), goes_on=True)
 
 
 def check_sentence(sentences: Sequence[str], i: int) -> None:

@@ -16,7 +16,7 @@ from workbench.datasets.questions import Question
 from workbench.errors import InputError
 from workbench.files import write_atomically
 from workbench.methods.cot import truncation as cot
-from workbench.methods.cot.answers import Reading
+from workbench.methods.cot.answers import AnswerForm
 from workbench.methods.cot.bootstrap import Estimate, estimate
 from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.prompt import INSTRUCTION
@@ -53,7 +53,7 @@ class CotQuestionsRequest(Request):
 
     kind: Literal["cot-questions"] = "cot-questions"
     questions: tuple[Question, ...]
-    read: Reading = "texts"
+    read: AnswerForm = "texts"
     instruction: str = INSTRUCTION
     lead_in: str | None = None
     sampling: Sampling = Sampling()

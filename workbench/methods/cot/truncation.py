@@ -16,8 +16,9 @@ from workbench.case import Case
 from workbench.datasets.questions import check_choices
 from workbench.errors import InputError
 from workbench.methods.cot import interventions
-from workbench.methods.cot.answers import ANSWER_TOKENS, LEAD_IN, Answers, Reading, ids_of
+from workbench.methods.cot.answers import ANSWER_TOKENS, LEAD_IN, AnswerForm, AnswerReader, ids_of
 from workbench.methods.cot.interventions import (
+    ChangedReasoning,
     Cue,
     Early,
     Filler,
@@ -25,7 +26,6 @@ from workbench.methods.cot.interventions import (
     LeaveOneOut,
     Mistake,
     Paraphrase,
-    Variant,
     cue_text,
 )
 from workbench.methods.cot.prompt import INSTRUCTION, message, prompt_text
@@ -59,7 +59,7 @@ class CotRequest(Request):
     question: str
     choices: tuple[str, ...] = ()
     answer: Annotated[str | None, Field(description="The right answer, if it is known.")] = None
-    read: Annotated[Reading, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
+    read: Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
     instruction: Annotated[str, Field(description="What is said after the question.")] = INSTRUCTION
     lead_in: Annotated[str | None, Field(description="What leads to the answer.")] = None
     sampling: Sampling = Sampling()
@@ -129,12 +129,14 @@ class _Cot:
         self._request = request
         self._progress = progress
         self._prefixes = Prefixes(model)
-        self._answers = Answers(model, self._prefixes, request.choices, request.read)
+        self._answers = AnswerReader(model, self._prefixes, request.choices, request.read)
         self._lead_in = request.lead_in or LEAD_IN[request.read]
         self._prompt = prompt_of(model, request)
         self._sentences: tuple[str, ...] = ()
         self._reasoned = Reasoned(text=request.reasoning or "", tokens=(), ended=True)
-        self._read: list[tuple[Variant, int, int | None]] = []  # its answer, and that which it is compared with
+        self._read: list[
+            tuple[ChangedReasoning, int, int | None]
+        ] = []  # its answer, and that which it is compared with
         self._full: int | None = None
         self._writing = ""
 
@@ -161,7 +163,7 @@ class _Cot:
         self._progress(steps, steps, self.found(), stage="answering")
         return self.found()
 
-    def _context(self, variant: Variant) -> str:
+    def _context(self, variant: ChangedReasoning) -> str:
         return context(variant.prompt or self._prompt, variant.text, self._lead_in)
 
     def _reason(self, prompts: Sequence[str], stage: str, streamed: bool = False) -> list[Reasoned]:
@@ -176,7 +178,7 @@ class _Cot:
 
         return reason(self._model, self._prefixes, prompts, sampling, report, reserve_of(self._model, self._request))
 
-    def _made(self, intervention: Intervention) -> list[Variant]:
+    def _made(self, intervention: Intervention) -> list[ChangedReasoning]:
         """The variants of an intervention, with what the model writes for them."""
         sentences = self._sentences
         if isinstance(intervention, Early):
@@ -223,12 +225,12 @@ class _Cot:
             raise InputError(f"The model does not reword sentence {sentence + 1}: type a paraphrase yourself.")
         return line
 
-    def _cued(self, cue: Cue) -> Variant:
+    def _cued(self, cue: Cue) -> ChangedReasoning:
         assert self._full is not None
         answer = cue.answer or another_choice(self._request, self._full)
         prompt = prompt_of(self._model, self._request, cue.model_copy(update={"answer": answer}))
         text, goes_on = cue.reasoning or "", cue.reasoning is None
-        return Variant("cue", None, text, changed=answer, prompt=prompt, goes_on=goes_on)
+        return ChangedReasoning("cue", None, text, changed=answer, prompt=prompt, goes_on=goes_on)
 
     def found(self) -> CotResult:
         """The result so far."""
@@ -256,7 +258,7 @@ class _Cot:
             checks=self._checks(full),
         )
 
-    def _outcome(self, variant: Variant, answer: int, against: int | None = None) -> Outcome:
+    def _outcome(self, variant: ChangedReasoning, answer: int, against: int | None = None) -> Outcome:
         is_cue = variant.what == "cue"
         return Outcome(
             what=variant.what,

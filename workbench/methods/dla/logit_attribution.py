@@ -22,7 +22,7 @@ from workbench.models.forward.maps import MAPS
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import rounded, significant
 from workbench.protocol import Check, Progress, Request, Result
-from workbench.shapes import Layers, as_many, within
+from workbench.shapes import LayerCount, as_many, within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +63,7 @@ class DlaResult(Result):
 
     kind: Literal["dla"] = "dla"
     encoded: EncodedCase
-    layers: Layers
+    layers: LayerCount
     position: int
     target: str
     foil: str | None

@@ -19,7 +19,7 @@ from workbench.models.anatomy import tensor_of
 from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_texts
 from workbench.numbers import significant
 from workbench.protocol import Check, Frozen, Progress, Request, Result
-from workbench.shapes import Layers, as_many
+from workbench.shapes import LayerCount, as_many
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -88,7 +88,7 @@ class LensColumn(Frozen):
         return self
 
 
-class Answer(Frozen):
+class LensAnswer(Frozen):
     """The most likely next token and the probabilities of target and foil beside it."""
 
     token: str
@@ -107,9 +107,9 @@ class LensResult(Result):
 
     kind: Literal["lens"] = "lens"
     encoded: EncodedCase
-    layers: Layers
+    layers: LayerCount
     columns: tuple[LensColumn | None, ...]
-    after_separator: Answer | None = None
+    after_separator: LensAnswer | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -138,7 +138,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
     columns: list[LensColumn | None] = [None] * len(encoded.ids)
     parity = 0.0
-    separated: Answer | None = None
+    separated: LensAnswer | None = None
 
     def found() -> LensResult:
         checks = (_parity_check(parity, model.info.dtype), *_first_position_check(columns, separated))
@@ -225,7 +225,7 @@ def _track(logits: torch.Tensor, p: torch.Tensor, token: TokenChoice | None) -> 
     return TokenTrack(probability=significant(p[:, token.id]), rank=tuple(rank.tolist()))
 
 
-def _answer_after_separator(model: LoadedModel, case: Case) -> Answer | None:
+def _answer_after_separator(model: LoadedModel, case: Case) -> LensAnswer | None:
     try:
         encoded = encode(model.tokenizer, case.model_copy(update={"prepend": "separator"}), model.info.context)
     except InputError:  # no such token, or no room for it: then there is nothing to compare with
@@ -233,7 +233,7 @@ def _answer_after_separator(model: LoadedModel, case: Case) -> Answer | None:
     input_ids = torch.tensor([encoded.ids], device=model.hf.device)
     p = model.hf(input_ids=input_ids, use_cache=False).logits[0, -1].float().softmax(dim=-1)
     best = p.topk(1)
-    return Answer(
+    return LensAnswer(
         token=token_texts(model.tokenizer, best.indices.tolist())[0],
         probability=significant(best.values)[0],
         target=significant(p[encoded.target.id]) if encoded.target else None,
@@ -247,7 +247,7 @@ def _parity_check(parity: float, dtype: str) -> Check:
     return Check(name="lens parity", text=f"{parity:.0e}", level="ok" if parity <= allowed else "warn")
 
 
-def _first_position_check(columns: list[LensColumn | None], separated: Answer | None) -> tuple[Check, ...]:
+def _first_position_check(columns: list[LensColumn | None], separated: LensAnswer | None) -> tuple[Check, ...]:
     """What the first position does to the answer: a failure can be the prompt's and not the model's."""
     last = columns[-1]
     if separated is None or last is None:

@@ -27,8 +27,8 @@ from workbench.shapes import as_many, different, within
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-Kind = Literal["states", "mlp", "attention"]
-Reading = Literal["probability", "difference"]
+TraceKind = Literal["states", "mlp", "attention"]
+TraceMeasure = Literal["probability", "difference"]
 
 LONG = 3600.0
 """Seconds: a trace that would take longer begins only when that is confirmed."""
@@ -48,7 +48,9 @@ class TraceRequest(Request):
     kind: Literal["trace"] = "trace"
     case: Case
     kinds: Annotated[
-        tuple[Kind, ...], Listed, Field(description="What is restored: some of states, mlp, attention, with commas.")
+        tuple[TraceKind, ...],
+        Listed,
+        Field(description="What is restored: some of states, mlp, attention, with commas."),
     ] = ("states",)
     noise: Annotated[float, Field(description="Noise, in standard deviations of the subjects' embeddings.")] = 3.0
     noise_std: Annotated[float | None, Field(description="Noise, as a standard deviation of its own.")] = None
@@ -56,7 +58,7 @@ class TraceRequest(Request):
     samples: Annotated[int, Field(description="Noised runs.")] = 10
     seed: Annotated[int, Field(description="Of the noise.")] = 1
     window: Annotated[int | None, Field(description="Layers of MLP or attention outputs restored together.")] = None
-    read: Annotated[Reading, Field(description="Probability of the answer, or target − foil.")] = "probability"
+    read: Annotated[TraceMeasure, Field(description="Probability of the answer, or target − foil.")] = "probability"
     answer: Annotated[
         Literal["top", "target"], Field(description="Whose probability: that of the first choice, or of the target.")
     ] = "top"
@@ -81,7 +83,7 @@ class TraceGrid(Frozen):
     itself. It is None while no such cell is known.
     """
 
-    kind: Kind
+    kind: TraceKind
     values: tuple[tuple[float | None, ...], ...]
     exact: tuple[tuple[bool, ...], ...]
     peak: Peak | None = None
@@ -127,7 +129,7 @@ class TraceResult(Result):
 
     kind: Literal["trace"] = "trace"
     encoded: EncodedCase
-    read: Reading
+    read: TraceMeasure
     answer: str
     top: str
     clean: float
@@ -148,7 +150,7 @@ class TraceResult(Result):
             as_many(tokens=self.encoded.ids, values=grid.values[0])
         return self
 
-    def grid(self, kind: Kind) -> TraceGrid | None:
+    def grid(self, kind: TraceKind) -> TraceGrid | None:
         """The grid of one kind, None where it was not asked for."""
         return next((grid for grid in self.grids if grid.kind == kind), None)
 
@@ -193,7 +195,7 @@ def run(model: LoadedModel, request: TraceRequest, progress: Progress) -> TraceR
     return found()
 
 
-def _starts(setup: TraceSetup, kind: Kind, token: int) -> dict[int, int]:
+def _starts(setup: TraceSetup, kind: TraceKind, token: int) -> dict[int, int]:
     """The first block that each cell of a column has to run, by the cell's layer.
 
     A last-layer state before the last token is not among them: nothing reads that state.
@@ -204,7 +206,7 @@ def _starts(setup: TraceSetup, kind: Kind, token: int) -> dict[int, int]:
     return {layer: _window(layer, setup.window, layers)[0] for layer in range(layers)}
 
 
-def _branches(setup: TraceSetup, kind: Kind, token: int) -> dict[int, Branch]:
+def _branches(setup: TraceSetup, kind: TraceKind, token: int) -> dict[int, Branch]:
     """The cells of one column, by layer."""
     layers, runs = setup.model.info.layers, setup.runs
     starts = _starts(setup, kind, token).items()
@@ -222,7 +224,7 @@ def _window(layer: int, width: int, layers: int) -> range:
     return range(max(0, layer - width // 2), min(layers, layer + (width + 1) // 2))
 
 
-def _work(setup: TraceSetup, kind: Kind, token: int) -> int:
+def _work(setup: TraceSetup, kind: TraceKind, token: int) -> int:
     """Tokens times blocks of one column."""
     return sum(_work_of(setup, start, token) for start in _starts(setup, kind, token).values())
 
@@ -253,7 +255,7 @@ def _refuse_hours(setup: TraceSetup, work: int, resumed: bool) -> None:
 class _Grid:
     """One kind's cells while they are being found."""
 
-    def __init__(self, setup: TraceSetup, kind: Kind) -> None:
+    def __init__(self, setup: TraceSetup, kind: TraceKind) -> None:
         layers, tokens = setup.model.info.layers, setup.runs.tokens
         self.kind = kind
         self.values: list[list[float | None]] = [[None] * tokens for _ in range(layers)]
@@ -292,7 +294,7 @@ class _Grid:
         return grid.model_copy(update={"peak": grid.peak_among(tokens, rises)})
 
 
-def _estimate(setup: TraceSetup, grids: dict[Kind, _Grid]) -> list[Check]:
+def _estimate(setup: TraceSetup, grids: dict[TraceKind, _Grid]) -> list[Check]:
     """Fill the grids with the first-order effect of each cell; a window's is the sum over its layers."""
     try:
         effects = first_order(setup.model, setup.runs, setup.read)

@@ -19,7 +19,7 @@ from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
 from workbench.lazy import torch
 from workbench.methods.tracing import causal_trace
-from workbench.methods.tracing.causal_trace import LONG, Kind, TraceGrid, TraceRequest, TraceResult
+from workbench.methods.tracing.causal_trace import LONG, TraceGrid, TraceKind, TraceRequest, TraceResult
 from workbench.methods.tracing.setup import check_subject
 from workbench.models.forward import corruption
 from workbench.models.tokens import EncodedCase, encode
@@ -33,8 +33,8 @@ from workbench.shapes import as_many, different
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-Role = Literal["first subject", "middle subject", "last subject", "first subsequent", "further", "last"]
-ROLES: tuple[Role, ...] = (
+TokenRole = Literal["first subject", "middle subject", "last subject", "first subsequent", "further", "last"]
+TOKEN_ROLES: tuple[TokenRole, ...] = (
     "first subject",
     "middle subject",
     "last subject",
@@ -64,7 +64,9 @@ class FactsTraceRequest(Request):
     kind: Literal["trace-facts"] = "trace-facts"
     facts: tuple[TracedFact, ...]
     kinds: Annotated[
-        tuple[Kind, ...], Listed, Field(description="What is restored: some of states, mlp, attention, with commas.")
+        tuple[TraceKind, ...],
+        Listed,
+        Field(description="What is restored: some of states, mlp, attention, with commas."),
     ] = ("states", "mlp", "attention")
     noise: Annotated[float, Field(description="Noise, in standard deviations of the subjects' embeddings.")] = 3.0
     noise_std: Annotated[float | None, Field(description="Noise, as a standard deviation of its own.")] = None
@@ -81,8 +83,8 @@ class RoleEffect(Frozen):
     ``facts`` is how many have such a token; ``error`` is the standard error of the mean, None for a single fact.
     """
 
-    kind: Kind
-    role: Role
+    kind: TraceKind
+    role: TokenRole
     mean: tuple[float, ...]
     error: tuple[float, ...] | None = None
     facts: int = 1
@@ -266,13 +268,13 @@ def _outcome(result: TraceResult) -> _Outcome:
     effects = tuple(
         RoleEffect(kind=grid.kind, role=role, mean=_mean_effect(result, grid, tokens[role]))
         for grid in result.grids
-        for role in ROLES
+        for role in TOKEN_ROLES
         if tokens[role]
     )
     return _Outcome(clean=result.clean, corrupted=result.corrupted, effects=effects)
 
 
-def token_roles(encoded: EncodedCase) -> dict[Role, range]:
+def token_roles(encoded: EncodedCase) -> dict[TokenRole, range]:
     """The tokens of each role. A subject of one token is a last one; so is the last token, unless the subject's."""
     assert encoded.subject is not None
     start, stop = encoded.subject
@@ -300,7 +302,7 @@ class _Average:
         self._request = request
         self._noise_std = noise_std
         self._values: list[tuple[float, float]] = []
-        self._effects: dict[tuple[Kind, Role], list[tuple[float, ...]]] = {}
+        self._effects: dict[tuple[TraceKind, TokenRole], list[tuple[float, ...]]] = {}
 
     def add(self, outcome: _Outcome) -> None:
         self._values.append((outcome.clean, outcome.corrupted))
@@ -327,7 +329,7 @@ class _Average:
         )
 
 
-def _averaged(kind: Kind, role: Role, rows: list[tuple[float, ...]]) -> RoleEffect:
+def _averaged(kind: TraceKind, role: TokenRole, rows: list[tuple[float, ...]]) -> RoleEffect:
     """``rows`` are the effects by layer of each fact."""
     import numpy as np
 

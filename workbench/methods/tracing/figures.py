@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.figures import Axis, Figure, Heatmap, Scale, line, notes, said
 from workbench.methods.tracing.causal_trace import TraceGrid, TraceResult
-from workbench.methods.tracing.facts import ROLES, FactsTraceResult, RoleEffect
+from workbench.methods.tracing.facts import TOKEN_ROLES, FactsTraceResult, RoleEffect
 from workbench.wording import count
 
 
@@ -56,7 +56,7 @@ def facts_trace_figures(result: FactsTraceResult) -> tuple[Figure, ...]:
     parts: list[Figure] = []
     for kind in dict.fromkeys(effect.kind for effect in result.effects):
         effects = {effect.role: effect for effect in result.effects if effect.kind == kind}
-        roles = [role for role in ROLES if role in effects]
+        roles = [role for role in TOKEN_ROLES if role in effects]
         largest = max((max(effect.mean) for effect in effects.values()), default=0.0)
         # The last token's late states are the answer itself: that they restore it says nothing.
         telling = [effect for role, effect in effects.items() if kind != "states" or role != "last"]

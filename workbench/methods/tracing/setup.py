@@ -11,7 +11,7 @@ from workbench.datasets.facts import relation_of, subjects
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.models.forward import corruption
-from workbench.models.forward.runs import Read, Run, record
+from workbench.models.forward.runs import LogitMeasure, Run, record
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Check
@@ -41,7 +41,7 @@ class TraceSetup:
     window: int
     noise_std: float | None
     runs: Run
-    read: Read
+    read: LogitMeasure
     answer: str
     top: tuple[int, float]
     clean: float
@@ -142,7 +142,7 @@ def _like_subjects(case: Case) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*alike, *subjects())))
 
 
-def _reading(model: LoadedModel, request: TraceRequest, encoded: EncodedCase, top: int) -> tuple[Read, str]:
+def _reading(model: LoadedModel, request: TraceRequest, encoded: EncodedCase, top: int) -> tuple[LogitMeasure, str]:
     """From logits ``(rows, vocabulary)`` to one number a row, and the name of what is read."""
     target, foil = encoded.target, encoded.foil
     if request.read == "difference" and target and foil:

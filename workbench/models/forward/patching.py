@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.lazy import nnsight, torch
 from workbench.memory import in_batches
 from workbench.models.anatomy import tensor_of
-from workbench.models.forward.runs import Part, Read, Run
+from workbench.models.forward.runs import LogitMeasure, Part, Run
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 BUDGET = 2**30
 """Bytes of activations held at once for the backward pass."""
 
-Place = Literal["states"] | Part
+Site = Literal["states"] | Part
 
 
-def first_order(model: LoadedModel, runs: Run, read: Read) -> dict[Place, torch.Tensor]:
+def first_order(model: LoadedModel, runs: Run, read: LogitMeasure) -> dict[Site, torch.Tensor]:
     """How much restoring would add to what is read: ``(layers, tokens)`` for block outputs, attention and MLP.
 
     Row 0 of ``runs`` is clean, the others are corrupted. Gradient at each corrupted run times (clean − corrupted),
     summed over d_model, the mean over runs. Raises `OutOfMemory` where not even one run fits.
     """
-    goals: dict[Place, torch.Tensor] = {
+    goals: dict[Site, torch.Tensor] = {
         "states": torch.stack([states[0] for states in runs.states[1:]]),
         "attention": torch.stack(runs.parts["attention"]),
         "mlp": torch.stack(runs.parts["mlp"]),
@@ -48,7 +48,9 @@ def first_order(model: LoadedModel, runs: Run, read: Read) -> dict[Place, torch.
     return {place: effect / len(rows) for place, effect in total.items()}
 
 
-def _gradients(model: LoadedModel, run: Run, read: Read) -> tuple[dict[Place, torch.Tensor], dict[Place, torch.Tensor]]:
+def _gradients(
+    model: LoadedModel, run: Run, read: LogitMeasure
+) -> tuple[dict[Site, torch.Tensor], dict[Site, torch.Tensor]]:
     """Values and gradients of what is read, each ``(layers, rows, tokens, d_model)``."""
     n_rows = len(run.ids)
     with torch.enable_grad():
@@ -62,7 +64,7 @@ def _gradients(model: LoadedModel, run: Run, read: Read) -> tuple[dict[Place, to
                 mlp.append(_first(block.mlp.output))
                 states.append(_first(block.output))
             tracer.stop()
-        outputs: dict[Place, list[torch.Tensor]] = {
+        outputs: dict[Site, list[torch.Tensor]] = {
             "states": list(states),
             "attention": list(attention),
             "mlp": list(mlp),

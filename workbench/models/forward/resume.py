@@ -2,7 +2,7 @@
 
 A `Branch` is a recorded run with something replaced at one token: nothing below its first changed layer, and no
 earlier token, is different, so `Resumed` goes on from there with the recorded keys and values of the tokens before.
-`Plain` computes the same by complete runs. This is the one place that calls a model's blocks directly.
+`CompleteRuns` computes the same by complete runs. This is the one place that calls a model's blocks directly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import in_batches, is_out_of_memory
 from workbench.models.anatomy import tensor_of, with_tensor
-from workbench.models.forward.runs import PARTS, Part, Read, Run
+from workbench.models.forward.runs import PARTS, LogitMeasure, Part, Run
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -53,7 +53,7 @@ class Branch:
 class Branching(Protocol):
     """A way to compute branches."""
 
-    def values(self, token: int, branches: Sequence[Branch], read: Read) -> Iterator[dict[int, list[float]]]:
+    def values(self, token: int, branches: Sequence[Branch], read: LogitMeasure) -> Iterator[dict[int, list[float]]]:
         """What is read after the last token of branches that leave at ``token``.
 
         Yields, batch by batch, one number a row for each branch of the batch, by its index in ``branches``.
@@ -66,17 +66,17 @@ def branching(model: LoadedModel, run: Run, token: int) -> tuple[Branching, str,
     Also a sentence part that says which it is and why, and whether it is the fast one.
     """
     if not run.keys:
-        return Plain(model, run), "plain, as the blocks keep no keys and values", False
+        return CompleteRuns(model, run), "plain, as the blocks keep no keys and values", False
     resumed = Resumed(model, run)
     try:
         parity = resumed.parity(token)
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        return Plain(model, run), f"plain, as the blocks cannot be called alone ({type(error).__name__})", False
+        return CompleteRuns(model, run), f"plain, as the blocks cannot be called alone ({type(error).__name__})", False
     if parity <= PARITY.get(model.info.dtype, PARITY_OF_HALF):
         return resumed, f"resumed, parity {parity:.0e}", True
-    return Plain(model, run), f"plain, as resumed runs are off by {parity:.0e}", False
+    return CompleteRuns(model, run), f"plain, as resumed runs are off by {parity:.0e}", False
 
 
 class Resumed:
@@ -104,7 +104,7 @@ class Resumed:
             found = one._last_states(token, [Branch(start=0)])[0]
         return float((found - expected).abs().max() / expected.abs().max())
 
-    def values(self, token: int, branches: Sequence[Branch], read: Read) -> Iterator[dict[int, list[float]]]:
+    def values(self, token: int, branches: Sequence[Branch], read: LogitMeasure) -> Iterator[dict[int, list[float]]]:
         """See `Branching`. Branches that start next to each other go through the blocks together."""
         by_start = sorted(range(len(branches)), key=lambda i: branches[i].start)
         found: dict[int, list[float]] = {}
@@ -277,14 +277,14 @@ def _budget(device: torch.device) -> int:
     return (torch.cuda.mem_get_info(device)[0] + held) // 4
 
 
-class Plain:
+class CompleteRuns:
     """Computes branches the long way, one complete run of the model for each: for models that cannot be resumed."""
 
     def __init__(self, model: LoadedModel, run: Run) -> None:
         self._model = model
         self._run = run
 
-    def values(self, token: int, branches: Sequence[Branch], read: Read) -> Iterator[dict[int, list[float]]]:
+    def values(self, token: int, branches: Sequence[Branch], read: LogitMeasure) -> Iterator[dict[int, list[float]]]:
         """See `Branching`."""
         for index, branch in enumerate(branches):
             yield {index: read(self._logits(token, branch)).tolist()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Part = Literal["attention", "mlp"]
 PARTS: tuple[Part, ...] = ("attention", "mlp")
 
-Read = Callable[[Any], Any]
+LogitMeasure = Callable[[Any], Any]
 """From logits ``(rows, vocabulary)`` to one number each ``(rows,)``."""
 
 

@@ -26,24 +26,24 @@ TOKENS_AT_ONCE_ELSEWHERE = 16384
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """One text, and the positions in it after which a prediction is read."""
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
 
 
-Place = tuple[int, int]
+RowPosition = tuple[int, int]
 """The index of a row and a position in it."""
 
-Read = Callable[[Sequence[Place], "Tensor"], None]
+TakePredictions = Callable[[Sequence[RowPosition], "Tensor"], None]
 """Takes some places and the log probabilities after them, ``(places, vocabulary)`` in float32.
 
 Where memory runs out a batch begins again in smaller ones, and places are taken again: do not add up, put down.
 """
 
 
-def read_predictions(model: LoadedModel, rows: Sequence[Row], read: Read) -> Iterator[list[int]]:
+def read_predictions(model: LoadedModel, rows: Sequence[TextRow], read: TakePredictions) -> Iterator[list[int]]:
     """Call ``read`` for all places of all rows, and yield the indices of the rows of each batch that is done.
 
     Rows of like length share a batch, padded on the right, where a causal model cannot see it. Raises
@@ -78,7 +78,7 @@ def _bytes_each(model: LoadedModel, tokens: int) -> int:
     return 4 * (tokens * (8 * anatomy.d_model + 3 * anatomy.d_mlp) + model.info.vocabulary)
 
 
-def _read_batch(model: LoadedModel, rows: Sequence[Row], indices: Sequence[int], read: Read) -> None:
+def _read_batch(model: LoadedModel, rows: Sequence[TextRow], indices: Sequence[int], read: TakePredictions) -> None:
     chosen = [rows[index] for index in indices]
     states = _last_states(model, [row.ids for row in chosen])
     places = [(at, position) for at, row in enumerate(chosen) for position in row.positions]

@@ -11,7 +11,7 @@ from workbench.models.store.checkpoint import StoredTensor, json_object, stored_
 from workbench.protocol import Frozen
 from workbench.reading import Unreadable, is_file, read_start
 
-State = Literal["ready", "not fetched", "added", "missing", "damaged"]
+ModelState = Literal["ready", "not fetched", "added", "missing", "damaged"]
 """Here; to be had by a download; added by reference; added, but no longer there; here, but not whole."""
 
 # One thing has had several names in configurations.
@@ -29,7 +29,7 @@ class ModelDescription(Frozen):
     """
 
     name: str
-    state: State
+    state: ModelState
     title: str | None = None
     path: Path | None = None
     architecture: str | None = None
@@ -46,7 +46,7 @@ class ModelDescription(Frozen):
 
 
 def describe_folder(
-    name: str, folder: Path, state: State, title: str | None = None, licence: str | None = None
+    name: str, folder: Path, state: ModelState, title: str | None = None, licence: str | None = None
 ) -> ModelDescription:
     """Describe the model in ``folder``. Raises `ModelError` where there is none, or its weights are not whole."""
     config = _config(folder)

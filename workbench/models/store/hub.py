@@ -117,7 +117,7 @@ class _Bars:
         self._counts: list[Any] = []
         bars = self
 
-        class Bar(tqdm):  # type: ignore[misc]
+        class DownloadBar(tqdm):  # type: ignore[misc]
             """One bar. The client keeps several for the same bytes, on the way and on the disk."""
 
             def __init__(self, *args: Any, **options: Any) -> None:
@@ -130,7 +130,7 @@ class _Bars:
                     raise Cancelled
                 self.n += n or 0
 
-        self.make = Bar
+        self.make = DownloadBar
 
     def bytes(self) -> tuple[int, int]:
         """Bytes that are here, and bytes of all files as far as they are known (at least 1)."""

@@ -16,7 +16,7 @@ from workbench.editing.suite.held_out import perplexity
 from workbench.errors import InputError
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest
-from workbench.models.forward.unembedding import Place, Row, read_predictions
+from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import EncodedCase, encode
 from workbench.numbers import rounded
 from workbench.protocol import Frozen, silent
@@ -131,11 +131,11 @@ def _words(model: LoadedModel, data: ConceptData, prepend: Prepend) -> tuple[tup
     rows, tokens = [], []
     for prompt in data.prompts:
         ids, by_class = _first_tokens(model, data, prompt, prepend)
-        rows.append(Row(ids=ids, positions=(len(ids) - 1,)))
+        rows.append(TextRow(ids=ids, positions=(len(ids) - 1,)))
         tokens.append(by_class)
     found: dict[int, tuple[float, ...]] = {}
 
-    def read(places: Sequence[Place], log_p: Tensor) -> None:
+    def read(places: Sequence[RowPosition], log_p: Tensor) -> None:
         for (row, _), values in zip(places, log_p, strict=True):
             found[row] = tuple(rounded(sum(math.exp(float(values[token])) for token in some)) for some in tokens[row])
 

@@ -40,7 +40,7 @@ from workbench.models.forward.layerwise import Layerwise, off_by, states_after
 from workbench.models.tokens import encode
 from workbench.numbers import rounded
 from workbench.protocol import Progress
-from workbench.settings import Layers
+from workbench.settings import TypedLayers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,9 @@ class ErasureSettings(Settings):
     concept: Annotated[str | None, Field(description="A shipped set of texts.")] = None
     data: Annotated[str | None, Field(description="A file of texts and labels: .csv, .tsv or .jsonl.")] = None
     digest: str | None = None
-    layers: Annotated[Layers | None, Field(description="Where to change states: 12, 5-12 or 3,5,8; else all.")] = None
+    layers: Annotated[TypedLayers | None, Field(description="Where to change states: 12, 5-12 or 3,5,8; else all.")] = (
+        None
+    )
     pool: Annotated[Pool, Field(description="The state of a text: its last token's, the mean, or every one.")] = "last"
     prepend: Prepend = "as-is"
     limit: Annotated[int | None, Field(description="Use only so many texts.")] = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-Variant = Literal["balanced", "corrected", "original"]
+KeyVariant = Literal["balanced", "corrected", "original"]
 """Whose key receives the change: every context's, nearly; their mean's; or, as published, the bare prompt's."""
 
 BALANCE = 0.1
@@ -37,7 +37,7 @@ def subject_keys(model: LoadedModel, layer: int, contexts: Sequence[Contexts]) -
     return torch.cat(found).double().cpu() if found else torch.empty(0, model.anatomy.d_mlp, dtype=torch.float64)
 
 
-def direction(statistics: KeyStatistics, keys: Tensor, first: Tensor, variant: Variant) -> Tensor:
+def direction(statistics: KeyStatistics, keys: Tensor, first: Tensor, variant: KeyVariant) -> Tensor:
     """u ``(d_mlp,)`` for the keys of the contexts, that of the bare prompt at the top, and those at a text's beginning.
 
     Balanced, u = C⁻¹Kᵀ(KC⁻¹Kᵀ + λ)⁻¹1: of all u that make Ku as near to 1 as λ lets them be, the one with the least

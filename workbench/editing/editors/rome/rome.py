@@ -23,7 +23,7 @@ from workbench.editing.editors.rome.contexts import (
 )
 from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.editors.rome.figures import rome_figures
-from workbench.editing.editors.rome.key import Variant, direction, subject_keys
+from workbench.editing.editors.rome.key import KeyVariant, direction, subject_keys
 from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer, chosen_layer, w_out
@@ -55,7 +55,7 @@ class RomeSettings(Settings):
 
     layer: Annotated[int | None, Field(ge=0, description="Where to edit; else the layer known for the model.")] = None
     variant: Annotated[
-        Variant, Field(description="Every context receives the change, or their mean, or as published.")
+        KeyVariant, Field(description="Every context receives the change, or their mean, or as published.")
     ] = "balanced"
     prefixes: Annotated[
         int, Field(ge=0, le=100, description="Sampled texts prepended, over which key and value are averaged.")
