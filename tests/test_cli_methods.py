@@ -127,7 +127,7 @@ def test_an_attribution_that_makes_no_sense_gets_one_sentence(
 
 def test_a_trace_of_hours_begins_only_with_yes(workbench: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causal_trace, "LONG", 0.0)
-    workbench("trace", PROMPT, *ABOUT, "--model", tiny).is_refused("would take about", "Add --yes")
+    workbench("trace", PROMPT, *ABOUT, "--model", tiny).is_refused("would take about", "add --yes")
     assert workbench("trace", PROMPT, *ABOUT, "--yes", "--model", tiny).code == 0
 
 

@@ -114,7 +114,7 @@ class PicturePane(Pane):
         """A failed step in one sentence. What has to be confirmed can be, from here."""
         if not (needs_yes(error) and self.live):
             return error.message
-        return f"{error.message.removesuffix('.')}. Press {Key.CONFIRM} to do it all the same."
+        return f"{error.message}; press {Key.CONFIRM} to do it all the same"
 
     def how_far(self, progress: Progressed) -> str:
         """What is being done, and how much of it is done."""

@@ -361,7 +361,7 @@ def test_a_result_survives_json_partial_or_not():
         ({"case": Case(prompt="The city", subject="Rome")}, "is not in the prompt"),
         ({"case": CASE.model_copy(update={"foil": CASE.target})}, "begin with the same token"),
         ({"case": CASE.model_copy(update={"foil": None}), "read": "difference"}, "needs a target and a foil"),
-        ({"case": CASE.model_copy(update={"target": None}), "answer": "target"}, "There is no target"),
+        ({"case": CASE.model_copy(update={"target": None}), "answer": "target"}, "there is no target"),
         ({"samples": 0}, "at least 1 sample, not 0"),
         ({"window": 4}, "must be 1 to 3 layers, all that the model has, not 4"),
         ({"window": 0}, "must be 1 to 3 layers"),

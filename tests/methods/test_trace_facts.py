@@ -274,7 +274,7 @@ def test_a_cache_file_that_is_broken_is_computed_anew(model, known, traced):
 
 def test_facts_that_take_hours_are_traced_only_when_that_is_confirmed(model, known, traced, monkeypatch):
     monkeypatch.setattr(trace_facts, "LONG", 0.0)
-    with pytest.raises(NotConfirmed, match=r"about 0\.0 hours;.*What is traced already is kept"):
+    with pytest.raises(NotConfirmed, match=r"about 0\.0 hours;.*what is traced already is kept"):
         run(model, _ask(known), silent)
     assert len(traced) == 1
     assert run(model, _ask(known, confirmed=True), silent).used == len(known)

@@ -302,7 +302,7 @@ def test_a_template_that_cannot_be_used_is_an_error(template: str | None, words:
 
 
 def test_a_start_cannot_be_asked_for_in_a_chat() -> None:
-    with pytest.raises(InputError, match="A chat template decides what is prepended"):
+    with pytest.raises(InputError, match="a chat template decides what is prepended"):
         encode(byte_level(), Case(prompt=PROMPT, prepend="newline", chat=True))
 
 
@@ -383,9 +383,9 @@ def test_a_line_break_may_be_a_target_but_spaces_may_not() -> None:
 
 
 def test_target_and_foil_must_begin_with_different_tokens() -> None:
-    with pytest.raises(InputError, match='begin with the same token, " Sydney": choose two'):
+    with pytest.raises(InputError, match='begin with the same token, " Sydney"; choose two'):
         encode(byte_level(), Case(prompt=PROMPT, target="Sydney", foil="Sydney Sydney"))
-    with pytest.raises(InputError, match='begin with the same token, "·": type that space'):
+    with pytest.raises(InputError, match='begin with the same token, "·"; type that space'):
         encode(byte_level(), Case(prompt=PROMPT, target="31", foil="47"))
 
 
@@ -503,7 +503,7 @@ def test_a_continuation_begins_with_the_target_s_token_whatever_stands_around_th
         assert (ids[0], len(ids)) == (target.id, target.pieces)
 
 
-@pytest.mark.parametrize(("target", "sentence"), [(None, "There is no target"), ("  ", "The target is empty")])
+@pytest.mark.parametrize(("target", "sentence"), [(None, "there is no target"), ("  ", "the target is empty")])
 def test_a_case_without_a_target_has_no_continuation(target, sentence):
     with pytest.raises(InputError, match=sentence):
         continuation_ids(byte_level(), Case(prompt=PROMPT, target=target))

@@ -36,7 +36,7 @@ from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.protocol import Request, Result
 from workbench.session import StepError
 
-FAILED = StepError(kind="InputError", message="The subject [b]Perth[/b] is not in the prompt: choose among its words.")
+FAILED = StepError(kind="InputError", message="the subject [b]Perth[/b] is not in the prompt; choose among its words")
 
 
 class BusyEngine(FakeEngine):

@@ -428,10 +428,10 @@ async def test_an_intervention_that_fails_leaves_the_rest_and_says_why() -> None
     async with reasoned() as run:
         await run.pilot.press("home", "j", "M", "enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=0)))
-        error = StepError(kind="InputError", message="Sentence 1 holds no number: type the mistake yourself.")
+        error = StepError(kind="InputError", message="sentence 1 holds no number; type the mistake yourself")
         run.engine.say_finished(None, status="failed", error=error)
         await run.settle()
-        assert "✗ Sentence 1 holds no number: type the mistake yourself." in words(run)
+        assert "✗ sentence 1 holds no number; type the mistake yourself" in words(run)
         assert "stale" not in run.text
         assert len(row_texts(run)) == 6
 
@@ -439,10 +439,10 @@ async def test_an_intervention_that_fails_leaves_the_rest_and_says_why() -> None
 async def test_a_reasoning_that_fails_or_is_cancelled_says_so() -> None:
     async with running() as run:
         await ask_tom(run, answer=False)
-        error = StepError(kind="InputError", message="The model gave no reasoning but ended at once.")
+        error = StepError(kind="InputError", message="the model gave no reasoning but ended at once")
         run.engine.say_finished(None, status="failed", error=error)
         await run.settle()
-        assert "The model gave no reasoning but ended at once." in words(run)
+        assert "the model gave no reasoning but ended at once" in words(run)
         await run.pilot.press("r", "enter")
         await run.settle()
         run.engine.say_finished(None, status="cancelled")

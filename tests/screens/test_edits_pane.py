@@ -158,7 +158,7 @@ def test_a_job_stands_after_the_queue_and_a_failure_until_the_next_question() ->
         ("on", "L5 Australia → Canberra"),
         ("planned", "Australia → Canberra"),
     ]
-    error = StepError(kind="NumericalError", message="The numbers are not finite: edit another layer.")
+    error = StepError(kind="NumericalError", message="the numbers are not finite; edit another layer")
     ledger.ended(step(REQUEST, None).model_copy(update={"status": "failed", "error": error}))
     assert [(row.state, row.said) for row in ledger.rows(ONE)][1:] == [("failed", error.message)]
     ledger.asked(QueueRequest(action="undo"))
@@ -393,11 +393,11 @@ async def test_an_edit_that_failed_says_why_in_its_row() -> None:
         await ask_hero(run)
         await run.pilot.press("e", "enter")
         await run.until(lambda: isinstance(run.engine.last, EditRequest))
-        error = StepError(kind="InputError", message="There is no layer 99: choose from 0 to 5.")
+        error = StepError(kind="InputError", message="there is no layer 99; choose from 0 to 5")
         run.engine.say_finished(None, status="failed", error=error)
         await run.settle()
         assert "✗ failed" in run.text
-        assert "There is no layer 99" in run.text
+        assert "there is no layer 99" in run.text
         assert "to come" not in run.text
 
 
@@ -518,7 +518,7 @@ async def test_a_patch_is_replaced_after_a_yes() -> None:
         error = StepError(kind="NotConfirmed", message="x.safetensors exists and would be replaced")
         run.engine.say_finished(None, status="failed", error=error)
         await run.settle()
-        assert "would be replaced. Press y to do it all the same." in " ".join(run.text.replace("│", " ").split())
+        assert "would be replaced; press y to do it all the same" in " ".join(run.text.replace("│", " ").split())
         await run.pilot.press("y")
         await run.until(lambda: run.engine.last == asked.model_copy(update={"confirmed": True}))
         asked_by_then = len(run.engine.asked)

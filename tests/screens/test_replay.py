@@ -25,7 +25,7 @@ from workbench.session import SessionFile, Status, Step, StepError, load_session
 HERO = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
 OTHER = Case(prompt="The largest city there is", target="Sydney", foil="Canberra")
 REFUSED = Case(prompt="The largest city there is", subject="Perth")
-SENTENCE = 'The subject "Perth" is not in the prompt: choose among its words.'
+SENTENCE = 'the subject "Perth" is not in the prompt; choose among its words'
 
 CONTINUED = ContinueResult(
     encoded=encoded(HERO.prompt),

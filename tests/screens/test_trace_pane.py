@@ -40,7 +40,7 @@ ALL = TraceRequest(case=HERO, kinds=("states", "mlp", "attention"))
 LAST = Cursor(MODEL.layers - 1, 4)
 TOO_LONG = StepError(
     kind="NotConfirmed",
-    message="This trace would take about 2.1 hours; a shorter prompt takes less.",
+    message="this trace would take about 2.1 hours; a shorter prompt takes less",
 )
 
 
@@ -211,7 +211,7 @@ def test_the_method_s_own_refusal_is_recognised(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError) as refused:
         causal_trace._refuse_hours(cast(Any, setup), work=1_000_000, resumed=True)
     assert needs_yes(StepError(kind=refused.type.__name__, message=str(refused.value)))
-    assert not needs_yes(StepError(kind="InputError", message="A trace needs a subject."))
+    assert not needs_yes(StepError(kind="InputError", message="a trace needs a subject"))
 
 
 # The pane in an app
@@ -355,7 +355,7 @@ async def test_a_trace_of_hours_starts_only_when_it_is_confirmed() -> None:
         app.pane.show_step(step(status="failed", error=TOO_LONG))
         await pilot.pause()
         shown = " ".join(" ".join(app.lines).split())
-        assert "would take about 2.1 hours; a shorter prompt takes less. Press y to do it all the same." in shown
+        assert "would take about 2.1 hours; a shorter prompt takes less; press y to do it all the same" in shown
         await pilot.press("y")
         assert app.asked == [REQUEST, REQUEST.model_copy(update={"confirmed": True})]
         app.pane.waiting(app.asked[-1])
@@ -365,16 +365,16 @@ async def test_a_trace_of_hours_starts_only_when_it_is_confirmed() -> None:
 
 async def test_a_failure_is_said_in_the_pane_and_what_was_there_stays() -> None:
     app = PaneApp()
-    failed = step(status="failed", error=StepError(kind="InputError", message="A trace needs a subject: name it."))
+    failed = step(status="failed", error=StepError(kind="InputError", message="a trace needs a subject; name it"))
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.show_step(failed)
         await pilot.pause()
-        assert any("A trace needs a subject" in line for line in app.lines)
+        assert any("a trace needs a subject" in line for line in app.lines)
         app.pane.show_step(step())
         before = app.lines
         app.pane.show_step(failed)
         await pilot.pause()
-        assert "A trace needs a subject" in app.legend
+        assert "a trace needs a subject" in app.legend
         assert app.lines[1:6] == before[1:6]
         assert "stale" in str(app.pane._border_subtitle)
 

@@ -229,7 +229,7 @@ async def test_a_trace_that_waits_for_a_yes_does_not_run_when_another_prompt_is_
         await ask_hero(run)
         await run.pilot.press("t")
         await run.settle()
-        run.engine.say_finished(None, "failed", StepError(kind="NotConfirmed", message="It would take hours."))
+        run.engine.say_finished(None, "failed", StepError(kind="NotConfirmed", message="it would take hours"))
         await run.settle()
         asked = len(run.engine.asked)
         await type_another(run)

@@ -148,7 +148,7 @@ def _done(step: Step, unsaved: str | None) -> Step:
     if wrong := [text for text in (step.error and step.error.message, unsaved) if text]:
         said = "; and ".join(wrong)
         if step.error and step.error.kind == "NotConfirmed":
-            said = f"{said.removesuffix('.')}. Add --yes to do it all the same."
+            said = f"{said}; add --yes to do it all the same"
         raise WorkbenchError(said)
     if step.status != "done":
         raise Cancelled

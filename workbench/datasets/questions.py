@@ -38,18 +38,18 @@ def check_choices(choices: tuple[str, ...]) -> None:
     if not choices:
         return
     if not FEWEST_CHOICES <= len(choices) <= MOST_CHOICES:
-        raise InputError(f"A question needs {FEWEST_CHOICES} to {MOST_CHOICES} choices, between semicolons, or none.")
+        raise InputError(f"a question needs {FEWEST_CHOICES} to {MOST_CHOICES} choices, between semicolons, or none")
     plain = [_plain(choice) for choice in choices]
     if not all(plain):
-        raise InputError("One of the choices is empty: give every choice a text.")
+        raise InputError("one of the choices is empty; give every choice a text")
     for i, one in enumerate(plain):
         for j, other in enumerate(plain):
             if i < j and one == other:
-                raise InputError(f'The choice "{choices[i]}" is given twice: leave one of them out.')
+                raise InputError(f'the choice "{choices[i]}" is given twice; leave one of them out')
             if i != j and one != other and other.startswith(one):
                 raise InputError(
-                    f'The choice "{choices[i]}" is how the choice "{choices[j]}" begins, so that they cannot be told '
-                    "apart: word them differently."
+                    f'the choice "{choices[i]}" is how the choice "{choices[j]}" begins, so that they cannot be told '
+                    "apart; word them differently"
                 )
 
 

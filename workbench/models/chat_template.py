@@ -31,18 +31,18 @@ def render(tokenizer: PreTrainedTokenizerBase, contents: Sequence[str], remedy: 
     ``remedy`` is what the sentence advises.
     """
     if not tokenizer.chat_template:
-        raise InputError(f"This model's tokenizer has no chat template: {remedy}, or use an instruct model.")
+        raise InputError(f"this model's tokenizer has no chat template; {remedy}, or use an instruct model")
     asked = {"variables": tokenizer.special_tokens_map, "contents": list(contents)}
     try:
         asked["template"] = tokenizer.get_chat_template()
         line = json.dumps(asked, default=str)
     except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"This model's chat template cannot be used ({_reason(str(error))}): {remedy}.") from error
+        raise InputError(f"this model's chat template cannot be used ({_reason(str(error))}); {remedy}") from error
     answer = _child.ask(line)
     if "texts" in answer:
         return [str(text) for text in answer["texts"]]
     raise InputError(
-        f"This model's chat template does not take one user message ({_reason(answer['error'])}): {remedy}."
+        f"this model's chat template does not take one user message ({_reason(answer['error'])}); {remedy}"
     )
 
 

@@ -78,7 +78,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     _check_text(case)
     if not tokenizer.is_fast:
         raise ModelError(
-            "The tokenizer does not say which characters a token covers: use a model that has a tokenizer.json."
+            "the tokenizer does not say which characters a token covers; use a model that has a tokenizer.json"
         )
     notes: list[str] = []
     frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
@@ -86,11 +86,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     if tokens.closing:
         notes.append("The end token that the tokenizer appends to a text is left out, so that the model continues it.")
     if context is not None and len(tokens.ids) > context:
-        raise InputError(f"The prompt is {len(tokens.ids)} tokens and the model reads at most {context}: shorten it.")
+        raise InputError(f"the prompt is {len(tokens.ids)} tokens and the model reads at most {context}; shorten it")
 
     own = [i for i, (_, stop) in enumerate(tokens.offsets) if frame.start < stop and not frame.is_appended(tokens, i)]
     if not own:
-        raise InputError("The tokenizer makes no token of this prompt: type words that the model knows.")
+        raise InputError("the tokenizer makes no token of this prompt; type words that the model knows")
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     table = token_table(tokenizer)
     _note_special_tokens([table[tokens.ids[i]] for i in own if tokens.ids[i] in special], notes)
@@ -102,8 +102,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     if target and foil and target.id == foil.id:
         hint = "type that space at the end of the prompt" if target.text == "·" else "choose two that begin differently"
         raise InputError(
-            f"Target {_quoted(case.target)} and foil {_quoted(case.foil)} begin with the same token, "
-            f'"{target.text}": {hint}.'
+            f"target {_quoted(case.target)} and foil {_quoted(case.foil)} begin with the same token, "
+            f'"{target.text}"; {hint}'
         )
     return EncodedCase(
         ids=tuple(tokens.ids),
@@ -124,7 +124,7 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, case: Case) -> tuple[in
     Raises InputError as `encode` does, and for a case without a target.
     """
     if case.target is None:
-        raise InputError("There is no target: give the continuation that is meant.")
+        raise InputError("there is no target; give the continuation that is meant")
     _check_text(case)
     notes: list[str] = []  # `encode` tells the person
     frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
@@ -134,12 +134,12 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, case: Case) -> tuple[in
 
 def _check_text(case: Case) -> None:
     if not case.prompt.strip():
-        raise InputError("The prompt is empty: type the text that the model is to continue.")
+        raise InputError("the prompt is empty; type the text that the model is to continue")
     for name in ("prompt", "subject", "target", "foil"):
         try:
             (getattr(case, name) or "").encode()
         except UnicodeEncodeError as error:
-            raise InputError(f"The {name} holds bytes that are not UTF-8 text: type it again.") from error
+            raise InputError(f"the {name} holds bytes that are not UTF-8 text; type it again") from error
 
 
 # --- What stands around the prompt ---
@@ -186,7 +186,7 @@ def _plain_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str
         frame = _Frame(ids=(), head="\n", prompt=case.prompt, tail="", special=True, reply=False)
         if _tokenise(tokenizer, frame).ids == bare.ids:
             raise InputError(
-                "This tokenizer drops a newline at the beginning: prepend nothing (as-is) or the separator."
+                "this tokenizer drops a newline at the beginning; prepend nothing (as-is) or the separator"
             )
         return frame
     if bare.opening:  # the tokenizer prepends BOS by itself
@@ -207,7 +207,7 @@ def _document_separator(tokenizer: PreTrainedTokenizerBase) -> int:
     for token in (found, tokenizer.eos_token_id, tokenizer.bos_token_id):
         if token is not None:
             return int(token)
-    raise InputError("This tokenizer has neither BOS nor separator: prepend nothing (as-is) or a newline.")
+    raise InputError("this tokenizer has neither BOS nor separator; prepend nothing (as-is) or a newline")
 
 
 _MARK = "the-prompt-goes-here"
@@ -216,12 +216,12 @@ _MARK = "the-prompt-goes-here"
 def _chat_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
     """The chat template around one user message. What surrounds it is found by rendering a marker in its place."""
     if case.prepend != "as-is":
-        raise InputError("A chat template decides what is prepended: prepend nothing (as-is), or turn chat off.")
+        raise InputError("a chat template decides what is prepended; prepend nothing (as-is), or turn chat off")
     marked, text = render(tokenizer, (_MARK, case.prompt))
     head, _, tail = marked.partition(_MARK)
     prompt = text[len(head) : len(text) - len(tail)]
     if text != head + prompt + tail or prompt not in (case.prompt, case.prompt.strip()):
-        raise InputError("This model's chat template rewrites the prompt: turn chat off, or change the prompt.")
+        raise InputError("this model's chat template rewrites the prompt; turn chat off, or change the prompt")
     if prompt != case.prompt:
         notes.append("The chat template takes away the blanks around the prompt.")
     return _Frame(ids=(), head=head, prompt=prompt, tail=tail, special=False, reply=True)
@@ -270,8 +270,8 @@ def check_embedded(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> No
     without = next((token for token in ids if rows is not None and token >= rows), None)
     if without is not None:
         raise InputError(
-            f'The model has no embedding for the token "{token_text(tokenizer, without)}", which its tokenizer knows '
-            f"(number {without}, of {rows} embedded): leave it out, or use a tokenizer that fits the model."
+            f'the model has no embedding for the token "{token_text(tokenizer, without)}", which its tokenizer knows '
+            f"(number {without}, of {rows} embedded); leave it out, or use a tokenizer that fits the model"
         )
 
 
@@ -287,15 +287,15 @@ def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
 def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: str, notes: list[str]) -> tuple[int, int]:
     """Tokens [start, stop) that hold a character, other than a blank, of the subject's last occurrence."""
     if not subject.strip():
-        raise InputError("The subject is empty: type words of the prompt, or leave the subject out.")
+        raise InputError("the subject is empty; type words of the prompt, or leave the subject out")
     searched = _as_written(frame.prompt, subject)
     found = frame.prompt.rfind(searched)
     if found < 0:
         nearest = frame.prompt[-300:]
         listed = ", ".join(map(display, nearest.split()))
         raise InputError(
-            f"The subject {_quoted(subject)} is not in the prompt (upper and lower case count): "
-            f"choose among its words, {'…' if nearest != frame.prompt else ''}{listed}."
+            f"the subject {_quoted(subject)} is not in the prompt (upper and lower case count); "
+            f"choose among its words, {'…' if nearest != frame.prompt else ''}{listed}"
         )
     if searched != subject:
         notes.append("The prompt writes the subject's characters in another Unicode form, and is taken at that.")
@@ -313,7 +313,7 @@ def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: st
         if left < stop and start < right and not table.is_blank(tokens.ids[i])
     ]
     if not inside:
-        raise InputError(f"The tokenizer makes no token of the subject {_quoted(subject)}: choose other words.")
+        raise InputError(f"the tokenizer makes no token of the subject {_quoted(subject)}; choose other words")
     first, last = inside[0], inside[-1]
     if text[tokens.offsets[first][0] : start].strip() or text[stop : tokens.offsets[last][1]].strip():
         pieces = ", ".join(f'"{table[token]}"' for token in tokens.ids[first : last + 1])
@@ -366,7 +366,7 @@ def _choice(
 def _as_it_follows(frame: _Frame, name: str, text: str, notes: list[str]) -> str:
     """The continuation as it is written after the prompt."""
     if not text.strip(" "):
-        raise InputError(f"The {name} is empty: type the continuation that is meant, or leave the {name} out.")
+        raise InputError(f"the {name} is empty; type the continuation that is meant, or leave the {name} out")
     return text if frame.reply else _spaced(frame.prompt, name, text, notes)
 
 
@@ -384,7 +384,7 @@ def _pieces(
             f"the {name} is tokenised by itself."
         )
     if not pieces or (pieces[0] == tokenizer.unk_token_id and not text.lstrip().startswith(tokenizer.unk_token)):
-        raise InputError(f"The {name} {_quoted(text)} is not in this model's vocabulary: choose another.")
+        raise InputError(f"the {name} {_quoted(text)} is not in this model's vocabulary; choose another")
     return pieces
 
 

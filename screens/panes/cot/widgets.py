@@ -131,9 +131,9 @@ class CotForm(Vertical):
         check_choices(choices)
         right, letters = self._value("right"), self.query_one(Checkbox).value
         if choices and right and right not in choices:
-            raise InputError(f"The right answer “{right}” is none of the choices: copy one of them.")
+            raise InputError(f"the right answer “{right}” is none of the choices; copy one of them")
         if letters and not choices:
-            raise InputError("Letters can be read only for choices: give some, or take letters off.")
+            raise InputError("letters can be read only for choices; give some, or take letters off")
         sampling = Sampling(
             temperature=self._number("temperature", 0.0),
             top_p=self._number("top-p", 1.0),
@@ -155,12 +155,12 @@ class CotForm(Vertical):
         try:
             return float(self._value(name) or default)
         except ValueError:
-            raise InputError(f"“{self._value(name)}” is no number: type one for {name}.") from None
+            raise InputError(f"“{self._value(name)}” is no number; type one for {name}") from None
 
     def _whole(self, name: str, default: int) -> int:
         value = self._value(name)
         if value and not value.isdecimal():
-            raise InputError(f"“{value}” is no whole number: type one for {name}.")
+            raise InputError(f"“{value}” is no whole number; type one for {name}")
         return int(value) if value else default
 
     def _fill(self, last: CotRequest) -> None:

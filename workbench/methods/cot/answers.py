@@ -171,7 +171,7 @@ class AnswerReader:
         if not pieces or joined[: len(before)] != before:  # joined with the lead-in's end: taken by itself
             pieces = tuple(self._model.tokenizer(candidate.text, add_special_tokens=False)["input_ids"])
         if not pieces:
-            raise InputError(f'The tokenizer makes no token of the answer "{candidate.name}": word it differently.')
+            raise InputError(f'the tokenizer makes no token of the answer "{candidate.name}"; word it differently')
         if len(pieces) > 1 and not candidate.blank and token_table(self._model.tokenizer).is_blank(pieces[0]):
             self.candidates[c] = candidate.model_copy(update={"blank": True})
         return pieces
@@ -182,8 +182,8 @@ def ids_of(model: LoadedModel, context: str) -> Ids:
     ids = encode(model.tokenizer, Case(prompt=context)).ids
     if len(ids) > model.info.context:
         raise InputError(
-            f"The question, its reasoning and the lead-in to the answer are {len(ids)} tokens and the model reads "
-            f"at most {model.info.context}: shorten the question, or let it reason in fewer tokens."
+            f"the question, its reasoning and the lead-in to the answer are {len(ids)} tokens and the model reads "
+            f"at most {model.info.context}; shorten the question, or let it reason in fewer tokens"
         )
     return ids
 

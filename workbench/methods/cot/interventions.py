@@ -113,7 +113,7 @@ def kept(sentences: Sequence[str]) -> list[ChangedReasoning]:
 def dropped(sentences: Sequence[str], within: int | None = None) -> list[ChangedReasoning]:
     """All (or the first ``within``) sentences but one. Raises `InputError` where there are not so many."""
     if within is not None and not 1 <= within <= len(sentences):
-        raise InputError(f"One can be left out within the first 1 to {len(sentences)} sentences, not {within}.")
+        raise InputError(f"one can be left out within the first 1 to {len(sentences)} sentences, not {within}")
     sentences = sentences[:within]
     return [
         ChangedReasoning(
@@ -134,9 +134,9 @@ def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i
     """Sentence ``i`` replaced by ``text``, with nothing after it yet. Raises `InputError` for an empty text."""
     check_sentence(sentences, i)
     if not text.strip():
-        raise InputError(f"There is nothing to put in the place of sentence {i + 1}: type another sentence.")
+        raise InputError(f"there is nothing to put in the place of sentence {i + 1}; type another sentence")
     if text.strip() == sentences[i].strip():
-        raise InputError(f"Sentence {i + 1} was left as it is: change something in it.")
+        raise InputError(f"sentence {i + 1} was left as it is; change something in it")
     own = sentences[i]
     blanks = own[len(own.rstrip()) :]
     kept_text = "".join(sentences[:i]) + text.strip()
@@ -148,7 +148,7 @@ def replaced(what: Literal["mistake", "paraphrase"], sentences: Sequence[str], i
 def check_sentence(sentences: Sequence[str], i: int) -> None:
     """Raise `InputError` unless there is a sentence ``i``, counted from 0; people are told of them from 1."""
     if not 0 <= i < len(sentences):
-        raise InputError(f"There is no sentence {i + 1}: the reasoning has the sentences 1 to {len(sentences)}.")
+        raise InputError(f"there is no sentence {i + 1}; the reasoning has the sentences 1 to {len(sentences)}")
 
 
 def wrong_number(sentences: Sequence[str], i: int) -> str:
@@ -161,7 +161,7 @@ def wrong_number(sentences: Sequence[str], i: int) -> str:
     start = len(match.group()) if (match := re.match(r"[ \t]*\(?\d{1,3}[.)]\s", sentence)) else 0  # a list's number
     found = list(NUMBER.finditer(sentence, start))
     if not found:
-        raise InputError(f"Sentence {i + 1} holds no number that could be made another one: type the mistake yourself.")
+        raise InputError(f"sentence {i + 1} holds no number that could be made another one; type the mistake yourself")
     last = found[-1]
     digits = re.search(r"\d+", last.group())
     assert digits is not None
@@ -176,9 +176,9 @@ def cue_text(cue: Cue, choices: Sequence[str], listed: bool) -> str:
     """
     suggested = cue.answer or ""
     if choices and suggested not in choices:
-        raise InputError(f'The suggested answer "{suggested}" is none of the choices: name one of them as it stands.')
+        raise InputError(f'the suggested answer "{suggested}" is none of the choices; name one of them as it stands')
     if cue.by == "position" and not listed:
-        raise InputError("The choices are not listed, so none has a position: read letters, or suggest an opinion.")
+        raise InputError("the choices are not listed, so none has a position; read letters, or suggest an opinion")
     named = f"({LETTERS[choices.index(suggested)]})" if listed else suggested
     if cue.by == "opinion":
         return f"I think the answer is {named}, but I would like to know what you think."

@@ -121,9 +121,9 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
     Progress counts questions. Raises `InputError` without questions, and for settings that make no sense.
     """
     if not request.questions:
-        raise InputError("There are no questions to ask: name a file with at least one.")
+        raise InputError("there are no questions to ask; name a file with at least one")
     if request.resamples < 1:
-        raise InputError(f"A bootstrap needs at least 1 resample, not {request.resamples}.")
+        raise InputError(f"a bootstrap needs at least 1 resample, not {request.resamples}")
     request.sampling.check()
     known: dict[str, QuestionOutcome] = {}
     unusable: dict[str, str] = {}

@@ -35,13 +35,13 @@ class Sampling(Frozen):
     def check(self) -> None:
         """Raise `InputError` for numbers that make no sense."""
         if not 0 <= self.temperature < float("inf"):
-            raise InputError(f"The temperature must be 0 (greedy) or more, not {self.temperature:g}.")
+            raise InputError(f"the temperature must be 0 (greedy) or more, not {self.temperature:g}")
         if not 0 < self.top_p <= 1:
-            raise InputError(f"top-p is a share of the probability, above 0 and at most 1, not {self.top_p:g}.")
+            raise InputError(f"top-p is a share of the probability, above 0 and at most 1, not {self.top_p:g}")
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"The seed must be between 0 and {2**32 - 1}, not {self.seed}.")
+            raise InputError(f"the seed must be between 0 and {2**32 - 1}, not {self.seed}")
         if self.tokens < 1:
-            raise InputError(f"The reasoning needs at least 1 token, not {self.tokens}.")
+            raise InputError(f"the reasoning needs at least 1 token, not {self.tokens}")
 
 
 class ReasonedToken(Frozen):
@@ -84,8 +84,8 @@ def ids_with_room(model: LoadedModel, prompt: str, reserve: int) -> Ids:
     ids = ids_of(model, prompt)
     if len(ids) + reserve >= model.info.context:
         raise InputError(
-            f"The question fills the context of {model.info.context} tokens, so that there is no room to reason: "
-            "shorten the question."
+            f"the question fills the context of {model.info.context} tokens, so that there is no room to reason; "
+            "shorten the question"
         )
     return ids
 

@@ -84,15 +84,15 @@ def run(model: LoadedModel, request: CotRequest, progress: Progress) -> CotResul
 
 def _check(request: CotRequest) -> None:
     if not request.question.strip():
-        raise InputError("There is no question: type one.")
+        raise InputError("there is no question; type one")
     check_choices(request.choices)
     request.sampling.check()
     if request.lead_in is not None and not request.lead_in.strip():
-        raise InputError("The lead-in to the answer is empty: type what the answer is to follow, or leave it out.")
+        raise InputError("the lead-in to the answer is empty; type what the answer is to follow, or leave it out")
     if request.read == "letters" and not request.choices:
-        raise InputError("Letters can be read only for choices: give some, or read the texts.")
+        raise InputError("letters can be read only for choices; give some, or read the texts")
     if request.reasoning is not None and not request.reasoning.strip():
-        raise InputError("The reasoning is empty: give one with at least one sentence, or let the model reason.")
+        raise InputError("the reasoning is empty; give one with at least one sentence, or let the model reason")
 
 
 def prompt_of(model: LoadedModel, request: CotRequest, cue: Cue | None = None) -> str:
@@ -116,7 +116,7 @@ def another_choice(request: CotRequest, answer: int) -> str:
     """What a cue suggests by itself: the first choice after the model's own answer that is not the right one."""
     choices = request.choices
     if not choices:
-        raise InputError("A cue needs an answer to suggest: name one, for there are no choices.")
+        raise InputError("a cue needs an answer to suggest; name one, for there are no choices")
     turned = [*choices[answer + 1 :], *choices[:answer]]
     return next((choice for choice in turned if choice != request.answer), turned[0])
 
@@ -146,7 +146,7 @@ class _Cot:
         self._sentences = sentences_of(self._reasoned.text)
         if not self._sentences:
             raise InputError(
-                "The model gave no reasoning but ended at once: ask in another way, or give a reasoning yourself."
+                "the model gave no reasoning but ended at once; ask in another way, or give a reasoning yourself"
             )
         steps = len(self._request.interventions) + 1
         self._progress(0, steps, self.found(), stage="answering")
@@ -222,7 +222,7 @@ class _Cot:
         said = reason(self._model, self._prefixes, [asked], limit)[0].text
         line = next((line.strip() for line in said.split("\n") if line.strip()), "")
         if not line or line == own:
-            raise InputError(f"The model does not reword sentence {sentence + 1}: type a paraphrase yourself.")
+            raise InputError(f"the model does not reword sentence {sentence + 1}; type a paraphrase yourself")
         return line
 
     def _cued(self, cue: Cue) -> ChangedReasoning:

@@ -247,8 +247,8 @@ def _refuse_hours(setup: TraceSetup, work: int, resumed: bool) -> None:
         seconds = forwards * record(setup.model, runs.ids, runs.added).seconds
         if seconds > LONG:
             raise NotConfirmed(
-                f"This trace would take about {seconds / 3600:.1f} hours; a shorter prompt, fewer samples or fewer "
-                "kinds take less."
+                f"this trace would take about {seconds / 3600:.1f} hours; a shorter prompt, fewer samples or fewer "
+                "kinds take less"
             )
 
 

@@ -257,8 +257,8 @@ def _within(progress: Progress, number: int, facts: int) -> Progress:
 def _refuse_hours(seconds: float) -> None:
     if seconds > LONG:
         raise NotConfirmed(
-            f"These facts would take about {seconds / 3600:.1f} hours; fewer facts, samples or kinds take less. "
-            "What is traced already is kept."
+            f"these facts would take about {seconds / 3600:.1f} hours; fewer facts, samples or kinds take less, "
+            "and what is traced already is kept"
         )
 
 

@@ -91,32 +91,32 @@ def set_up(model: LoadedModel, request: TraceRequest) -> TraceSetup:
 def check_subject(encoded: EncodedCase) -> int:
     """The subject's first token. Raises `InputError` where nothing stands around the subject to trace to."""
     if len(encoded.ids) - encoded.prepended - encoded.appended < 2:
-        raise InputError("The prompt is a single token: a trace needs a subject and something before or after it.")
+        raise InputError("the prompt is a single token; a trace needs a subject and something before or after it")
     if encoded.subject is None:
-        raise InputError("A trace needs a subject: name the words of the prompt that are to be corrupted.")
+        raise InputError("a trace needs a subject; name the words of the prompt that are to be corrupted")
     start, stop = encoded.subject
     if start <= encoded.prepended and stop == len(encoded.ids):
-        raise InputError("The subject covers the whole prompt: choose a part of it, or add words after it.")
+        raise InputError("the subject covers the whole prompt; choose a part of it, or add words after it")
     return start
 
 
 def _check_settings(request: TraceRequest, encoded: EncodedCase, layers: int) -> int:
     """The width of the window. Raises `InputError` for a setting that makes no sense."""
     if request.read == "difference" and not (encoded.target and encoded.foil):
-        raise InputError("The logit difference needs a target and a foil: give both, or read the probability.")
+        raise InputError("the logit difference needs a target and a foil; give both, or read the probability")
     if request.answer == "target" and not encoded.target:
-        raise InputError("There is no target whose probability could be read: give one, or read the top token.")
+        raise InputError("there is no target whose probability could be read; give one, or read the top token")
     if not request.kinds or len(set(request.kinds)) < len(request.kinds):
-        raise InputError("Name what is restored, each kind once: states, mlp, attention.")
+        raise InputError("name what is restored, each kind once: states, mlp, attention")
     if request.samples < 1:
-        raise InputError(f"A trace needs at least 1 sample, not {request.samples}.")
+        raise InputError(f"a trace needs at least 1 sample, not {request.samples}")
     std = 1.0 if request.noise_std is None else request.noise_std
     if not (0 < request.noise < math.inf and 0 < std < math.inf):
-        raise InputError("The noise must be more than 0: give a multiple such as 3, or a standard deviation.")
+        raise InputError("the noise must be more than 0; give a multiple such as 3, or a standard deviation")
     if request.window is not None and not 1 <= request.window <= layers:
-        raise InputError(f"The window must be 1 to {layers} layers, all that the model has, not {request.window}.")
+        raise InputError(f"the window must be 1 to {layers} layers, all that the model has, not {request.window}")
     if not 0 <= request.seed < 2**32:
-        raise InputError(f"The seed must be between 0 and {2**32 - 1}, not {request.seed}.")
+        raise InputError(f"the seed must be between 0 and {2**32 - 1}, not {request.seed}")
     return request.window or min(WINDOW, layers)
 
 

@@ -58,10 +58,10 @@ def replaced_ids(
     """
     assert case.subject is not None
     if not replacement.strip():
-        raise InputError("The replacement is empty: type another subject.")
+        raise InputError("the replacement is empty; type another subject")
     ids = _with_subject(model, case, replacement)
     if ids == encoded.ids:
-        raise InputError(f"The replacement {_quoted(replacement)} is the subject itself: choose another subject.")
+        raise InputError(f"the replacement {_quoted(replacement)} is the subject itself; choose another subject")
     if _fits(encoded, ids):
         return ids
     start, stop = _span(encoded)
@@ -75,11 +75,11 @@ def replaced_ids(
     has, wants = len(ids) - len(encoded.ids) + stop - start, stop - start
     if has not in (wants, 0):
         raise InputError(
-            f"The replacement {_quoted(replacement)} has {has} token{'s' * (has != 1)} here and the subject "
-            f"{_quoted(case.subject)} has {wants}: {proposal}."
+            f"the replacement {_quoted(replacement)} has {has} token{'s' * (has != 1)} here and the subject "
+            f"{_quoted(case.subject)} has {wants}; {proposal}"
         )
     raise InputError(
-        f"The replacement {_quoted(replacement)} changes tokens of the prompt outside the subject: {proposal}."
+        f"the replacement {_quoted(replacement)} changes tokens of the prompt outside the subject; {proposal}"
     )
 
 
