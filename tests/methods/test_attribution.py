@@ -111,7 +111,7 @@ def test_what_is_prepended_stays_fixed_and_scores_nothing(llama: LoadedModel) ->
     assert result.attributed == (1, len(result.encoded.ids))
     assert result.scores[0] == 0
     assert all(result.scores[1:])
-    with torch.no_grad():  # every token but the start token at the mean embedding
+    with torch.no_grad():  # every token but the separator at the mean embedding
         embeddings = llama.embedding(torch.tensor([result.encoded.ids]))
         embeddings[:, 1:] = llama.embedding.weight.mean(dim=0)
         logits = llama.hf(inputs_embeds=embeddings).logits[0, -1]

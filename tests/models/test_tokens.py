@@ -1,7 +1,7 @@
 """Encoding a Case: spans, what is prepended, what really follows, and what the person is told.
 
 Three kinds of tokenizer are built here: byte-level with and without the space in a token's span, as GPT-2 and
-SmolLM2 have it, and sentencepiece's, with a start token, byte tokens and a blank before every text.
+SmolLM2 have it, and sentencepiece's, with BOS, byte tokens and a blank before every text.
 """
 
 from __future__ import annotations

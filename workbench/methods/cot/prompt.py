@@ -46,7 +46,7 @@ def prompt_text(model: LoadedModel, asked: str) -> str:
     if not model.tokenizer.chat_template:
         before, after = PLAIN
         return before + asked + after
-    return _without_start(model, rendered(model, asked))
+    return _without_bos(model, rendered(model, asked))
 
 
 def rendered(model: LoadedModel, asked: str) -> str:
@@ -54,11 +54,11 @@ def rendered(model: LoadedModel, asked: str) -> str:
     return render(model.tokenizer, (asked,), remedy="use another model")[0]
 
 
-def _without_start(model: LoadedModel, text: str) -> str:
-    """The text without the start token that the tokenizer puts there by itself, so that it is not there twice."""
-    start = model.tokenizer.bos_token
-    if start and text.startswith(start):
-        without = text[len(start) :]
+def _without_bos(model: LoadedModel, text: str) -> str:
+    """The text without the BOS that the tokenizer prepends by itself, so that it is not there twice."""
+    bos = model.tokenizer.bos_token
+    if bos and text.startswith(bos):
+        without = text[len(bos) :]
         if encode(model.tokenizer, Case(prompt=without)).ids[0] == model.tokenizer.bos_token_id:
             return without
     return text
