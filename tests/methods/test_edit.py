@@ -21,6 +21,7 @@ from workbench.editing.editors import EDITORS, editor
 from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.gates import gate
+from workbench.editing.layers import LayerDetails
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.records import FactsEditRequest
 from workbench.editing.rewriting import one_rewrite
@@ -163,6 +164,13 @@ def test_every_editor_is_declared_by_its_name_with_settings_that_can_be_typed(na
     defaults = EditRequest(editor=name, settings={})  # type: ignore[arg-type]
     assert defaults.settings == found.settings()
     assert EditRequest.model_validate_json(defaults.model_dump_json()) == defaults
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_an_editor_that_can_be_swept_and_says_why_it_is_this_layer_can_be_told_that_it_was_the_best(name: str) -> None:
+    found = editor(name)
+    if "layer" in found.settings.model_fields and "layer_from" in found.details.model_fields:
+        assert issubclass(found.details, LayerDetails)
 
 
 def test_editors_are_offered_by_what_they_act_on() -> None:

@@ -25,6 +25,7 @@ from workbench.errors import Cancelled, InputError, ModelError
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.tokens import continuation_ids, encode
 from workbench.protocol import silent
+from workbench.registry import method
 from workbench.settings import filled
 
 # The subject stands at the end, where a change of its state changes the answer even in a model that knows nothing.
@@ -278,7 +279,8 @@ def test_a_sweep_tries_layers_and_keeps_the_best():
     result = edit.run(loaded, request(layer=None, sweep=(0, 1, 2), suite=suite(), test=True), silent)
     assert [one.layer for one in result.sweep] == [0, 1, 2]
     best = max(result.sweep, key=lambda one: (one.sound, one.score or 0, one.target_probability))
-    assert result.details.layer == best.layer
+    assert (result.details.layer, result.details.layer_from) == (best.layer, "best of the sweep")
+    assert f"layer {best.layer} (best of the sweep)" in "".join(map(repr, method("edit").figures(result)))
     assert len(loaded.edits.entries) == 1
 
 

@@ -13,6 +13,7 @@ from workbench.case import Case
 from workbench.datasets.suites import Suite, suite_for
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors import EDITORS, editor
+from workbench.editing.layers import found_by_sweep
 from workbench.editing.patches import keep_edit
 from workbench.editing.queue import EditInfo, QueueState
 from workbench.editing.said import Said, said, success
@@ -146,7 +147,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
             return None
         return EditResult(
             editor=by.name,
-            details=details,
+            details=found_by_sweep(details) if swept else details,
             encoded=encoded,
             before=before,
             sweep=swept,
@@ -160,7 +161,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     after = said(model, case, encoded) if case is not None and encoded is not None else ()
     result = EditResult(
         editor=by.name,
-        details=made.details,
+        details=found_by_sweep(made.details) if swept else made.details,
         edit=made.edit.info,
         encoded=encoded,
         before=before,

@@ -1,9 +1,10 @@
-"""Which layer's MLP an editor changes, and the matrix that it changes there: the down-projection ``W_out``."""
+"""Which layer an editor changes, why that one, and the matrix that it changes there: the down-projection ``W_out``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workbench.editing.editor import Details
 from workbench.errors import InputError, ModelError
 from workbench.lazy import torch
 
@@ -19,6 +20,15 @@ as published (arXiv 2202.05262; the code that came with it)."""
 DEPTH = 0.2
 """Where to edit a model that nobody has measured, as a part of its layers."""
 
+SWEPT = "best of the sweep"
+
+
+class LayerDetails(Details):
+    """Details of an editor that changes one layer. ``layer_from`` says in a few words why it is this one."""
+
+    layer: int
+    layer_from: str
+
 
 def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
     """The layer to edit, and where it comes from: asked for, known for the model, or a part of the depth."""
@@ -29,6 +39,11 @@ def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
     if known is not None:
         return known, "known for this model"
     return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth"
+
+
+def found_by_sweep(details: Details) -> Details:
+    """The same details of an edit whose layer a sweep found: the editor itself was asked for that layer."""
+    return details.model_copy(update={"layer_from": SWEPT}) if isinstance(details, LayerDetails) else details
 
 
 def check_layer(model: LoadedModel, layer: int | None) -> None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from workbench.editing.changes import DenseChange
-from workbench.editing.editor import Cases, Details, Editor, Made, Settings
+from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import check_layer, chosen_layer
+from workbench.editing.layers import LayerDetails, check_layer, chosen_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_continuation
 from workbench.errors import NumericalError
@@ -59,14 +59,12 @@ class FtLSettings(FtMSettings):
     clamp: Annotated[float, Field(gt=0, le=1, description="How far any entry of the matrix may move.")] = 5e-3
 
 
-class FineTuned(Details):
+class FineTuned(LayerDetails):
     """``losses`` are those before each step and after the last, in nats a token of the target.
 
     ``size`` is ‖ΔW‖ / ‖W‖ and ``largest`` the largest entry of ΔW. Probabilities are those of the whole target.
     """
 
-    layer: int
-    layer_from: str
     losses: tuple[float, ...]
     probability_before: float
     probability: float

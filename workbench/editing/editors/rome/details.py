@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from workbench.editing.editor import Details
+from workbench.editing.layers import LayerDetails
 
 
-class RomeDetails(Details):
+class RomeDetails(LayerDetails):
     """``losses`` in nats, by step; ``size`` is ‖ΔW‖ / ‖W‖; ``shares`` are the parts of the change by context."""
 
-    layer: int
-    layer_from: str
     prefixes: tuple[str, ...]
     losses: tuple[float, ...]
     size: float
