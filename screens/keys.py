@@ -32,6 +32,7 @@ class Key(StrEnum):
     SESSIONS = "ctrl+o", "open a saved session"
     MODELS = "ctrl+l", "load another model"
     PANES = "1,2,3,4,5,6,7,8,9", "to a pane"
+    NEXT_PANE = "0", "to the next pane, and so to those that no number is left for"
     PROMPT = "p", "to the prompt"
     ATTRIBUTION = "a", "ask for the attribution of what is on screen"
     TRACE = "t", "ask for a causal trace of what is on screen"

@@ -38,6 +38,9 @@ from workbench.session import Step
 
 TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
 
+NUMBERED = len(Key.PANES.each)
+"""So many panes have a number key, and show it; those after them are reached as the next one."""
+
 
 class MainScreen(Screen[None]):
     """Tells every pane what it needs to know. It knows no method: panes say which requests they accept."""
@@ -47,9 +50,10 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"pane({number})", title, id=f"pane.{number}", show=False)
-            for number, title in enumerate((PromptPane.TITLE, *(pane.TITLE for pane in PANES)), 1)
+            Binding(key, f"pane({key})", title, id=f"pane.{key}", show=False)
+            for key, title in zip(Key.PANES.each, (PromptPane.TITLE, *(pane.TITLE for pane in PANES)), strict=False)
         ),
+        Binding(Key.NEXT_PANE, "next_pane", "Next pane", id="pane.next", tooltip="The one after this", show=False),
         *(
             Binding(pane.ASK_KEY, f"ask({number})", pane.TITLE, id=f"ask.{number}", tooltip="Run it for this prompt")
             for number, pane in enumerate(PANES, 2)
@@ -102,7 +106,7 @@ class MainScreen(Screen[None]):
         with Container(id="panes"):
             with Vertical(id="left"):
                 yield self.prompt
-                yield Tabs(*(Tab(f"{n} {pane.TITLE}", id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
+                yield Tabs(*(Tab(_tab(n, pane), id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
                 yield from (pane for pane in self.others if pane.SIDE == "left")
             with Vertical(id="right"):
                 yield from (pane for pane in self.others if pane.SIDE == "right")
@@ -113,7 +117,7 @@ class MainScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin in the prompt, with the first of the other panes showing."""
         for number, pane in enumerate(self.panes, 1):
-            pane.number, pane.live = number, self.live
+            pane.number, pane.live = number if number <= NUMBERED else None, self.live
         self.watch_active()
         self._read_prompt()
         self.begin()
@@ -325,6 +329,10 @@ class MainScreen(Screen[None]):
             self.query_one(Tabs).active = f"tab-{number}"
         self.panes[number - 1].focus_content()
 
+    def action_next_pane(self) -> None:
+        """To the pane after the one that was asked for last, and after the last one to the first."""
+        self.action_pane(2 + (self.active - 1) % len(self.others))
+
     def action_ask(self, number: int) -> None:
         """Show a pane and let it ask about the case on screen."""
         pane = self.panes[number - 1]
@@ -410,6 +418,10 @@ class MainScreen(Screen[None]):
     def _home_of(self, request: Request) -> Pane | None:
         """The pane a request belongs to, though others may accept it too."""
         return next((pane for pane in self.others if pane.takes(request)), None)
+
+
+def _tab(number: int, pane: Pane) -> str:
+    return f"{number} {pane.TITLE}" if number <= NUMBERED else pane.TITLE
 
 
 def queue_of(result: Result | None) -> QueueState | None:

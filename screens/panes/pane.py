@@ -66,7 +66,7 @@ class Pane(Widget):
         self.entitle(self.TITLE)
 
     def watch_number(self) -> None:
-        """The frame names the key that leads to the pane."""
+        """The frame names the key that leads to the pane, where there is one."""
         self.entitle(self.TITLE)
 
     def entitle(self, title: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.screen import ModalScreen
-from textual.widgets import Input, TextArea
+from textual.widgets import Input, Tab, TextArea
 
 import screens
 from screens.app import WorkbenchApp
@@ -98,3 +98,26 @@ async def test_what_works_on_the_main_screen_works_in_every_pane(number: int) ->
                     assert isinstance(active[key].node, MAIN), key
         for key in (*"aterzgGbpq", *OF_METHODS):
             assert isinstance(active[key].node, MAIN), key
+
+
+async def test_a_pane_that_no_number_is_left_for_is_reached_as_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("screens.main.PANES", (*PANES, *PANES)[:10])
+    async with running() as run:
+        await ask_hero(run)
+        for number in range(2, 10):
+            assert run.main.active == number
+            await run.pilot.press("0")
+            await run.settle()
+        assert (run.main.active, run.main.panes[9].has_focus_within) == (10, True)
+        assert run.main.panes[9].has_class("-active")
+        assert str(run.main.panes[9].border_title).startswith(run.main.panes[9].TITLE)
+        tabs = [str(tab.label) for tab in run.main.query(Tab)]
+        assert tabs[7:9] == [f"9 {run.main.panes[8].TITLE}", run.main.panes[9].TITLE]
+        await run.pilot.press("0", "0")
+        await run.settle()
+        assert run.main.active == 2
+
+
+def test_no_pane_is_bound_to_a_key_that_is_none() -> None:
+    bound = [key for key, binding in keys_of(MainScreen) if binding.action.startswith("pane(") and key.isdigit()]
+    assert bound == list(Key.PANES.each)[: 1 + len(PANES)]
