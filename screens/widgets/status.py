@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -12,6 +13,9 @@ from workbench.engine import Progressed
 from workbench.models.info import ModelInfo
 
 BAR = 12
+
+LEAST = 12
+"""Cells of a model's name that stay, however little room there is."""
 
 
 class StatusLine(Widget):
@@ -28,8 +32,17 @@ class StatusLine(Widget):
     waiting: reactive[int] = reactive(0)
 
     def render(self) -> Text:
-        """The job first, as it is what changes; then the model; the session file where there is room."""
-        parts = [Text(part) for part in self._model_parts()]
+        """The job first, as it is what changes; then the model; the session file.
+
+        Where that is too long, the model's name gives way before anything else does.
+        """
+        line = self._line(self.model.name if self.model else "")
+        if self.model is not None and (over := line.cell_len - self.content_size.width) > 0:
+            line = self._line(short_name(self.model.name, cell_len(self.model.name) - over))
+        return line
+
+    def _line(self, model: str) -> Text:
+        parts = [Text(part) for part in self._model_parts(model)]
         if self.session is not None:
             parts.append(Text(f"session {self.session.name}"))
         head = describe_job(self.progress, self.waiting) if self.progress else Text(self.message)
@@ -37,10 +50,25 @@ class StatusLine(Widget):
             parts.insert(0, head)
         return Text(" · ", no_wrap=True, overflow="ellipsis").join(parts)
 
-    def _model_parts(self) -> list[str]:
+    def _model_parts(self, name: str) -> list[str]:
         if self.model is None:
             return ["no model yet"]
-        return [self.model.name, self.model.device, self.model.dtype]
+        return [name, self.model.device, self.model.dtype]
+
+
+def short_name(name: str, room: int) -> str:
+    """A model's name in ``room`` cells, not fewer than `LEAST`: a path's last part, or that cut in its middle."""
+    room = max(room, LEAST)
+    if cell_len(name) <= room:
+        return name
+    last = Path(name).name
+    if cell_len(last) + 2 <= room:
+        return f"…/{last}"
+    if cell_len(last) <= room:
+        return last
+    head = set_cell_size(last, room // 2 - 1).rstrip()
+    tail = last[::-1]
+    return f"{head}…{set_cell_size(tail, room - cell_len(head) - 1).rstrip()[::-1]}"
 
 
 def describe_job(progress: Progressed, waiting: int) -> Text:
