@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
-from workbench.editing.suite.repetition import generate, ngram_entropy
+from workbench.editing.suite.repetition import generated, ngram_entropy
 from workbench.errors import Cancelled, InputError, NumericalError
 
 PROMPTS = ("The capital", "What is the capital of France? The capital", "Tom has 3", "Tom has 4")
@@ -55,33 +55,33 @@ def alone(model, prompt, row, rows, tokens, seed):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_prompts_of_any_length_together_go_on_as_each_by_itself(architecture):
     model = tiny_loaded(architecture)
-    together = generate(model, PROMPTS, tokens=8, seed=3)
+    together = generated(model, PROMPTS, tokens=8, seed=3)
     assert together == [alone(model, prompt, row, len(PROMPTS), 8, 3) for row, prompt in enumerate(PROMPTS)]
 
 
 def test_the_same_seed_draws_the_same_text_and_another_does_not():
     model = tiny_loaded("llama")
-    first = generate(model, PROMPTS, tokens=12, seed=1)
-    assert generate(model, PROMPTS, tokens=12, seed=1) == first
-    assert generate(model, PROMPTS, tokens=12, seed=2) != first
+    first = generated(model, PROMPTS, tokens=12, seed=1)
+    assert generated(model, PROMPTS, tokens=12, seed=1) == first
+    assert generated(model, PROMPTS, tokens=12, seed=2) != first
     assert [len(text) for text in first] == [12] * len(PROMPTS)
     assert all(0 not in text for text in first)
 
 
 def test_no_prompts_give_no_texts():
-    assert generate(tiny_loaded("gpt2"), []) == []
+    assert generated(tiny_loaded("gpt2"), []) == []
 
 
 def test_a_prompt_that_leaves_no_room_is_an_error():
     with pytest.raises(InputError, match="do not fit into the model's 64"):
-        generate(tiny_loaded("gpt2"), PROMPTS, tokens=60)
+        generated(tiny_loaded("gpt2"), PROMPTS, tokens=60)
 
 
 def test_logits_that_are_no_numbers_are_an_error():
     model = tiny_loaded("gpt2")
     model.hf.get_parameter("transformer.ln_f.weight").data.fill_(float("nan"))
     with pytest.raises(NumericalError):
-        generate(model, PROMPTS, tokens=4)
+        generated(model, PROMPTS, tokens=4)
 
 
 def test_generation_can_be_stopped_at_every_token():
@@ -93,5 +93,5 @@ def test_generation_can_be_stopped_at_every_token():
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        generate(tiny_loaded("gpt2"), PROMPTS, tokens=8, progress=progress)
+        generated(tiny_loaded("gpt2"), PROMPTS, tokens=8, progress=progress)
     assert [done for done, _ in reports] == sorted(done for done, _ in reports)

@@ -196,7 +196,7 @@ def measure(
         into.perplexity = rounded(perplexity(model))
     if _lacks_text(request, into):
         part = _part(progress, facts + PERPLEXITY_WORK, TEXT_WORK, total)
-        texts = repetition.generate(model, request.suite.generation_prompts, seed=request.seed, progress=part)
+        texts = repetition.generated(model, request.suite.generation_prompts, seed=request.seed, progress=part)
         into.entropy = rounded(repetition.ngram_entropy(texts))
     return into
 

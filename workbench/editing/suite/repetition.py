@@ -9,8 +9,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
-from workbench.errors import InputError, NumericalError
-from workbench.lazy import torch
+from workbench.errors import InputError
+from workbench.models.forward.decoding import generate
+from workbench.models.forward.sampling import drawn
+from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import encode
 from workbench.protocol import Progress, silent
 
@@ -45,7 +47,7 @@ def _entropy(text: Sequence[int], n: int) -> float:
     return -sum(count / total * math.log2(count / total) for count in counts.values())
 
 
-def generate(
+def generated(
     model: LoadedModel, prompts: Sequence[str], tokens: int = 50, seed: int = 0, progress: Progress = silent
 ) -> list[list[int]]:
     """Continue each prompt by ``tokens`` tokens, after BOS or separator, sampled among the 5 likeliest.
@@ -57,51 +59,17 @@ def generate(
     import numpy as np
 
     cases = [Case(prompt=prompt, prepend="separator") for prompt in prompts]
-    texts = [list(encode(model.tokenizer, case, model.info.context).ids) for case in cases]
-    lengths = [len(text) for text in texts]
-    if lengths and max(lengths) + tokens > model.info.context:
+    texts = [encode(model.tokenizer, case, model.info.context).ids for case in cases]
+    longest = max(map(len, texts), default=0)
+    if longest + tokens > model.info.context:
         raise InputError(
-            f"a prompt to generate from has {max(lengths)} tokens, and {tokens} more do not fit into the model's "
+            f"a prompt to generate from has {longest} tokens, and {tokens} more do not fit into the model's "
             f"{model.info.context}; shorten it"
         )
     chances = np.random.RandomState(seed).random_sample((len(prompts), tokens))
-    never = _end_tokens(model)
-    # All rows begin with as many tokens as the shortest has and go on together, so that no row needs padding: a row
-    # whose prompt is longer is given its own next token where others are given a drawn one.
-    at, cache = min(lengths, default=0), None
-    step = torch.tensor([text[:at] for text in texts], device=model.hf.device)
-    with torch.no_grad():
-        while any(len(text) < length + tokens for text, length in zip(texts, lengths, strict=True)):
-            progress(at, max(lengths) + tokens, stage="generating text")
-            output = model.hf(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache = output.past_key_values
-            top = _likeliest(output.logits[:, -1].float(), never)
-            for row, text in enumerate(texts):
-                drawn = len(text) - lengths[row]
-                if at == len(text) and drawn < tokens:
-                    text.append(_draw(top, row, float(chances[row, drawn])))
-            step = torch.tensor([[text[min(at, len(text) - 1)]] for text in texts], device=model.hf.device)
-            at += 1
-    return [text[length:] for text, length in zip(texts, lengths, strict=True)]
+    never = sorted(stop_ids(model))
 
+    def choose(row: int, at: int, logits: Tensor) -> int:
+        return drawn(logits, TOP_K, float(chances[row, at]), never)
 
-def _end_tokens(model: LoadedModel) -> list[int]:
-    """Every token that ends a text: generation settings may name several."""
-    stop = model.hf.generation_config.eos_token_id if model.hf.generation_config else None
-    stops = [*(stop if isinstance(stop, list) else [stop]), model.tokenizer.eos_token_id]
-    return sorted({int(token) for token in stops if token is not None})
-
-
-def _likeliest(logits: Tensor, never: list[int]) -> tuple[list[list[int]], list[list[float]]]:
-    """The likeliest tokens of each row and the cumulative probabilities among them: ``(rows, 5)`` each."""
-    if not bool(torch.isfinite(logits).all()):
-        raise NumericalError("the model's logits are not finite; load it with --dtype float32 and try again")
-    logits[:, never] = -math.inf
-    top = logits.topk(min(TOP_K, logits.shape[-1] - len(never)))
-    cumulative = top.values.double().cpu().softmax(dim=-1).cumsum(dim=-1)
-    return top.indices.tolist(), cumulative.tolist()
-
-
-def _draw(top: tuple[list[list[int]], list[list[float]]], row: int, chance: float) -> int:
-    tokens, cumulative = top[0][row], top[1][row]
-    return next((token for token, sum_ in zip(tokens, cumulative, strict=True) if chance < sum_), tokens[-1])
+    return [list(text) for text in generate(model, texts, tokens, choose, progress, "generating text")]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.forward.prefixes import Ids, Prefixes
+from workbench.models.forward.decoding import Ids
+from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import encode
 from workbench.models.tokentext import token_table

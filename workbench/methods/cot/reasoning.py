@@ -11,7 +11,8 @@ from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.methods.cot.answers import ids_of
 from workbench.methods.cot.prompt import PLAIN_END
-from workbench.models.forward.prefixes import Ids, Prefixes
+from workbench.models.forward.decoding import Ids
+from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import token_text
 from workbench.protocol import Frozen

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from workbench.case import Case
-from workbench.errors import InputError, NumericalError
-from workbench.lazy import torch
+from workbench.errors import InputError
+from workbench.models.forward.decoding import generate
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import EncodedCase, encode, token_text
 from workbench.numbers import significant
 from workbench.protocol import Frozen, Progress, Request, Result
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from workbench.loading import LoadedModel
 
 
@@ -66,28 +68,24 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
         return ContinueResult(encoded=encoded, generated=tuple(generated), text=text, ended=ended)
 
     total = min(request.tokens, room)
-    inputs = torch.tensor([encoded.ids], device=model.hf.device)
-    cache = None
-    with torch.no_grad():
-        while len(generated) < total and not ended:
-            output = model.hf(input_ids=inputs, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
-            p = output.logits[0, -1].float().softmax(dim=-1)
-            if not bool(torch.isfinite(p).all()):
-                raise NumericalError("the model's logits are not finite; load it with --dtype float32 and try again")
-            top = p.topk(2)
-            best, second = top.indices.tolist()
-            first_p, second_p = significant(top.values)
-            ids.append(best)
-            generated.append(
-                ContinuedToken(
-                    text=token_text(model.tokenizer, best),
-                    probability=first_p,
-                    runner_up=token_text(model.tokenizer, second),
-                    runner_up_probability=second_p,
-                )
+
+    def choose(_row: int, _at: int, logits: Tensor) -> int:
+        nonlocal ended
+        top = logits.softmax(dim=-1).topk(2)
+        best, second = top.indices.tolist()
+        first_p, second_p = significant(top.values)
+        ids.append(best)
+        generated.append(
+            ContinuedToken(
+                text=token_text(model.tokenizer, best),
+                probability=first_p,
+                runner_up=token_text(model.tokenizer, second),
+                runner_up_probability=second_p,
             )
-            ended = best in stops
-            inputs = torch.tensor([[best]], device=model.hf.device)
-            progress(len(generated), total, found(), stage="continuing")
+        )
+        ended = best in stops
+        progress(len(generated), total, found(), stage="continuing")
+        return -1 if ended else best
+
+    generate(model, [encoded.ids], total, choose)
     return found()

@@ -8,24 +8,17 @@ alone and from its start.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import NumericalError
 from workbench.lazy import torch, transformers
 from workbench.memory import in_batches
+from workbench.models.forward.decoding import Batch, Choose, Ids, bytes_of_a_text, check_finite, decode
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
-
-Ids = tuple[int, ...]
-
-Choose = Callable[[int, int, "torch.Tensor"], int]
-"""From a text's index, the number of tokens it was continued by, and its logits ``(vocabulary,)`` in float32 to the
-next token, or a negative number to stop. It may be asked again from the start, when memory ran out."""
 
 TOKENS_AT_ONCE = {"cpu": 1024}
 """Tokens of one batch: larger ones are no faster there, and smaller ones stop sooner when cancelled."""
@@ -79,7 +72,9 @@ class Prefixes:
     def keep(self, ids: Ids) -> None:
         """Run one text and keep its keys and values for all texts that begin with a part of it."""
         if self.reuses and self._shared(ids)[1] < len(ids):
-            self._keep(self._start([ids], 1), 0, ids)
+            batch = self._start([ids], 1)
+            self.computed += batch.computed
+            self._keep(batch, 0, ids)
 
     def logits(
         self, rows: Sequence[Ids], wanted: Sequence[int] | None = None, keep: bool = False
@@ -94,16 +89,17 @@ class Prefixes:
 
         def work(indices: list[int]) -> None:
             batch = self._start([rows[i] for i in indices], max(wanted[i] for i in indices))
+            self.computed += batch.computed
             for at, i in enumerate(indices):
                 found[i] = batch.logits[at, -wanted[i] :].float().cpu()
                 if keep and self._shared(rows[i])[1] < len(rows[i]):
                     self._keep(batch, at, rows[i])
 
         for group in self._groups(rows, wanted):
-            for _ in in_batches(group, len(group), work, self._bytes_each(len(rows[group[0]]))):
+            for _ in in_batches(group, len(group), work, bytes_of_a_text(self._model, len(rows[group[0]]))):
                 pass
-        if not all(bool(torch.isfinite(logits).all()) for logits in found.values()):
-            raise _not_finite(self._model)
+        for logits in found.values():
+            check_finite(self._model, logits)
         if self._is_to_check(rows):
             shortest = min(range(len(rows)), key=lambda i: len(rows[i]))
             if not self._agrees(rows[shortest], found[shortest][-1]):
@@ -132,48 +128,25 @@ class Prefixes:
         found: dict[int, Ids] = {}
 
         def work(indices: list[int]) -> None:
-            found.update(self._go_on(rows, indices, limits, choose, report, keep))
+            def keep_it(place: int, row: int, new: Ids) -> None:
+                self._keep(batch, place, (*rows[indices[row]], *new))
 
-        bytes_each = self._bytes_each(max(map(len, rows), default=0) + limit)
+            batch = self._start([rows[i] for i in indices], 1)
+            new = decode(
+                batch,
+                [limits[i] for i in indices],
+                lambda row, at, logits: choose(indices[row], at, logits),
+                report,
+                keep_it if keep else None,
+            )
+            self.computed += batch.computed
+            found.update(zip(indices, new, strict=True))
+
+        bytes_each = bytes_of_a_text(self._model, max(map(len, rows), default=0) + limit)
         for group in self._groups(rows, [1] * len(rows)):
             for _ in in_batches(group, most, work, bytes_each):
                 pass
         return [found[i] for i in range(len(rows))]
-
-    def _go_on(
-        self,
-        rows: Sequence[Ids],
-        indices: list[int],
-        limits: list[int],
-        choose: Choose,
-        report: Callable[[int], None],
-        keep: bool,
-    ) -> dict[int, Ids]:
-        batch = self._start([rows[i] for i in indices], 1)
-        new: dict[int, list[int]] = {i: [] for i in indices}
-        running = list(indices)
-        while running:
-            logits = batch.logits[:, -1].float().cpu()
-            if not bool(torch.isfinite(logits).all()):
-                raise _not_finite(self._model)
-            chosen: list[int] = []
-            for at, i in enumerate(running):
-                full = len(new[i]) >= limits[i]
-                token = -1 if full else choose(i, len(new[i]), logits[at])
-                chosen.append(token)
-                if token < 0:
-                    if keep:
-                        self._keep(batch, at, (*rows[i], *new[i]))
-                else:
-                    new[i].append(token)
-            staying = [at for at, token in enumerate(chosen) if token >= 0]
-            if len(staying) < len(running):
-                running = [running[at] for at in staying]
-                batch = batch.only(staying)
-            if running:
-                batch = self._step(batch, [token for token in chosen if token >= 0])
-                report(max(map(len, new.values())))
-        return {i: tuple(tokens) for i, tokens in new.items()}
 
     def _groups(self, rows: Sequence[Ids], wanted: Sequence[int]) -> list[list[int]]:
         """Indices of rows that go together, those with the most new tokens first."""
@@ -203,7 +176,7 @@ class Prefixes:
                 best = trunk, n
         return best
 
-    def _start(self, rows: Sequence[Ids], wanted: int) -> _Batch:
+    def _start(self, rows: Sequence[Ids], wanted: int) -> Batch:
         """Run the rows' last tokens after what is kept of them; at least ``wanted`` of them."""
         shared = [self._shared(row) for row in rows]
         new = max(max(len(row) - n for row, (_, n) in zip(rows, shared, strict=True)), wanted)
@@ -211,10 +184,7 @@ class Prefixes:
         cache = transformers.DynamicCache()  # without a configuration it keeps every token, sliding window or not
         if any(before):
             self._fill(cache, [trunk for trunk, _ in shared], before)
-        padded = [(0,) * (new - len(row)) + row[-new:] for row in rows]
-        mask = [[0] * (max(before) + new - len(row)) + [1] * len(row) for row in rows]
-        positions = [[max(0, len(row) - new + at) for at in range(new)] for row in rows]
-        return self._forward(cache, padded, mask, positions, wanted)
+        return Batch(self._model, rows, cache, new, wanted)
 
     def _fill(self, cache: Any, trunks: Sequence[_Trunk | None], before: Sequence[int]) -> None:
         """Put each row's kept keys and values into the cache, their ends together, and zeros before them."""
@@ -231,37 +201,11 @@ class Prefixes:
                 pair.append(both)
             cache.update(*pair, layer)
 
-    def _step(self, batch: _Batch, tokens: Sequence[int]) -> _Batch:
-        mask = [[*row, 1] for row in batch.mask]
-        positions = [[sum(row) - 1] for row in mask]
-        return self._forward(batch.cache, [(token,) for token in tokens], mask, positions, 1)
-
-    def _forward(
-        self, cache: Any, ids: Sequence[Ids], mask: list[list[int]], positions: list[list[int]], wanted: int
-    ) -> _Batch:
-        hf, device = self._model.hf, self._model.hf.device
-        taken = inspect.signature(hf.forward).parameters
-        also: dict[str, Any] = {}
-        if "position_ids" in taken:  # BLOOM makes them of the mask
-            also["position_ids"] = torch.tensor(positions, device=device)
-        if "logits_to_keep" in taken:
-            also["logits_to_keep"] = wanted
-        with torch.no_grad():
-            output = hf(
-                input_ids=torch.tensor(ids, device=device),
-                attention_mask=torch.tensor(mask, device=device),
-                past_key_values=cache,
-                use_cache=True,
-                **also,
-            )
-        self.computed += len(ids) * len(ids[0])
-        return _Batch(cache=cache, mask=mask, logits=output.logits[:, -wanted:])
-
-    def _keep(self, batch: _Batch, row: int, ids: Ids) -> None:
+    def _keep(self, batch: Batch, row: int, ids: Ids) -> None:
         """Keep a row's keys and values, as far as they are computed: they are the last ones of the cache."""
         layers = batch.cache.layers
         if self.reuses and layers and all(layer.get_seq_length() for layer in layers):
-            n = sum(batch.mask[row])
+            n = int(batch.mask[row].sum())
             keys = [layer.keys[row, :, -n:].clone() for layer in layers]
             values = [layer.values[row, :, -n:].clone() for layer in layers]
             self._trunks.append(_Trunk(ids[:n], keys, values))
@@ -277,34 +221,3 @@ class Prefixes:
         self.computed += alone.computed
         self.parity = float((found - expected).abs().max() / expected.abs().max())
         return self.parity <= PARITY.get(self._model.info.dtype, PARITY_OF_HALF)
-
-    def _bytes_each(self, tokens: int) -> int:
-        """About what one text takes: keys and values of all layers, the states of one, logits."""
-        info, anatomy = self._model.info, self._model.anatomy
-        numbers = tokens * (2 * info.layers * info.d_model + 8 * info.d_model + 4 * anatomy.d_mlp) + info.vocabulary
-        return int(numbers * self._model.hf.dtype.itemsize)
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Texts that are being run: 1 in ``mask`` where a slot of the cache is a row's own, ``(rows, slots)``.
-
-    ``logits`` is ``(rows, wanted, vocabulary)``.
-    """
-
-    cache: Any
-    mask: list[list[int]]
-    logits: torch.Tensor
-
-    def only(self, rows: list[int]) -> _Batch:
-        """Some of the rows. The cache is cut in place."""
-        if rows:
-            self.cache.batch_select_indices(torch.tensor(rows, device=self.logits.device))
-        return _Batch(self.cache, [self.mask[row] for row in rows], self.logits[rows])
-
-
-def _not_finite(model: LoadedModel) -> NumericalError:
-    return NumericalError(
-        f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32, or switch off the "
-        "edit that does this"
-    )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
 from workbench.lazy import torch
+from workbench.models.forward.decoding import ROWS, generate
 from workbench.models.tokens import encode
-from workbench.protocol import Progress, part, silent
+from workbench.protocol import Progress, silent
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from workbench.loading import LoadedModel
 
 TOP_K = 50
 """Sampling is among so many tokens: without a bound a small model's texts soon fall apart."""
-
-ROWS = 64
-"""Texts sampled together."""
 
 
 def document_start(model: LoadedModel) -> tuple[int, ...]:
@@ -25,7 +26,7 @@ def document_start(model: LoadedModel) -> tuple[int, ...]:
     return encoded.ids[: encoded.prepended]
 
 
-def sample(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Progress = silent) -> torch.Tensor:
+def sample(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Progress = silent) -> Tensor:
     """Texts ``(rows, prepended + tokens)`` that the model begins at a document's start, as token ids on the CPU.
 
     At temperature 1 among the `TOP_K` likeliest tokens, with random numbers of ``numpy.random.RandomState(seed)``,
@@ -34,30 +35,23 @@ def sample(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Prog
     import numpy as np
 
     random = np.random.RandomState(seed)
-    texts = []
-    for first in range(0, rows, ROWS):
-        chances = torch.from_numpy(random.rand(tokens, min(ROWS, rows - first)))
-        texts.append(_sample(model, chances, part(progress, first * tokens, chances.numel(), rows * tokens)))
-    return torch.cat(texts)
+    chances = [random.rand(tokens, min(ROWS, rows - first)) for first in range(0, rows, ROWS)]
+
+    def choose(row: int, at: int, logits: Tensor) -> int:
+        return drawn(logits, TOP_K, float(chances[row // ROWS][at, row % ROWS]))
+
+    start = document_start(model) or (0,)
+    texts = generate(model, [start] * rows, tokens, choose, progress, "sampling text")
+    return torch.tensor([start + text for text in texts])
 
 
-def _sample(model: LoadedModel, chances: torch.Tensor, progress: Progress) -> torch.Tensor:
-    """``chances`` ``(tokens, rows)`` are uniform random numbers, one for each token."""
-    tokens, rows = chances.shape
-    start = document_start(model)
-    ids = torch.tensor([start or (0,)] * rows)
-    inputs, cache = ids.to(model.hf.device), None
-    with torch.no_grad():
-        for number in range(tokens):
-            progress(number * rows, tokens * rows, stage="sampling text")
-            output = model.hf(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache = output.past_key_values
-            top = output.logits[:, -1].float().cpu().topk(min(TOP_K, model.info.vocabulary))
-            cumulative = top.values.double().softmax(dim=-1).cumsum(dim=-1)
-            place = (
-                (cumulative < chances[number, :, None]).sum(dim=-1, keepdim=True).clamp(max=top.indices.shape[-1] - 1)
-            )
-            drawn = top.indices.gather(-1, place)
-            ids = torch.cat([ids, drawn], dim=1)
-            inputs = drawn.to(model.hf.device)
-    return ids
+def drawn(logits: Tensor, among: int, chance: float, never: Sequence[int] = ()) -> int:
+    """The token at which the probabilities of the likeliest ones, added up, reach ``chance``, a number from 0 to 1.
+
+    ``logits`` is ``(vocabulary,)``. Tokens that are ``never`` drawn are not ``among`` the likeliest.
+    """
+    if never:
+        logits = logits.index_fill(0, torch.tensor(never), -torch.inf)
+    top = logits.topk(min(among, len(logits) - len(never)))
+    sums = top.values.double().softmax(dim=-1).cumsum(dim=-1)
+    return int(top.indices[min(int((sums < chance).sum()), len(sums) - 1)])

@@ -1,0 +1,161 @@
+"""The one loop that generates: texts that go on together, token by token, with their keys and values kept.
+
+Whatever writes text goes through `decode`: it differs only in how a token is chosen and where a text ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import NumericalError
+from workbench.lazy import torch, transformers
+from workbench.memory import in_batches
+from workbench.protocol import Progress, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.loading import LoadedModel
+
+Ids = tuple[int, ...]
+
+Choose = Callable[[int, int, "Tensor"], int]
+"""From a text's index, the number of tokens it was continued by, and its logits ``(vocabulary,)`` in float32 on the
+CPU to the next token, or a negative number to stop. It may be asked again from the start, when memory ran out."""
+
+ROWS = 64
+"""Texts generated together where all begin at once."""
+
+
+class Batch:
+    """Texts that are being run. They end together, on the right, so that what is shorter is padded on the left.
+
+    ``mask`` ``(rows, slots)`` on the CPU is 1 where a slot of the cache is a row's own, ``logits`` ``(rows, wanted,
+    vocabulary)`` what the last run gave, and ``computed`` counts the tokens that went through the blocks.
+    """
+
+    logits: Tensor
+
+    def __init__(
+        self, model: LoadedModel, rows: Sequence[Ids], cache: Any = None, new: int | None = None, wanted: int = 1
+    ) -> None:
+        """Run the rows' last ``new`` tokens after what ``cache`` holds of them, or all of them from the start."""
+        longest = max(map(len, rows))
+        new = longest if new is None else new
+        self.model = model
+        # Made without a configuration it keeps every token, sliding window or not.
+        self.cache = transformers.DynamicCache() if cache is None else cache
+        self.mask = torch.tensor([[0] * (max(longest, new) - len(row)) + [1] * len(row) for row in rows])
+        self.computed = 0
+        self._run([(0,) * (new - len(row)) + row[-new:] for row in rows], wanted)
+
+    def step(self, tokens: Sequence[int]) -> None:
+        """Run one more token of each row."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
+        self._run([(token,) for token in tokens], 1)
+
+    def keep_only(self, rows: list[int]) -> None:
+        """Let the other rows go."""
+        if rows:
+            self.cache.batch_select_indices(torch.tensor(rows, device=self.logits.device))
+        self.mask, self.logits = self.mask[rows], self.logits[rows]
+
+    def _run(self, ids: Sequence[Ids], wanted: int) -> None:
+        hf, device = self.model.hf, self.model.hf.device
+        taken = signature(hf.forward).parameters
+        also: dict[str, Any] = {}
+        if "position_ids" in taken:  # BLOOM makes them of the mask
+            positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)
+            also["position_ids"] = positions[:, -len(ids[0]) :].to(device)
+        if "logits_to_keep" in taken:
+            also["logits_to_keep"] = wanted
+        with torch.no_grad():
+            output = hf(
+                input_ids=torch.tensor(ids, device=device),
+                attention_mask=self.mask.to(device),
+                past_key_values=self.cache,
+                use_cache=True,
+                **also,
+            )
+        self.computed += len(ids) * len(ids[0])
+        self.logits = output.logits[:, -wanted:]
+
+
+def decode(
+    batch: Batch,
+    limits: Sequence[int],
+    choose: Choose,
+    report: Callable[[int], None] = lambda _: None,
+    stopped: Callable[[int, int, Ids], None] | None = None,
+) -> list[Ids]:
+    """The tokens that ``choose`` continues each row of the batch by, at most as many as its limit.
+
+    ``report`` is called before each further run with the number of tokens of the longest continuation. ``stopped``
+    is told of each row that has ended, while the batch still holds it: its place in the batch, its index and its new
+    tokens, which have all been run then; without it the last token of a row at its limit is not.
+    Raises `NumericalError` for logits that are not finite.
+    """
+    new: list[list[int]] = [[] for _ in limits]
+    running = list(range(len(limits)))
+    while running:
+        logits = batch.logits[:, -1].float().cpu()
+        check_finite(batch.model, logits)
+        going: dict[int, int] = {}  # a place in the batch to its next token
+        for place, row in enumerate(running):
+            full = len(new[row]) >= limits[row]
+            token = -1 if full else choose(row, len(new[row]), logits[place])
+            if token < 0:
+                if stopped is not None:
+                    stopped(place, row, tuple(new[row]))
+                continue
+            new[row].append(token)
+            if stopped is not None or len(new[row]) < limits[row]:
+                going[place] = token
+        if len(going) < len(running):
+            running = [running[place] for place in going]
+            batch.keep_only(list(going))
+        if running:
+            report(max(map(len, new)))
+            batch.step(list(going.values()))
+    return [tuple(tokens) for tokens in new]
+
+
+def generate(
+    model: LoadedModel, rows: Sequence[Ids], limit: int, choose: Choose, progress: Progress = silent, stage: str = ""
+) -> list[Ids]:
+    """The tokens that ``choose`` continues each text by, at most ``limit``, all texts from their start.
+
+    Progress counts tokens, and is called before each run. Raises `NumericalError`, `OutOfMemory`.
+    """
+    found: list[Ids] = []
+
+    def work(indices: list[int]) -> None:
+        def report(tokens: int) -> None:
+            progress(limit * indices[0] + tokens * len(indices), limit * len(rows), stage=stage)
+
+        report(0)
+        batch = Batch(model, [rows[i] for i in indices])
+        found.extend(decode(batch, [limit] * len(indices), lambda row, *rest: choose(indices[row], *rest), report))
+
+    bytes_each = bytes_of_a_text(model, max(map(len, rows), default=0) + limit)
+    for _ in in_batches(range(len(rows)), ROWS, work, bytes_each):
+        pass
+    return found
+
+
+def check_finite(model: LoadedModel, logits: Tensor) -> None:
+    """Raise `NumericalError` where logits ``(…, vocabulary)`` give no probabilities."""
+    if not bool(torch.isfinite(logits.logsumexp(dim=-1)).all()):
+        raise NumericalError(
+            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32, or switch off the "
+            "edit that does this"
+        )
+
+
+def bytes_of_a_text(model: LoadedModel, tokens: int) -> int:
+    """About what one text takes: keys and values of all layers, the states of one, logits."""
+    info, anatomy = model.info, model.anatomy
+    numbers = tokens * (2 * info.layers * info.d_model + 8 * info.d_model + 4 * anatomy.d_mlp) + info.vocabulary
+    return int(numbers * model.hf.dtype.itemsize)
