@@ -24,7 +24,13 @@ from rich.table import Table
 from workbench.case import Case
 from workbench.editing.editors.key_statistics import key_statistics
 from workbench.editing.editors.rome import rome
-from workbench.editing.editors.rome.contexts import Contexts, essence_contexts, rewrite_contexts, sampled_prefixes
+from workbench.editing.editors.rome.contexts import (
+    SPARE,
+    Contexts,
+    essence_contexts,
+    rewrite_contexts,
+    sampled_prefixes,
+)
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.layers import chosen_layer
 from workbench.loading import LoadedModel, load
@@ -48,7 +54,7 @@ def main() -> None:
     model = load(arguments.model)
     layer = chosen_layer(model, None)[0]
     key_statistics(model, layer)
-    prefixes = sampled_prefixes(model, rome.SPARE * PREFIXES, 10, 0)
+    prefixes = sampled_prefixes(model, SPARE * PREFIXES, 10, 0)
     plain, same, ours = [], [], []
     published, usual = RomeSettings(variant="original", prefixes=PREFIXES, enough=0), RomeSettings()
     with patch.object(rome, "gates", lambda *_: ()):

@@ -56,7 +56,7 @@ class Editor:
     ``check`` raises `workbench.errors.InputError` for cases or settings that make no sense; no model is needed to see
     that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
     edit and leaves the model as it was; the partial results that it reports are `Details`. ``figures`` says what there
-    is to draw of these.
+    is to draw of these. ``many``: it makes one edit of several cases at once.
     """
 
     name: str
@@ -68,3 +68,4 @@ class Editor:
     fits: Callable[[LoadedModel, Cases, Any], None]
     make: Callable[[LoadedModel, Cases, Any, Progress], Made]
     figures: Callable[[Any], tuple[Figure, ...]]
+    many: bool = False

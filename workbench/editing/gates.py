@@ -30,6 +30,9 @@ DRIFT = 0.05
 PERPLEXITY_GROWTH = 0.01
 """A perplexity of plain prose that grew by more than this part."""
 
+Subjects = str | frozenset[str] | None
+"""What an edit is about, and what drift is not measured on."""
+
 
 @dataclass(frozen=True)
 class Soundness:
@@ -40,9 +43,9 @@ class Soundness:
     perplexity: float
 
 
-def soundness(model: LoadedModel, edit: Edit, subject: str | None, progress: Progress) -> Soundness:
-    """Compare the model with the edit and without it, on prompts that are not about ``subject``, and on prose."""
-    rows = _unrelated(model, subject or "")
+def soundness(model: LoadedModel, edit: Edit, subjects: Subjects, progress: Progress) -> Soundness:
+    """Compare the model with the edit and without it, on prompts that are not about ``subjects``, and on prose."""
+    rows = _unrelated(model, frozenset({subjects}) if isinstance(subjects, str) else subjects or frozenset())
 
     def measured(done: int, state: str) -> tuple[Tensor, float]:
         progress(done, 4, stage=f"other facts {state} the edit")
@@ -57,9 +60,9 @@ def soundness(model: LoadedModel, edit: Edit, subject: str | None, progress: Pro
     return Soundness(float(drift), perplexity_before, perplexity_now)
 
 
-def gates(model: LoadedModel, edit: Edit, subject: str | None, progress: Progress, *more: Check) -> tuple[Check, ...]:
+def gates(model: LoadedModel, edit: Edit, subjects: Subjects, progress: Progress, *more: Check) -> tuple[Check, ...]:
     """Size, the editor's own ``more``, drift and held-out perplexity of an edit that changes weights."""
-    found, size = soundness(model, edit, subject, progress), model.edits.size(edit)
+    found, size = soundness(model, edit, subjects, progress), model.edits.size(edit)
     growth = found.perplexity / found.perplexity_before - 1
     return (
         gate("size", f"{size:.1%} of the matrix", size > LARGE),
@@ -89,18 +92,18 @@ def _first_choices(model: LoadedModel, rows: tuple[TextRow, ...]) -> Tensor:
     return torch.stack([found[row] for row in range(len(rows))])
 
 
-def _unrelated(model: LoadedModel, subject: str) -> tuple[TextRow, ...]:
-    """One prompt of every shipped relation, about another subject, after BOS or separator."""
+def _unrelated(model: LoadedModel, subjects: frozenset[str]) -> tuple[TextRow, ...]:
+    """One prompt of every shipped relation, about another subject, after a BOS or separator."""
     rows = []
-    for prompt in _prompts(subject):
+    for prompt in _prompts(subjects):
         ids = encode(model.tokenizer, Case(prompt=prompt, prepend="separator")).ids
         rows.append(TextRow(ids=ids, positions=(len(ids) - 1,)))
     return tuple(rows)
 
 
 @cache
-def _prompts(subject: str) -> tuple[str, ...]:
-    return tuple(
-        next(relation.prompts(fact.subject)[0] for fact in relation.facts if fact.subject != subject)
-        for relation in shipped_facts()
+def _prompts(subjects: frozenset[str]) -> tuple[str, ...]:
+    others = (
+        (relation, [f.subject for f in relation.facts if f.subject not in subjects]) for relation in shipped_facts()
     )
+    return tuple(relation.prompts(names[0])[0] for relation, names in others if names)

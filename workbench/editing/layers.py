@@ -17,6 +17,18 @@ LAYERS = {("llama", 30, 576): 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, 
 """Where to edit, by architecture, layers and width: the default model by our measurement (docs/edits.md), the others
 as published (arXiv 2202.05262; the code that came with it)."""
 
+RANGES = {
+    ("llama", 30, 576): (4, 8),
+    ("llama", 32, 4096): (4, 8),
+    ("gpt2", 48, 1600): (13, 17),
+    ("gptj", 28, 4096): (3, 8),
+}
+"""First and last layer of edits that are spread over several: the default model by our measurement (docs/memit.md), the
+others as published (arXiv 2210.07229, arXiv 2410.02355)."""
+
+AROUND = 2
+"""Layers on either side of the middle one, in a model that nobody has measured."""
+
 DEPTH = 0.2
 """Where to edit a model that nobody has measured, as a part of its layers."""
 
@@ -44,6 +56,19 @@ def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
 def found_by_sweep(details: Details) -> Details:
     """The same details of an edit whose layer a sweep found: the editor itself was asked for that layer."""
     return details.model_copy(update={"layer_from": SWEPT}) if isinstance(details, LayerDetails) else details
+
+
+def chosen_layers(model: LoadedModel, asked: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    """The layers over which an edit is spread, the first first, and where they come from, as for one layer."""
+    if asked:
+        return tuple(sorted(asked)), "asked for"
+    info = model.info
+    known = RANGES.get((info.architecture, info.layers, info.d_model))
+    if known is not None:
+        return tuple(range(known[0], known[1] + 1)), "known for this model"
+    middle = round(DEPTH * (info.layers - 1))
+    around = range(max(0, middle - AROUND), min(info.layers, middle + AROUND + 1))
+    return tuple(around), f"around {DEPTH:.0%} of the depth"
 
 
 def check_layer(model: LoadedModel, layer: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench.case import Case
 from workbench.editing.editor import Cases
 from workbench.errors import InputError
 
@@ -17,6 +18,25 @@ def one_continuation(cases: Cases, settings: Any) -> None:  # noqa: ARG001 - fie
         raise InputError("an edit needs a prompt; type the text that the model continues wrongly")
     if not (case.target or "").strip():
         raise InputError("an edit needs a target; name what the model is to say instead")
+
+
+def rewrites(cases: Cases, settings: Any) -> None:
+    """Raise `InputError` where there is no case, one of them is no rewrite, or two of them contradict each other."""
+    if not cases:
+        raise InputError("an edit needs a case; give a prompt with its subject and target")
+    known: dict[tuple[str, str, str, bool], Case] = {}
+    for case in cases:
+        try:
+            one_rewrite((case,), settings)
+        except InputError as error:
+            raise (InputError(f"{error} (of the case {case.prompt!r})") if len(cases) > 1 else error) from None
+        other = known.setdefault((case.prompt, case.subject or "", case.start, case.chat), case)
+        if other is not case:
+            targets = " and ".join(repr((each.target or "").strip()) for each in (other, case))
+            raise InputError(
+                f"two cases conflict: {case.prompt!r} with the subject {case.subject!r} is to be continued by "
+                f"{targets}; leave one of them out"
+            )
 
 
 def one_rewrite(cases: Cases, settings: Any) -> None:

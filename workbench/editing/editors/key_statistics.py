@@ -47,9 +47,14 @@ class KeyStatistics:
     source: str
     condition: float
 
+    @property
+    def ridged(self) -> torch.Tensor:
+        """C with the ridge, which makes it positive definite however few keys there were."""
+        return _ridged(self.second_moment)
+
     def solve(self, keys: torch.Tensor) -> torch.Tensor:
         """C⁻¹k in float64 for keys ``(d_mlp, n)``, by Cholesky."""
-        factor = torch.linalg.cholesky(_ridged(self.second_moment))
+        factor = torch.linalg.cholesky(self.ridged)
         return torch.cholesky_solve(keys.double().cpu(), factor)
 
     def check(self) -> Check:

@@ -93,6 +93,12 @@ class Resumed:
         self._blocks = model.block_modules
         self._noted: tuple[int, list[_Call]] | None = None
 
+    def only(self, rows: torch.Tensor) -> Resumed:
+        """Some of the rows, by a mask. How blocks are called does not depend on them and is not asked again."""
+        other = Resumed(self._model, self._run.rows(rows))
+        other._noted = self._noted
+        return other
+
     def parity(self, token: int) -> float:
         """How far the first row, resumed at ``token`` with nothing replaced, is off: largest relative difference.
 

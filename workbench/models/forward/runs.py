@@ -45,8 +45,8 @@ class Run:
         """The number of tokens of each run."""
         return self.ids.shape[1]
 
-    def rows(self, rows: slice) -> Run:
-        """Some of the runs; ``parts`` stay those of the first of all."""
+    def rows(self, rows: slice | torch.Tensor) -> Run:
+        """Some of the runs, by a slice or a mask; ``parts`` stay those of the first of all."""
         return Run(
             ids=self.ids[rows],
             added=self.added[rows],

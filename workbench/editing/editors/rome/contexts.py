@@ -18,6 +18,9 @@ from workbench.models.tokens import continuation_ids, encode
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
+SPARE = 3
+"""Prefixes sampled for each that is wanted: those that make prompts of the commonest length are used."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
@@ -38,6 +41,19 @@ def sampled_prefixes(model: LoadedModel, number: int, tokens: int, seed: int) ->
     ids = sample(model, number, tokens, seed)[:, len(document_start(model)) :]
     texts = model.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return tuple(f"{' '.join(text.split())}." for text in texts if text.strip())
+
+
+def prefixes_of(model: LoadedModel, wanted: int, tokens: int, seed: int) -> tuple[str, ...]:
+    """More than are ``wanted``, sampled from the unedited model once for all edits that ask for the same ones."""
+    if not wanted:
+        return ()
+    asked = (SPARE * wanted, tokens, seed)
+    known = model.edits.baselines
+    if (key := f"prefixes {asked}") not in known:
+        with model.edits.all_off():
+            known[key] = sampled_prefixes(model, *asked)
+    found: tuple[str, ...] = known[key]
+    return found
 
 
 def rewrite_contexts(

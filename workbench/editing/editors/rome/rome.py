@@ -17,8 +17,8 @@ from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.key_statistics import key_statistics
 from workbench.editing.editors.rome.contexts import (
     essence_contexts,
+    prefixes_of,
     rewrite_contexts,
-    sampled_prefixes,
     subject_contexts,
 )
 from workbench.editing.editors.rome.details import RomeDetails
@@ -37,9 +37,6 @@ from workbench.protocol import Check, Progress
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
-
-SPARE = 3
-"""Prefixes sampled for each that is wanted: those that make prompts of the commonest length are used."""
 
 UNEVEN = 0.5
 """The least part of the change that a context may receive. The published computation collapses where the prompt's
@@ -86,7 +83,8 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
     corpus = Path(settings.corpus) if settings.corpus else None
     statistics = key_statistics(model, layer, corpus, progress=progress)
     progress(0, 1, stage="prefixes")
-    contexts, prefixes = rewrite_contexts(model, case, _prefixes(model, settings), settings.prefixes)
+    sampled = prefixes_of(model, settings.prefixes, settings.prefix_tokens, settings.seed)
+    contexts, prefixes = rewrite_contexts(model, case, sampled, settings.prefixes)
     keys = subject_keys(model, layer, contexts)
     values = keys @ w_out(model, layer).T
     of_first = values[0] if settings.variant == "original" else values.mean(dim=0)
@@ -128,19 +126,6 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
         ),
         gates=gates(model, edit, case.subject, progress, gate("contexts", received, min(shares) < UNEVEN)),
     )
-
-
-def _prefixes(model: LoadedModel, settings: RomeSettings) -> tuple[str, ...]:
-    """Texts sampled from the unedited model, once for all edits that ask for the same ones."""
-    if not settings.prefixes:
-        return ()
-    asked = (SPARE * settings.prefixes, settings.prefix_tokens, settings.seed)
-    known = model.edits.baselines
-    if (key := f"prefixes {asked}") not in known:
-        with model.edits.all_off():
-            known[key] = sampled_prefixes(model, *asked)
-    found: tuple[str, ...] = known[key]
-    return found
 
 
 ROME = Editor("rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make, rome_figures)
