@@ -90,6 +90,15 @@ class WeightChange(WeightUpdate):
 
 
 @dataclass(frozen=True, eq=False)
+class KeyedChange(WeightChange):
+    """The same, with the keys that it was made for, each times the root of its weight: later edits can spare them."""
+
+    SHAPES = {**WeightChange.SHAPES, "keys": ("d_mlp", "held")}
+
+    keys: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class DenseChange(WeightUpdate):
     """Adds ``delta``, which may change every entry: for editors whose update has no low rank, such as fine-tuning.
 
@@ -126,5 +135,10 @@ class StateChange(StateMap):
         return states - ((states - self.center) @ self.right) @ self.left.T + self.shift
 
 
-KINDS: dict[str, type[Change]] = {"weight": WeightChange, "dense": DenseChange, "state": StateChange}
+KINDS: dict[str, type[Change]] = {
+    "weight": WeightChange,
+    "keyed": KeyedChange,
+    "dense": DenseChange,
+    "state": StateChange,
+}
 """By the name that a patch gives them."""

@@ -111,6 +111,11 @@ class EditQueue:
         return tuple(edit.info.id for edit in self._applied)
 
     @property
+    def applied(self) -> tuple[Edit, ...]:
+        """The edits that the model has now."""
+        return tuple(self._applied)
+
+    @property
     def state(self) -> QueueState:
         """The queue as plain data."""
         return QueueState(entries=self.entries, bypassed=self._bypassed, can_undo=self.can_undo, can_redo=self.can_redo)

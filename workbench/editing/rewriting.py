@@ -30,13 +30,14 @@ def rewrites(cases: Cases, settings: Any) -> None:
             one_rewrite((case,), settings)
         except InputError as error:
             raise (InputError(f"{error} (of the case {case.prompt!r})") if len(cases) > 1 else error) from None
-        other = known.setdefault((case.prompt, case.subject or "", case.start, case.chat), case)
-        if other is not case:
+        key = (case.prompt, case.subject or "", case.start, case.chat)
+        if (other := known.get(key)) is not None:
             targets = " and ".join(repr((each.target or "").strip()) for each in (other, case))
             raise InputError(
                 f"two cases conflict: {case.prompt!r} with the subject {case.subject!r} is to be continued by "
                 f"{targets}; leave one of them out"
             )
+        known[key] = case
 
 
 def one_rewrite(cases: Cases, settings: Any) -> None:

@@ -11,6 +11,7 @@ from workbench.errors import InputError
 EDITORS: dict[str, str] = {
     "rome": "workbench.editing.editors.rome.rome:ROME",
     "memit": "workbench.editing.editors.memit.memit:MEMIT",
+    "alphaedit": "workbench.editing.editors.memit.alphaedit:ALPHAEDIT",
     "ft-l": "workbench.editing.editors.fine_tuning:FT_L",
     "ft-m": "workbench.editing.editors.fine_tuning:FT_M",
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from workbench.editing.changes import WeightUpdate
 from workbench.editing.editor import Cases, Made
 from workbench.editing.editors.key_statistics import KeyStatistics, key_statistics
 from workbench.editing.editors.memit.anchor import anchored, mean_length
 from workbench.editing.editors.memit.details import Capacity, SpreadDetails
 from workbench.editing.editors.memit.facts import Fact, facts_of
 from workbench.editing.editors.memit.settings import SpreadSettings
-from workbench.editing.editors.memit.spread import Packed, Solve, spread
+from workbench.editing.editors.memit.solve import Keys
+from workbench.editing.editors.memit.spread import spread
 from workbench.editing.editors.memit.values import values_of
 from workbench.editing.editors.rome.value import Value
 from workbench.editing.gates import gate, gates
@@ -35,14 +37,22 @@ LITTLE = 0.5
 """The part of a fact's value that has to be written; half of the facts may have less before the trust strip warns."""
 
 
-@dataclass(frozen=True, eq=False)
-class Solver:
+class Solver(ABC):
     """How an editor solves a layer. ``capacity`` and ``checks`` are read when all layers are written."""
 
-    solve: Solve
-    packed: Packed
-    capacity: Callable[[], tuple[Capacity, ...]] = tuple
-    checks: Callable[[], tuple[Check, ...]] = tuple
+    @abstractmethod
+    def change(self, layer: int, lacking: Tensor, keys: Keys) -> WeightUpdate:
+        """The layer's change R Bᵀ, which gives the keys what each fact lacks: R ``(d_model, facts)``."""
+
+    @property
+    def capacity(self) -> tuple[Capacity, ...]:
+        """What is in use of a null space, layer by layer."""
+        return ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The editor's own."""
+        return ()
 
 
 def fits(model: LoadedModel, cases: Cases, settings: SpreadSettings) -> None:
@@ -58,7 +68,7 @@ def make(
     model: LoadedModel,
     cases: Cases,
     settings: SpreadSettings,
-    solver: Callable[[LoadedModel, SpreadSettings, dict[int, KeyStatistics]], Solver],
+    solving: Callable[[LoadedModel, dict[int, KeyStatistics]], Solver],
     progress: Progress,
 ) -> Made:
     """The edit ``name`` of all cases at once.
@@ -77,11 +87,13 @@ def make(
         title=title(layers, cases),
         layers=layers,
     )
-    solving = solver(model, settings, statistics)
+    solver = solving(model, statistics)
     aims = _aims(model, layers[-1], facts, values, settings, part(progress, 70, 2, 100))
-    written = spread(
-        model, info, facts, aims, _averaging(solving.solve, settings), solving.packed, part(progress, 72, 20, 100)
-    )
+
+    def change(layer: int, lacking: Tensor, keys: Keys) -> WeightUpdate:
+        return solver.change(layer, lacking, keys if settings.keys == "balanced" else keys.averaged())
+
+    written = spread(model, info, facts, aims, change, part(progress, 72, 20, 100))
     edit = Edit(info, written.changes)
     details = SpreadDetails(
         layers=layers,
@@ -91,8 +103,8 @@ def make(
         probabilities=tuple(rounded(value.target_probability) for value in values),
         shares=tuple(map(rounded, written.shares)),
         sizes=tuple(rounded(model.edits.size(Edit(info, (change,)))) for change in written.changes),
-        capacity=solving.capacity(),
-        checks=(_statistics_check(statistics), _optimisation_check(values), *solving.checks()),
+        capacity=solver.capacity,
+        checks=(_statistics_check(statistics), _optimisation_check(values), *solver.checks),
     )
     subjects = frozenset(case.subject or "" for case in cases)
     share = gate("written", _written(written.shares), median(written.shares) < LITTLE)
@@ -106,11 +118,6 @@ def title(layers: tuple[int, ...], cases: Cases) -> str:
     if len(cases) > 1:
         return f"{where} {len(cases)} facts"
     return f"{where} {cases[0].subject} → {(cases[0].target or '').strip()}"
-
-
-def _averaging(solve: Solve, settings: SpreadSettings) -> Solve:
-    """The same with the keys that are asked for."""
-    return solve if settings.keys == "balanced" else lambda layer, keys: solve(layer, keys.averaged())
 
 
 def _aims(

@@ -14,12 +14,12 @@ from pydantic import Field
 from workbench.editing.changes import DenseChange, WeightChange, WeightUpdate
 from workbench.editing.editor import Cases, Editor, Made
 from workbench.editing.editors.key_statistics import KeyStatistics
-from workbench.editing.editors.memit import solve
 from workbench.editing.editors.memit.details import SpreadDetails
 from workbench.editing.editors.memit.figures import spread_figures
 from workbench.editing.editors.memit.making import Solver, fits
 from workbench.editing.editors.memit.making import make as make_with
 from workbench.editing.editors.memit.settings import SpreadSettings
+from workbench.editing.editors.memit.solve import Keys, memit
 from workbench.editing.rewriting import rewrites
 from workbench.protocol import Progress
 
@@ -45,26 +45,22 @@ def make(model: LoadedModel, cases: Cases, settings: MemitSettings, progress: Pr
 
     Raises `workbench.errors.NumericalError` where λ leaves a system singular or numbers are not finite.
     """
-    return make_with("memit", model, cases, settings, partial(_solver, settings), progress)
+    return make_with("memit", model, cases, settings, partial(_Solving, settings), progress)
 
 
-def _solver(
-    settings: MemitSettings, model: LoadedModel, _: SpreadSettings, statistics: dict[int, KeyStatistics]
-) -> Solver:
-    del model
+class _Solving(Solver):
+    """Against the second moment of other text's keys."""
 
-    def solved(layer: int, keys: solve.Keys) -> Tensor:
-        moment = statistics[layer].ridged.to(keys.columns.device)
-        return solve.memit(keys, moment, settings.covariance_weight)
+    def __init__(self, settings: MemitSettings, _: LoadedModel, statistics: dict[int, KeyStatistics]) -> None:
+        self._settings, self._statistics = settings, statistics
 
-    return Solver(solved, packed)
-
-
-def packed(layer: int, left: Tensor, right: Tensor, _: solve.Keys) -> WeightUpdate:
-    """left rightᵀ as what takes fewer bytes, two factors or their product."""
-    if left.numel() + right.numel() < len(left) * len(right):
-        return WeightChange(layer, left.float().cpu().contiguous(), right.float().cpu().contiguous())
-    return DenseChange(layer, (left @ right.T).float().cpu())
+    def change(self, layer: int, lacking: Tensor, keys: Keys) -> WeightUpdate:
+        """What takes fewer bytes, two factors or their product."""
+        moment = self._statistics[layer].ridged.to(keys.columns.device)
+        right = memit(keys, moment, self._settings.covariance_weight)
+        if lacking.numel() + right.numel() < len(lacking) * len(right):
+            return WeightChange(layer, lacking.float().cpu().contiguous(), right.float().cpu().contiguous())
+        return DenseChange(layer, (lacking @ right.T).float().cpu())
 
 
 MEMIT = Editor("memit", "MEMIT", "fact", MemitSettings, SpreadDetails, rewrites, fits, make, spread_figures, many=True)

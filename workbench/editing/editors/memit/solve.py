@@ -62,6 +62,44 @@ def memit(keys: Keys, second_moment: Tensor, weight: float) -> Tensor:
     return solved
 
 
+def alphaedit(keys: Keys, basis: Tensor, earlier: Tensor, l2: float) -> Tensor:
+    """B = P (P(K₁K₁ᵀ + K W Kᵀ)P + λI)⁻¹ P of the mean keys, where P = U Uᵀ projects on the null space.
+
+    This is R KᵀP (K₁K₁ᵀP + K KᵀP + λI)⁻¹ (arXiv 2410.02355, equation 14) written in the coordinates of the null space,
+    where it is symmetric. ``basis`` is U ``(d_mlp, free)``, ``earlier`` K₁ ``(d_mlp, held)``, keys of earlier edits.
+    Raises `NumericalError` where the system is singular.
+    """
+    system = held(keys, basis, earlier)
+    system.diagonal().add_(l2)
+    factor = cholesky(system, f"an l2 of {l2:g} leaves the system singular; use a larger one")
+    return basis @ torch.cholesky_solve(basis.T @ keys.by_fact, factor)
+
+
+def held(keys: Keys, basis: Tensor, earlier: Tensor) -> Tensor:
+    """Uᵀ(K₁K₁ᵀ + K W Kᵀ)U ``(free, free)``: how much edits hold of each direction of the null space."""
+    old, new = basis.T @ earlier, (basis.T @ keys.columns) * keys.weights.sqrt()
+    return old @ old.T + new @ new.T
+
+
+def directions(held: Tensor, l2: float) -> float:
+    """How many directions of the null space are in use: Σ σ / (σ + λ) over the eigenvalues σ of what edits hold.
+
+    A direction counts fully where its keys outweigh the ridge, and not at all where nothing is held: the effective
+    degrees of freedom of a ridge regression.
+    """
+    values = torch.linalg.eigvalsh(held).clamp(min=0)
+    return float((values / (values + l2)).sum())
+
+
+def kept_keys(keys: Keys, basis: Tensor) -> Tensor:
+    """Columns ``(d_mlp, held)`` with the same K W Kᵀ in the null space, no more than it has directions."""
+    inside = (basis.T @ keys.columns) * keys.weights.sqrt()
+    if inside.shape[1] > len(inside):
+        values, vectors = torch.linalg.eigh(inside @ inside.T)
+        inside = vectors * values.clamp(min=0).sqrt()
+    return basis @ inside
+
+
 def cholesky(matrix: Tensor, otherwise: str) -> Tensor:
     """The factor of a symmetric matrix. Raises `NumericalError`, which says ``otherwise``, where it is singular."""
     factor, info = torch.linalg.cholesky_ex(matrix)

@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-Solve = Callable[[int, Keys], "Tensor"]
-"""From a layer and the facts' keys there to B ``(d_mlp, facts)``: the layer's change is R Bᵀ."""
-
-Packed = Callable[[int, "Tensor", "Tensor", Keys], WeightUpdate]
-"""From a layer, R ``(d_model, facts)``, B ``(d_mlp, facts)`` and the keys to the change R Bᵀ."""
+Solve = Callable[[int, "Tensor", Keys], WeightUpdate]
+"""From a layer, what each fact lacks there ``(d_model, facts)``, and the facts' keys to the layer's change."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +42,6 @@ def spread(
     facts: Sequence[Fact],
     aims: Callable[[Tensor], Tensor],
     solve: Solve,
-    packed: Packed,
     progress: Progress,
 ) -> Written:
     """Write facts into the layers of ``info``.
@@ -69,7 +65,7 @@ def spread(
             before, gain = states, aims(states)
         lacking = walk.by_fact(gain - (states - before)) / (len(layers) - number)
         progress(number, len(layers), stage=f"solving layer {layer}")
-        change = packed(layer, lacking.T, solve(layer, keys), keys)
+        change = solve(layer, lacking.T, keys)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in change.tensors.values()):
             raise NumericalError(
                 "the edit's numbers are not finite; load the model with --dtype float32, or edit other layers"
