@@ -30,7 +30,7 @@ def rewrites(cases: Cases, settings: Any) -> None:
             one_rewrite((case,), settings)
         except InputError as error:
             raise (InputError(f"{error} (of the case {case.prompt!r})") if len(cases) > 1 else error) from None
-        key = (case.prompt, case.subject or "", case.start, case.chat)
+        key = (case.prompt, case.subject or "", case.prepend, case.chat)
         if (other := known.get(key)) is not None:
             targets = " and ".join(repr((each.target or "").strip()) for each in (other, case))
             raise InputError(

@@ -51,12 +51,12 @@ def mean_length(model: LoadedModel, layer: int, progress: Progress) -> float:
 
 
 def _pilots(model: LoadedModel) -> list[tuple[int, ...]]:
-    """Prompts after a document start, up to the subject's last token."""
+    """Prompts after BOS or separator, up to the subject's last token."""
     found = []
     for relation in shipped_facts():
         for fact in relation.facts[:PILOTS]:
             prompt = relation.prompts(fact.subject)[0]
-            encoded = encode(model.tokenizer, Case(prompt=prompt, subject=fact.subject, start="document"))
+            encoded = encode(model.tokenizer, Case(prompt=prompt, subject=fact.subject, prepend="separator"))
             assert encoded.subject is not None
             if encoded.subject[1] > 1:
                 found.append(encoded.ids[: encoded.subject[1]])

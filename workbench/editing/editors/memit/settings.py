@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workbench.editing.editor import Settings
 from workbench.editing.editors.rome.value import Optimisation
-from workbench.settings import Layers
+from workbench.settings import TypedLayers
 
 KeysOf = Literal["balanced", "mean"]
 """Whose keys receive a fact's change: those of every context, each with its weight; or, as published, their mean."""
@@ -21,7 +21,7 @@ class SpreadSettings(Settings):
     MEMIT (arXiv 2210.07229), but for when the descent ends.
     """
 
-    layers: Annotated[Layers, Field(description="Which layers to edit, such as 4-8; else those of the model.")] = ()
+    layers: Annotated[TypedLayers, Field(description="Which layers to edit, such as 4-8; else those of the model.")] = ()
     keys: Annotated[KeysOf, Field(description="Every context's key receives the change, or their mean alone.")] = (
         "balanced"
     )

@@ -112,7 +112,7 @@ class _Walk:
             rows = len(walk.batches[len(seen)].places)
             seen.append(args[0].detach().view(rows, -1, args[0].shape[-1])[:, -1])
 
-        handle = self._model.value_matrix(layer).register_forward_pre_hook(keep)
+        handle = self._model.down_projection(layer).register_forward_pre_hook(keep)
         try:
             self.go_to(walk, layer)
         finally:

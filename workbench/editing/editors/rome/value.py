@@ -311,7 +311,7 @@ class _Reading:
     def _module(self) -> Module:
         """That of which the output is changed."""
         by_value = self._place == "value"
-        return self._model.value_matrix(self._layer) if by_value else self._model.block_modules[self._layer]
+        return self._model.down_projection(self._layer) if by_value else self._model.block_modules[self._layer]
 
     def _is_the_same(self) -> bool:
         """Whether going on from the middle gives what the complete run gave."""
