@@ -7,8 +7,12 @@ than is said here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from workbench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,11 +25,14 @@ class Change(ABC):
     """What is put on a model at one layer and taken off exactly.
 
     ``SHAPES`` name its tensors and the dimensions of each: those that ``sizes`` gives must have these sizes; any other
-    (a rank) is free, but the same in all tensors of the change and no larger than the largest of them. So a change
-    from a file is known to fit before anything is applied.
+    (a rank) is free, but the same in all tensors of the change and no larger than ``MOST`` says of it, or else the
+    largest of them. ``DTYPES`` name what a tensor holds in the words of safetensors, where that is no floating point.
+    So a change from a file is known to fit before anything is applied.
     """
 
-    SHAPES: ClassVar[dict[str, tuple[str, ...]]]
+    SHAPES: ClassVar[Mapping[str, tuple[str, ...]]]
+    MOST: ClassVar[Mapping[str, int]] = {}
+    DTYPES: ClassVar[Mapping[str, str]] = {}
 
     layer: int
 
@@ -40,9 +47,16 @@ class Change(ABC):
         return {name: getattr(self, name) for name in self.SHAPES}
 
     def to(self, *where: Any) -> Self:
-        """The same with every tensor as `torch.Tensor.to` gives it: on a device, of a dtype, like another tensor."""
-        moved: dict[str, Any] = {name: tensor.to(*where) for name, tensor in self.tensors.items()}
+        """The same with every tensor as `torch.Tensor.to` gives it: on a device, of a dtype, like another tensor.
+
+        Whole numbers stay whole.
+        """
+        moved: dict[str, Any] = {name: _moved(tensor, *where) for name, tensor in self.tensors.items()}
         return replace(self, **moved)
+
+    def wrong(self) -> str | None:
+        """What is wrong with the numbers in its tensors, None for nothing. Their shapes are right by then."""
+        return None
 
 
 class WeightUpdate(Change):
@@ -73,6 +87,11 @@ class StateMap(Change):
     @abstractmethod
     def mapped(self, states: Tensor) -> Tensor:
         """What stands in the place of ``states`` ``(rows, tokens, d_model)``; float32, as its tensors are then."""
+
+    @classmethod
+    def together(cls, maps: Sequence[Self]) -> Sequence[StateMap]:
+        """What maps of this kind that come one directly after the other do: here one after the other."""
+        return maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +154,107 @@ class StateChange(StateMap):
         return states - ((states - self.center) @ self.right) @ self.left.T + self.shift
 
 
+@dataclass(frozen=True, eq=False)
+class Codebook(StateMap):
+    """Puts a value in the place of every state that lies within the radius of a key; the nearest key wins.
+
+    After Hartvigsen et al. 2023 (arXiv 2211.11031). ``labels`` are whole numbers that are the same for keys that stand
+    for the same answer. Codebooks that are on together are one, in which a later key that comes within reach of an
+    earlier one (their distance is no more than the sum of both radii) is taken in as published: of the same label, the
+    earlier key's radius grows until it reaches the later key, which is not kept; of another label, no radius is left
+    larger than half the distance. Of two keys at one place the later one stays. Keys of one codebook are not compared.
+    """
+
+    SHAPES = {"keys": ("n", "d_model"), "values": ("n", "d_model"), "radii": ("n",), "labels": ("n",)}
+    MOST = {"n": 10_000}
+    DTYPES = {"labels": "I64"}
+
+    keys: Tensor
+    values: Tensor
+    radii: Tensor
+    labels: Tensor
+
+    def wrong(self) -> str | None:
+        """No key, or a radius that is not over 0."""
+        if not len(self.radii):
+            return "holds no key"
+        return None if bool((self.radii > 0).all()) else "holds a radius that is not over 0"
+
+    def mapped(self, states: Tensor) -> Tensor:
+        """As the class says."""
+        nearest, distances = self.nearest(states)
+        hit = distances <= self.radii[nearest]
+        return torch.where(hit[..., None], self.values[nearest], states)
+
+    def nearest(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest key to each of ``states`` ``(..., d_model)`` and how far it is: ``(...)`` each."""
+        flat = states.reshape(-1, states.shape[-1])
+        found = []
+        for some in torch.split(flat, max(1, AT_ONCE // len(self.keys))):
+            # Distances from differences: those from products lose what is small beside the states.
+            found.append(torch.cdist(some, self.keys, compute_mode="donot_use_mm_for_euclid_dist").min(dim=-1))
+        nearest, distances = (torch.cat([getattr(one, name) for one in found]) for name in ("indices", "values"))
+        return nearest.view(states.shape[:-1]), distances.view(states.shape[:-1])
+
+    @classmethod
+    def together(cls, maps: Sequence[Self]) -> Sequence[Self]:
+        """One codebook of all their keys, in their order, by the rules of the class."""
+        if len(maps) == 1:
+            return maps
+        every: dict[str, Any] = {name: torch.cat([one.tensors[name] for one in maps]) for name in cls.SHAPES}
+        whole = replace(maps[0], **every)
+        keys, radii, labels = whole.keys.double(), whole.radii.tolist(), whole.labels.tolist()
+        same = (SAME * keys.norm(dim=-1)).tolist()
+        kept = torch.ones(len(keys), dtype=torch.bool)
+        stop = 0
+        for book in maps:
+            start, stop = stop, stop + len(book.keys)
+            if not start:
+                continue
+            found = torch.cdist(keys[start:stop], keys[:start]).masked_fill(~kept[:start], torch.inf).min(dim=-1)
+            for new, distance, old in zip(
+                range(start, stop), found.values.tolist(), found.indices.tolist(), strict=True
+            ):
+                if distance <= same[new]:
+                    kept[old] = False
+                elif distance <= radii[old] + radii[new] and labels[old] == labels[new]:
+                    radii[old] = max(radii[old], MARGIN * distance)
+                    kept[new] = False
+                elif distance <= radii[old] + radii[new]:
+                    radii[old], radii[new] = min(radii[old], distance / 2), min(radii[new], distance / 2)
+        every["radii"] = whole.radii.new_tensor(radii)
+        return [replace(whole, **{name: tensor[kept] for name, tensor in every.items()})]
+
+
+SAME = 1e-3
+"""Keys that are no further apart than this part of their length are one: states are only computed so exactly."""
+
+MARGIN = 1.001
+"""A radius that grows until it reaches another key reaches a little further, for the same reason."""
+
+AT_ONCE = 2**24
+"""Distances that are looked at together: 64 MB of them."""
+
+
+def in_order(maps: Iterable[StateMap]) -> list[StateMap]:
+    """Maps of one layer as they are applied: those of one kind that follow each other are put together."""
+    found: list[StateMap] = []
+    for _, some in groupby(maps, key=type):
+        first, *others = some
+        found += first.together([first, *others])
+    return found
+
+
+def _moved(tensor: Tensor, *where: Any) -> Tensor:
+    moved = tensor.to(*where)
+    return moved if tensor.is_floating_point() else tensor.to(moved.device)
+
+
 KINDS: dict[str, type[Change]] = {
     "weight": WeightChange,
     "keyed": KeyedChange,
     "dense": DenseChange,
     "state": StateChange,
+    "codebook": Codebook,
 }
 """By the name that a patch gives them."""

@@ -169,19 +169,22 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
         view = file.get_slice(name)
         shape = tuple(view.get_shape())
         fits = len(shape) == len(dimensions) and all(
-            size == sizes.setdefault(dimension, size) and (dimension in known or size <= most)
+            size == sizes.setdefault(dimension, size) and (dimension in known or size <= kind.MOST.get(dimension, most))
             for dimension, size in zip(dimensions, shape, strict=True)
         )
         if not fits:
             wanted = " × ".join(str(sizes.get(dimension, dimension)) for dimension in dimensions)
             found = " × ".join(map(str, shape)) or "a single number"
             raise InputError(f"{where} does not fit the model: {part} is {quoted(found)} and should be {wanted}")
-        if view.get_dtype() not in FLOATS:
+        if view.get_dtype() not in ((kind.DTYPES[part],) if part in kind.DTYPES else FLOATS):
             raise InputError(f"{where} holds no numbers to compute with: {part} is {quoted(view.get_dtype())}")
         parts[part] = file.get_tensor(name)
         if not bool(parts[part].isfinite().all()):
             raise InputError(f"{where} holds numbers that are not finite in {part}; make the patch again")
-    return kind(layer, **parts)
+    change = kind(layer, **parts)
+    if wrong := change.wrong():
+        raise InputError(f"{where} {wrong}; make the patch again")
+    return change
 
 
 def keep_edit(fingerprint: str, edit: Edit) -> None:
@@ -216,8 +219,8 @@ def save_model(folder: Path, model: LoadedModel) -> None:
     check_folder(folder)
     if any(isinstance(change, StateMap) for edit in active for change in edit.changes):
         raise InputError(
-            "an erasure or steering is on, which no weights can hold; save a patch (.safetensors) instead, or switch "
-            "it off"
+            "an edit of states (an erasure, steering, GRACE) is on, which no weights can hold; save a patch "
+            "(.safetensors) instead, or switch it off"
         )
     try:
         model.hf.save_pretrained(folder, safe_serialization=True)

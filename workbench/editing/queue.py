@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from workbench.editing.changes import Change, StateMap, WeightUpdate
+from workbench.editing.changes import Change, StateMap, WeightUpdate, in_order
 from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
@@ -112,7 +112,7 @@ class EditQueue:
 
     @property
     def applied(self) -> tuple[Edit, ...]:
-        """The edits that the model has now."""
+        """The edits that the model has now, those of a context (`only`, `added`) among them."""
         return tuple(self._applied)
 
     @property
@@ -291,7 +291,7 @@ class EditQueue:
 def _mapping(block: Module, changes: Sequence[StateMap]) -> Callable[[Any], Any]:
     """From a block's output to the output with its states changed, one change after the other."""
     device = next(block.parameters()).device
-    placed = [change.to(device, torch.float32) for change in changes]
+    placed = [change.to(device, torch.float32) for change in in_order(changes)]
 
     def mapped(output: Any) -> Any:
         states = tensor_of(output)

@@ -14,6 +14,7 @@ EDITORS: dict[str, str] = {
     "alphaedit": "workbench.editing.editors.memit.alphaedit:ALPHAEDIT",
     "ft-l": "workbench.editing.editors.fine_tuning:FT_L",
     "ft-m": "workbench.editing.editors.fine_tuning:FT_M",
+    "grace": "workbench.editing.editors.grace.grace:GRACE",
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",
     "orth": "workbench.editing.editors.erasure.erasure:ORTHOGONAL",
     "steer": "workbench.editing.editors.erasure.erasure:STEERING",
