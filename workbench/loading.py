@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.case import Case
 from workbench.editing.queue import EditQueue
 from workbench.errors import InputError, ModelError, OutOfMemory
 from workbench.lazy import nnsight, torch, transformers
@@ -20,7 +21,7 @@ from workbench.models.beside import beside
 from workbench.models.forward.maps import end_with_maps
 from workbench.models.info import ModelInfo
 from workbench.models.store import checkpoint, integrity
-from workbench.models.tokens import EMBEDDED, check_embedded
+from workbench.models.tokens import EMBEDDED, EncodedCase, check_embedded, encode
 from workbench.protocol import Progress, silent
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class LoadedModel:
     def edits(self) -> EditQueue:
         """The edits of this model, none at first."""
         return EditQueue(self)
+
+    def encode(self, case: Case, room: int = 0) -> EncodedCase:
+        """A case as the model with its edits reads it: what edits in context say stands before the prompt.
+
+        ``room`` tokens of the context are left free. Raises as `workbench.models.tokens.encode` does.
+        """
+        return encode(self.tokenizer, case, self.info.context - room, self.edits.prefix)
 
     @property
     def block_modules(self) -> list[Module]:

@@ -10,12 +10,12 @@ import torch
 from tests.test_edits import EDITABLE, digest, edit_info, logits, state_edit, states, weight_edit
 from tests.tiny import tiny_loaded
 from workbench.editing import changes
-from workbench.editing.changes import KINDS, DenseChange, StateMap
+from workbench.editing.changes import KINDS, Codebook, DenseChange, PromptPrefix, StateMap
 from workbench.editing.patches import load_patch, save_model, save_patch
-from workbench.editing.queue import Edit
+from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError
 
-D, G, R, S = "0000000d", "000000ab", "000000cd", "000000ef"
+D, G, P, R, S = "0000000d", "000000ab", "000000ba", "000000cd", "000000ef"
 
 
 def dense_edit(loaded, name=D, layer=1, factor=0.1):
@@ -55,7 +55,15 @@ def test_the_size_of_an_edit_is_that_of_all_its_updates_beside_the_matrix(archit
 
 def test_every_kind_of_change_goes_through_one_patch(tmp_path):
     loaded, path = tiny_loaded("gpt2"), tmp_path / "all.safetensors"
-    edits = (dense_edit(loaded), weight_edit(loaded, R, layer=0), state_edit(loaded, S))
+    key = states(loaded)[2][:, 3]
+    book = Codebook(2, key, torch.ones_like(key), torch.tensor([0.5]), torch.tensor([7]))
+    edits = (
+        dense_edit(loaded),
+        weight_edit(loaded, R, layer=0),
+        state_edit(loaded, S),
+        Edit(edit_info(G, "grace", G, 2), (book,)),
+        Edit(EditInfo(id=P, method="in-context", title=P, layers=()), (PromptPrefix(None, torch.tensor([5, 7])),)),
+    )
     assert {type(edit.changes[0]) for edit in edits} == set(KINDS.values())
     save_patch(path, loaded.info.fingerprint, edits)
     for edit in edits:
@@ -90,36 +98,39 @@ def test_a_dense_change_that_does_not_fit_the_model_is_refused_before_anything_i
 
 
 @dataclass(frozen=True, eq=False)
-class Codebook(StateMap):
-    """Where a state lies nearer to a key than its radius, the key's value stands in its place (as GRACE does)."""
+class Shift(StateMap):
+    """Adds one vector to every state, as many times as a whole number says."""
 
-    SHAPES = {"keys": ("entries", "d_model"), "values": ("entries", "d_model"), "radii": ("entries",)}
+    SHAPES = {"by": ("d_model",), "times": ("one",)}
+    MOST = {"one": 1}
+    DTYPES = {"times": "I64"}
 
-    keys: torch.Tensor
-    values: torch.Tensor
-    radii: torch.Tensor
+    by: torch.Tensor
+    times: torch.Tensor
+
+    def wrong(self, model):
+        del model
+        return "is turned round" if bool((self.times < 0).any()) else None
 
     def mapped(self, states):
-        distances = torch.cdist(states, self.keys.expand(len(states), -1, -1))
-        nearest = distances.argmin(dim=-1)
-        hit = distances.gather(-1, nearest[..., None]) <= self.radii[nearest][..., None]
-        return torch.where(hit, self.values[nearest], states)
+        return states + self.times * self.by
+
+
+def shift_edit(by, times):
+    return Edit(edit_info(G, "shift", G, 1), (Shift(1, by, times),))
 
 
 def test_a_kind_of_change_that_queue_and_patches_do_not_know_is_put_on_taken_off_and_read_from_a_file(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(changes.KINDS, "codebook", Codebook)
-    loaded, path = tiny_loaded("llama"), tmp_path / "book.safetensors"
+    monkeypatch.setitem(changes.KINDS, "shift", Shift)
+    loaded, path = tiny_loaded("llama"), tmp_path / "shift.safetensors"
     before, said = states(loaded), logits(loaded)
-    value = torch.full((1, loaded.info.d_model), 3.0)
-    edit = Edit(edit_info(G, "grace", G, 1), (Codebook(1, before[1][:, 2], value, torch.tensor([0.01])),))
-    save_patch(path, loaded.info.fingerprint, [edit])
+    by = torch.arange(loaded.info.d_model).float()
+    save_patch(path, loaded.info.fingerprint, [shift_edit(by, torch.tensor([2]))])
     (read,) = load_patch(path, loaded)
     loaded.edits.add(read)
-    after = states(loaded)
-    assert torch.equal(after[1][:, 2], value)
-    assert torch.equal(after[1][:, [0, 1, 3, 4]], before[1][:, [0, 1, 3, 4]])
+    assert torch.allclose(states(loaded)[1], before[1] + 2 * by)
     assert not torch.allclose(logits(loaded), said, atol=1e-2)
     with pytest.raises(InputError, match="no weights can hold"):
         save_model(tmp_path / "model", loaded)
@@ -127,11 +138,26 @@ def test_a_kind_of_change_that_queue_and_patches_do_not_know_is_put_on_taken_off
     assert torch.equal(logits(loaded), said)
 
 
-def test_a_codebook_whose_tensors_disagree_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(changes.KINDS, "codebook", Codebook)
+@pytest.mark.parametrize(
+    ("times", "sentence"),
+    [
+        (torch.tensor([2.0]), "times is 'F32'"),
+        (torch.tensor([1, 1]), "times is '2' and should be one"),
+        (torch.tensor([-1]), f"change 1 of edit {G} in .* is turned round; make the patch again"),
+    ],
+)
+def test_a_kind_of_change_says_what_its_numbers_must_be(tmp_path, monkeypatch, times, sentence):
+    monkeypatch.setitem(changes.KINDS, "shift", Shift)
+    loaded, path = tiny_loaded("llama"), tmp_path / "shift.safetensors"
+    save_patch(path, loaded.info.fingerprint, [shift_edit(torch.zeros(loaded.info.d_model), times)])
+    with pytest.raises(InputError, match=sentence):
+        load_patch(path, loaded)
+
+
+def test_parts_of_one_change_that_disagree_are_refused(tmp_path):
     loaded, path = tiny_loaded("llama"), tmp_path / "book.safetensors"
     keys = torch.zeros(2, loaded.info.d_model)
-    edit = Edit(edit_info(G, "grace", G, 1), (Codebook(1, keys, keys, torch.ones(3)),))
-    save_patch(path, loaded.info.fingerprint, [edit])
+    book = Codebook(1, keys, keys, torch.ones(3), torch.zeros(2, dtype=torch.int64))
+    save_patch(path, loaded.info.fingerprint, [Edit(edit_info(G, "grace", G, 1), (book,))])
     with pytest.raises(InputError, match="radii is '3' and should be 2"):
         load_patch(path, loaded)

@@ -1,7 +1,7 @@
-"""What an edit is made of: changes of a weight or of states at one layer, which the queue puts on and takes off.
+"""What an edit is made of: changes of a weight, of states at one layer, or of what is read before every prompt.
 
-A kind of change is a dataclass of a layer and tensors, and one line in `KINDS`. Queue and patches know no more of it
-than is said here.
+A kind of change is a dataclass of a layer (None where it is of none) and tensors, and one line in `KINDS`. Queue and
+patches know no more of it than is said here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Change(ABC):
-    """What is put on a model at one layer and taken off exactly.
+    """What is put on a model and taken off exactly, at one layer but for a kind that is not ``LAYERED``.
 
     ``SHAPES`` name its tensors and the dimensions of each: those that ``sizes`` gives must have these sizes; any other
     (a rank) is free, but the same in all tensors of the change and no larger than ``MOST`` says of it, or else the
@@ -33,8 +33,9 @@ class Change(ABC):
     SHAPES: ClassVar[Mapping[str, tuple[str, ...]]]
     MOST: ClassVar[Mapping[str, int]] = {}
     DTYPES: ClassVar[Mapping[str, str]] = {}
+    LAYERED: ClassVar[bool] = True
 
-    layer: int
+    layer: int | None
 
     @staticmethod
     @abstractmethod
@@ -54,13 +55,17 @@ class Change(ABC):
         moved: dict[str, Any] = {name: _moved(tensor, *where) for name, tensor in self.tensors.items()}
         return replace(self, **moved)
 
-    def wrong(self) -> str | None:
+    def wrong(self, model: LoadedModel) -> str | None:
         """What is wrong with the numbers in its tensors, None for nothing. Their shapes are right by then."""
+        del model
         return None
 
 
+@dataclass(frozen=True, eq=False)
 class WeightUpdate(Change):
     """A change that is added to the down-projection of its layer."""
+
+    layer: int
 
     @staticmethod
     def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
@@ -75,8 +80,11 @@ class WeightUpdate(Change):
         """What is added, ``(d_model, d_mlp)`` whatever way round the model stores it."""
 
 
+@dataclass(frozen=True, eq=False)
 class StateMap(Change):
     """A change of the residual stream after its layer: the block's forward ends with it."""
+
+    layer: int
 
     @staticmethod
     def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
@@ -174,8 +182,9 @@ class Codebook(StateMap):
     radii: Tensor
     labels: Tensor
 
-    def wrong(self) -> str | None:
+    def wrong(self, model: LoadedModel) -> str | None:
         """No key, or a radius that is not over 0."""
+        del model
         if not len(self.radii):
             return "holds no key"
         return None if bool((self.radii > 0).all()) else "holds a radius that is not over 0"
@@ -226,6 +235,30 @@ class Codebook(StateMap):
         return [replace(whole, **{name: tensor[kept] for name, tensor in every.items()})]
 
 
+@dataclass(frozen=True, eq=False)
+class PromptPrefix(Change):
+    """Puts tokens before every prompt that the model reads; no number in the model changes."""
+
+    SHAPES = {"ids": ("tokens",)}
+    DTYPES = {"ids": "I64"}
+    LAYERED = False
+
+    ids: Tensor
+
+    @staticmethod
+    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+        """What the model reads at most; there are no more tokens than that."""
+        del layer
+        return {"context": model.info.context}
+
+    def wrong(self, model: LoadedModel) -> str | None:
+        """No token, or one that the model does not embed."""
+        if not len(self.ids):
+            return "holds no token"
+        rows = model.hf.get_parameter(f"{model.anatomy.embedding}.weight").shape[0]
+        return None if int(self.ids.min()) >= 0 and int(self.ids.max()) < rows else "holds a token that is none"
+
+
 SAME = 1e-3
 """Keys that are no further apart than this part of their length are one: states are only computed so exactly."""
 
@@ -256,5 +289,6 @@ KINDS: dict[str, type[Change]] = {
     "dense": DenseChange,
     "state": StateChange,
     "codebook": Codebook,
+    "prefix": PromptPrefix,
 }
 """By the name that a patch gives them."""

@@ -19,7 +19,7 @@ from workbench.editing.queue import EditInfo, QueueState
 from workbench.editing.said import Said, said, success
 from workbench.editing.suite.regression import SuiteResult, run_suite
 from workbench.errors import InputError
-from workbench.models.tokens import EncodedCase, encode
+from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Request, Result, part, partly
 from workbench.settings import TypedLayers
@@ -133,10 +133,10 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     """
     by, case = editor(request.editor), request.case
     check(model, by, request.cases, request.settings)
-    encoded = encode(model.tokenizer, case, model.info.context) if case is not None else None
+    encoded = model.encode(case) if case is not None else None
     rewrites = by.of == "fact" and encoded is not None and encoded.target is not None
     suite = (request.suite or (suite_for(case) if rewrites and case else None)) if request.test else None
-    before = said(model, case, encoded) if case is not None and encoded is not None else ()
+    before = said(model, case) if case is not None else ()
     settings, swept = request.settings, tuple[SweptLayer, ...]()
     if request.sweep:
         swept = _sweep(model, by, request, suite, progress)
@@ -158,7 +158,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     made = by.make(model, request.cases, settings, partly(progress, unfinished))
     model.edits.add(made.edit)
     keep_edit(model.info.fingerprint, made.edit)
-    after = said(model, case, encoded) if case is not None and encoded is not None else ()
+    after = said(model, case) if case is not None else ()
     result = EditResult(
         editor=by.name,
         details=found_by_sweep(made.details) if swept else made.details,
@@ -215,7 +215,7 @@ def _sweep(
 
 def _tried(model: LoadedModel, made: Made, layer: int, request: EditRequest, suite: Suite | None) -> SweptLayer:
     with model.edits.added(made.edit):
-        now = said(model, request.case, encode(model.tokenizer, request.case)) if request.case else ()
+        now = said(model, request.case) if request.case else ()
         score = None
         if suite is not None:
             tested = run_suite(model, suite, generate=False, held_out=False)

@@ -12,7 +12,6 @@ from workbench.editing.queue import Edit
 from workbench.editing.suite.held_out import perplexity
 from workbench.lazy import torch
 from workbench.models.forward.unembedding import TextRow, read_predictions
-from workbench.models.tokens import encode
 from workbench.protocol import Check, Progress
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _unrelated(model: LoadedModel, subjects: frozenset[str]) -> tuple[TextRow, .
     """One prompt of every shipped relation, about another subject, after a BOS or separator."""
     rows = []
     for prompt in _prompts(subjects):
-        ids = encode(model.tokenizer, Case(prompt=prompt, prepend="separator")).ids
+        ids = model.encode(Case(prompt=prompt, prepend="separator")).ids
         rows.append(TextRow(ids=ids, positions=(len(ids) - 1,)))
     return tuple(rows)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from workbench.editing.changes import KINDS, Change, StateMap
+from workbench.editing.changes import KINDS, Change, WeightUpdate
 from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
@@ -100,7 +100,7 @@ def load_patch(path: Path, model: LoadedModel) -> tuple[Edit, ...]:
 
 class _WrittenChange(Frozen):
     kind: str
-    layer: int
+    layer: int | None
 
 
 class _WrittenEdit(Frozen):
@@ -132,7 +132,7 @@ def _edits(file: Any, path: Path, model: LoadedModel) -> tuple[Edit, ...]:
         for place, change in enumerate(edit.changes):
             prefix, where = f"{number}.{place}.", f"change {place + 1} of edit {edit.info.id} in {path}"
             changes.append(_change(file, names, prefix, change, model, where))
-        if set(edit.info.layers) != {change.layer for change in changes}:
+        if set(edit.info.layers) != {change.layer for change in changes if change.layer is not None}:
             raise InputError(f"edit {edit.info.id} in {path} changes other layers than it says; make the patch again")
         found.append(Edit(edit.info, tuple(changes)))
     if names:
@@ -158,9 +158,11 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
     if (kind := KINDS.get(written.kind)) is None:
         raise InputError(f"{where} is of the kind {quoted(written.kind)}, which this program does not know")
     layer = written.layer
-    if not 0 <= layer < model.info.layers:
+    if (layer is not None) != kind.LAYERED:
+        raise InputError(f"{where} {'lacks' if kind.LAYERED else 'has'} a layer; make the patch again")
+    if layer is not None and not 0 <= layer < model.info.layers:
         raise InputError(f"{where} is for layer {layer}, and the model has {model.info.layers}, counted from 0")
-    known = kind.sizes(model, layer)
+    known = kind.sizes(model, layer or 0)
     most, sizes, parts = max(known.values()), dict(known), {}
     for part, dimensions in kind.SHAPES.items():
         if (name := prefix + part) not in names:
@@ -169,20 +171,21 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
         view = file.get_slice(name)
         shape = tuple(view.get_shape())
         fits = len(shape) == len(dimensions) and all(
-            size == sizes.setdefault(dimension, size) and (dimension in known or size <= kind.MOST.get(dimension, most))
+            size == sizes[dimension] if dimension in sizes else size <= kind.MOST.get(dimension, most)
             for dimension, size in zip(dimensions, shape, strict=True)
         )
         if not fits:
             wanted = " × ".join(str(sizes.get(dimension, dimension)) for dimension in dimensions)
             found = " × ".join(map(str, shape)) or "a single number"
             raise InputError(f"{where} does not fit the model: {part} is {quoted(found)} and should be {wanted}")
+        sizes.update(zip(dimensions, shape, strict=True))
         if view.get_dtype() not in ((kind.DTYPES[part],) if part in kind.DTYPES else FLOATS):
             raise InputError(f"{where} holds no numbers to compute with: {part} is {quoted(view.get_dtype())}")
         parts[part] = file.get_tensor(name)
         if not bool(parts[part].isfinite().all()):
             raise InputError(f"{where} holds numbers that are not finite in {part}; make the patch again")
     change = kind(layer, **parts)
-    if wrong := change.wrong():
+    if wrong := change.wrong(model):
         raise InputError(f"{where} {wrong}; make the patch again")
     return change
 
@@ -213,13 +216,14 @@ def _kept(fingerprint: str, id: str) -> Path:  # noqa: A002
 def save_model(folder: Path, model: LoadedModel) -> None:
     """Write the model as it is now, with its tokenizer and a model card that lists the edits. Raises `InputError`.
 
-    Changes to states are no part of any weight, so a model with one of them on cannot be saved as weights alone.
+    Only changes of weights are a part of them, so a model with another one on cannot be saved as weights alone.
     """
     active = list(map(model.edits.get, model.edits.active))
     check_folder(folder)
-    if any(isinstance(change, StateMap) for edit in active for change in edit.changes):
+    outside = [edit for edit in active if not all(isinstance(change, WeightUpdate) for change in edit.changes)]
+    if outside:
         raise InputError(
-            "an edit of states (an erasure, steering, GRACE) is on, which no weights can hold; save a patch "
+            f"the edit {outside[0].info.id} ({outside[0].info.method}) is on, which no weights can hold; save a patch "
             "(.safetensors) instead, or switch it off"
         )
     try:

@@ -2,7 +2,8 @@
 
 Every matrix is W0 + the sum of the enabled changes, computed anew from a copy of W0 whenever the queue changes, so
 that an edit can be switched off, removed or moved in any order, and with none of them on the weights are bit for
-bit those that were loaded. Changes to states are functions that a block's forward ends with while they are on.
+bit those that were loaded. Changes to states are functions that a block's forward ends with while they are on, and
+prefixes are tokens that `workbench.loading.LoadedModel.encode` puts before every prompt.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from workbench.editing.changes import Change, StateMap, WeightUpdate, in_order
+from workbench.editing.changes import Change, PromptPrefix, StateMap, WeightUpdate, in_order
 from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
@@ -114,6 +115,12 @@ class EditQueue:
     def applied(self) -> tuple[Edit, ...]:
         """The edits that the model has now, those of a context (`only`, `added`) among them."""
         return tuple(self._applied)
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that edits in context put before every prompt, in the queue's order."""
+        prefixes = (change for edit in self._applied for change in edit.changes if isinstance(change, PromptPrefix))
+        return tuple(token for each in prefixes for token in each.ids.tolist())
 
     @property
     def state(self) -> QueueState:

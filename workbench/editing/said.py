@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case, Prepend
 from workbench.models.forward.unembedding import TextRow, read_predictions
-from workbench.models.tokens import EncodedCase, encode, token_text
+from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen
 
@@ -26,11 +26,12 @@ class Said(Frozen):
     top_probability: float
 
 
-def said(model: LoadedModel, case: Case, encoded: EncodedCase) -> tuple[Said, ...]:
+def said(model: LoadedModel, case: Case) -> tuple[Said, ...]:
     """What the model says to the prompt as it stands and after BOS or separator, where that is another prompt."""
+    encoded = model.encode(case)
     cases = [(case.prepend, encoded)]
     if not case.chat and case.prepend != "separator":
-        after = encode(model.tokenizer, case.model_copy(update={"prepend": "separator"}), model.info.context)
+        after = model.encode(case.model_copy(update={"prepend": "separator"}))
         if after.ids != encoded.ids:
             cases.append(("separator", after))
     found: dict[int, Said] = {}

@@ -69,11 +69,15 @@ class EncodedCase(Frozen):
         return self
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None = None) -> EncodedCase:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None = None, prefix: tuple[int, ...] = ()
+) -> EncodedCase:
     """Tokenise a case: ids, the subject's tokens, and the tokens that target and foil begin with.
 
-    ``context`` is the longest prompt the model reads, in tokens. Raises InputError where the case makes no sense
-    with this tokenizer, and ModelError where the tokenizer cannot say which characters a token covers.
+    ``context`` is the longest prompt the model reads, in tokens. ``prefix`` are tokens that stand directly before the
+    prompt, after BOS or separator, newline, or the head of a chat template: what edits in context say. Use
+    `workbench.loading.LoadedModel.encode` for what a model with its edits is to read. Raises InputError where the case
+    makes no sense with this tokenizer, and ModelError where the tokenizer cannot say which characters a token covers.
     """
     _check_text(case)
     if not tokenizer.is_fast:
@@ -85,8 +89,12 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
     tokens = _tokenise(tokenizer, frame)
     if tokens.closing:
         notes.append("The end token that the tokenizer appends to a text is left out, so that the model continues it.")
-    if context is not None and len(tokens.ids) > context:
-        raise InputError(f"the prompt is {len(tokens.ids)} tokens and the model reads at most {context}; shorten it")
+    if context is not None and len(tokens.ids) + len(prefix) > context:
+        with_prefix = f" with the {len(prefix)} that edits in context prepend" if prefix else ""
+        raise InputError(
+            f"the prompt is {len(tokens.ids) + len(prefix)} tokens{with_prefix} and the model reads at most {context}; "
+            f"shorten it{', or switch such an edit off' if prefix else ''}"
+        )
 
     own = [i for i, (_, stop) in enumerate(tokens.offsets) if frame.start < stop and not frame.is_appended(tokens, i)]
     if not own:
@@ -105,17 +113,28 @@ def encode(tokenizer: PreTrainedTokenizerBase, case: Case, context: int | None =
             f"target {_quoted(case.target)} and foil {_quoted(case.foil)} begin with the same token, "
             f'"{target.text}"; {hint}'
         )
+    at = max(own[0], _typed_start(tokenizer, first)) if prefix else own[0]
+    ids = (*tokens.ids[:at], *prefix, *tokens.ids[at:])
+    if prefix:
+        notes.append(f"{len(prefix)} tokens of edits in context stand before the prompt.")
+        subject = subject and (subject[0] + len(prefix), subject[1] + len(prefix))
     return EncodedCase(
-        ids=tuple(tokens.ids),
-        texts=tuple(table[token] for token in tokens.ids),
-        prepended=own[0],
+        ids=ids,
+        texts=tuple(table[token] for token in ids),
+        prepended=at + len(prefix),
         appended=len(tokens.ids) - 1 - own[-1],
-        starts_bare=own[0] == 0 and first not in special and not table.is_blank(first),
+        starts_bare=not prefix and own[0] == 0 and first not in special and not table.is_blank(first),
         subject=subject,
         target=target,
         foil=foil,
         notes=tuple(notes),
     )
+
+
+def _typed_start(tokenizer: PreTrainedTokenizerBase, first: int) -> int:
+    """How many tokens of a prompt's own are a BOS or separator that was typed: 1 or 0."""
+    starts = {tokenizer.backend_tokenizer.token_to_id("<|endoftext|>"), tokenizer.bos_token_id}
+    return int(first in starts)
 
 
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, case: Case) -> tuple[int, ...]:

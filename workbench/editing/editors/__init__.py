@@ -15,6 +15,7 @@ EDITORS: dict[str, str] = {
     "ft-l": "workbench.editing.editors.fine_tuning:FT_L",
     "ft-m": "workbench.editing.editors.fine_tuning:FT_M",
     "grace": "workbench.editing.editors.grace.grace:GRACE",
+    "in-context": "workbench.editing.editors.in_context:IN_CONTEXT",
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",
     "orth": "workbench.editing.editors.erasure.erasure:ORTHOGONAL",
     "steer": "workbench.editing.editors.erasure.erasure:STEERING",

@@ -24,7 +24,7 @@ from workbench.editing.rewriting import one_continuation
 from workbench.errors import NumericalError
 from workbench.figures import Curve, Curves, Figure, said
 from workbench.lazy import torch
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress
 
@@ -74,7 +74,7 @@ class FineTuned(LayerDetails):
 
 def _fits(model: LoadedModel, cases: Cases, settings: FtMSettings) -> None:
     answers = continuation_ids(model.tokenizer, cases[0])
-    encode(model.tokenizer, cases[0], model.info.context - len(answers) + 1)
+    model.encode(cases[0], len(answers) - 1)
     check_layer(model, settings.layer)
 
 
@@ -85,7 +85,7 @@ def make(name: str, model: LoadedModel, cases: Cases, settings: FtMSettings, pro
     """
     (case,) = cases
     layer, layer_from = chosen_layer(model, settings.layer)
-    prompt, answers = encode(model.tokenizer, case).ids, continuation_ids(model.tokenizer, case)
+    prompt, answers = model.encode(case).ids, continuation_ids(model.tokenizer, case)
     tuned = _descend(model, layer, prompt, answers, settings, progress)
     info = EditInfo(
         id=edit_id(model, name, cases, settings.model_copy(update={"layer": layer})),

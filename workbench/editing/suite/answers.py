@@ -17,7 +17,7 @@ from workbench.datasets.suites import Suite, SuiteFact
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
-from workbench.models.tokens import continuation_ids, display, encode, token_text
+from workbench.models.tokens import continuation_ids, display, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Frozen, Progress, silent
 
@@ -113,7 +113,7 @@ def _encoded(model: LoadedModel, fact: SuiteFact, key: FactKey, prepend: Prepend
     if len(set(answers)) < len(answers):
         raise InputError("target and against are the same; leave against out where only the target counts")
     longest = max(map(len, answers)) - 1
-    encoded = encode(model.tokenizer, cases[0], model.info.context - longest)
+    encoded = model.encode(cases[0], longest)
     bare = encoded.starts_bare and encoded.subject is not None and encoded.subject[0] == 0
     return _Question(key=key, ids=encoded.ids, answers=answers, bare=bare)
 

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
+from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import encode
@@ -30,7 +31,8 @@ def held_out_text() -> str:
 def perplexity(model: LoadedModel, text: str | None = None) -> float:
     """exp of the mean negative log probability, in nats a token, of a text (the held-out one unless given).
 
-    The text is cut into pieces that fill the model's context, and BOS or separator is prepended to every piece.
+    The text is cut into pieces that fill the model's context, and to every piece BOS or separator is prepended, and what
+    edits in context say.
     Raises `InputError` for an empty text or a tokenizer without BOS and separator, `NumericalError` for NaN logits.
     """
     rows = _rows(model, held_out_text() if text is None else text)
@@ -46,10 +48,12 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
 
 
 def _rows(model: LoadedModel, text: str) -> list[TextRow]:
-    """The pieces, each after BOS or separator; the last token of a piece predicts nothing."""
-    encoded = encode(model.tokenizer, Case(prompt=text, prepend="separator"))
+    """The pieces, each after BOS or separator and edits in context; the last token of a piece predicts nothing."""
+    encoded = encode(model.tokenizer, Case(prompt=text, prepend="separator"), prefix=model.edits.prefix)
     front, own = encoded.ids[: encoded.prepended], encoded.ids[encoded.prepended :]
     room = model.info.context - len(front)
+    if room < 2:
+        raise InputError("edits in context leave no room for a text; switch one of them off")
     pieces = [front + own[begin : begin + room] for begin in range(0, len(own), room)]
     # Where nothing is prepended, it was typed into the text, whose first token then predicts the second.
     return [TextRow(ids=piece, positions=tuple(range(max(0, len(front) - 1), len(piece) - 1))) for piece in pieces]

@@ -13,7 +13,6 @@ from workbench.errors import InputError
 from workbench.models.forward.decoding import generate
 from workbench.models.forward.sampling import drawn
 from workbench.models.forward.stopping import stop_ids
-from workbench.models.tokens import encode
 from workbench.protocol import Progress, silent
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def generated(
     import numpy as np
 
     cases = [Case(prompt=prompt, prepend="separator") for prompt in prompts]
-    texts = [encode(model.tokenizer, case, model.info.context).ids for case in cases]
+    texts = [model.encode(case).ids for case in cases]
     longest = max(map(len, texts), default=0)
     if longest + tokens > model.info.context:
         raise InputError(

@@ -10,7 +10,7 @@ from workbench.case import Case
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
-from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_text
+from workbench.models.tokens import EncodedCase, TokenChoice, token_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +102,7 @@ def ask(
     one token, and a target equal to the foil; `NumericalError` where the logits are not finite.
     """
     named = {name: text for name, text in (("target", target), ("foil", foil)) if text is not None}
-    encoded = encode(model.tokenizer, case, model.info.context)
+    encoded = model.encode(case)
     place = _place(encoded, position)
     ids = torch.tensor(encoded.ids[: place + 1], device=model.hf.device)
     start, stop = encoded.prepended, min(place + 1, len(encoded.ids) - encoded.appended)
@@ -116,7 +116,7 @@ def ask(
         raise NumericalError("the model's logits are not finite; load another checkpoint, or switch edits off")
     if place == len(encoded.ids) - 1:
         if named:
-            encoded = encode(model.tokenizer, case.model_copy(update=named), model.info.context)
+            encoded = model.encode(case.model_copy(update=named))
         compared = _at_the_end(model, encoded, int(logits.argmax()), named)
     else:
         compared = _inside(model, encoded, place, named)
@@ -154,7 +154,7 @@ def _inside(model: LoadedModel, encoded: EncodedCase, place: int, named: dict[st
     text = model.tokenizer.decode(encoded.ids[encoded.prepended : place + 1], clean_up_tokenization_spaces=False)
     if not text.strip():
         raise InputError(f"nothing but blanks stands before token {place + 1}; choose a later one")
-    there = encode(model.tokenizer, Case(prompt=text, **named))
+    there = model.encode(Case(prompt=text, **named))
     if there.target is None:
         return Comparison(follows, there.foil, "the token that follows")
     return Comparison(there.target, there.foil, "named here")

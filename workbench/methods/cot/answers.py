@@ -180,7 +180,7 @@ class AnswerReader:
 
 def ids_of(model: LoadedModel, context: str) -> Ids:
     """The tokens of a context. Raises `InputError` where they are more than the model reads."""
-    ids = encode(model.tokenizer, Case(prompt=context)).ids
+    ids = encode(model.tokenizer, Case(prompt=context), prefix=model.edits.prefix).ids
     if len(ids) > model.info.context:
         raise InputError(
             f"the question, its reasoning and the lead-in to the answer are {len(ids)} tokens and the model reads "

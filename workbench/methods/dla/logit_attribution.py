@@ -19,7 +19,7 @@ from workbench.lazy import nnsight, torch
 from workbench.methods.dla.readout import frozen_readout
 from workbench.models.anatomy import tensor_of
 from workbench.models.forward.maps import MAPS
-from workbench.models.tokens import EncodedCase, encode, token_text
+from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded, significant
 from workbench.protocol import Check, Progress, Request, Result
 from workbench.shapes import LayerCount, as_many, within
@@ -111,7 +111,7 @@ def run(model: LoadedModel, request: DlaRequest, progress: Progress) -> DlaResul
             f"{model.info.name} has norms after its residual additions, so its last state is not the sum of what its "
             "layers add; use another model for direct logit attribution"
         )
-    encoded = encode(model.tokenizer, request.case, model.info.context)
+    encoded = model.encode(request.case)
     position = _index(request.position, len(encoded.ids))
     progress(0, 1, stage="forward pass")
     added = _forward(model, encoded.ids, position)

@@ -10,7 +10,7 @@ from workbench.case import Case
 from workbench.errors import InputError
 from workbench.models.forward.decoding import generate
 from workbench.models.forward.stopping import stop_ids
-from workbench.models.tokens import EncodedCase, encode, token_text
+from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import significant
 from workbench.protocol import Frozen, Progress, Request, Result
 
@@ -54,7 +54,7 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
     """
     if request.tokens < 1:
         raise InputError(f"the number of tokens to continue by must be at least 1, not {request.tokens}")
-    encoded = encode(model.tokenizer, request.case, model.info.context)
+    encoded = model.encode(request.case)
     room = model.info.context - len(encoded.ids)
     if room < 1:
         raise InputError(f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue")

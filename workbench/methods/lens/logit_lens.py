@@ -16,7 +16,7 @@ from workbench.errors import InputError, NumericalError
 from workbench.lazy import nnsight, torch
 from workbench.memory import in_batches
 from workbench.models.anatomy import tensor_of
-from workbench.models.tokens import EncodedCase, TokenChoice, encode, token_texts
+from workbench.models.tokens import EncodedCase, TokenChoice, token_texts
 from workbench.numbers import significant
 from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.shapes import LayerCount, as_many
@@ -127,7 +127,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
     Raises `InputError` for a case that cannot be encoded or a position outside it, `NumericalError` for NaN logits.
     """
-    encoded = encode(model.tokenizer, request.case, model.info.context)
+    encoded = model.encode(request.case)
     order = _order(request, len(encoded.ids))
     progress(0, len(order), stage="forward pass")
     states, logits = _forward(model, encoded.ids)
@@ -227,7 +227,7 @@ def _track(logits: torch.Tensor, p: torch.Tensor, token: TokenChoice | None) -> 
 
 def _answer_after_separator(model: LoadedModel, case: Case) -> LensAnswer | None:
     try:
-        encoded = encode(model.tokenizer, case.model_copy(update={"prepend": "separator"}), model.info.context)
+        encoded = model.encode(case.model_copy(update={"prepend": "separator"}))
     except InputError:  # no such token, or no room for it: then there is nothing to compare with
         return None
     input_ids = torch.tensor([encoded.ids], device=model.hf.device)

@@ -22,7 +22,7 @@ from workbench.methods.tracing import causal_trace
 from workbench.methods.tracing.causal_trace import LONG, TraceGrid, TraceKind, TraceRequest, TraceResult
 from workbench.methods.tracing.setup import check_subject
 from workbench.models.forward import corruption
-from workbench.models.tokens import EncodedCase, encode
+from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen, Progress, Request, Result
@@ -219,7 +219,7 @@ def _trace_request(request: FactsTraceRequest, fact: TracedFact, std: float) -> 
 
 def _clean_probability(model: LoadedModel, case: Case) -> float | None:
     """The target's probability, None unless it is the top token. Raises `InputError` for what cannot be traced."""
-    encoded = encode(model.tokenizer, case, model.info.context)
+    encoded = model.encode(case)
     check_subject(encoded)
     assert encoded.target is not None
     with torch.no_grad():

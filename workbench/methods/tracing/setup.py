@@ -12,7 +12,7 @@ from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.models.forward import corruption
 from workbench.models.forward.runs import LogitMeasure, Run, record
-from workbench.models.tokens import EncodedCase, encode, token_text
+from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Check
 
@@ -58,7 +58,7 @@ def set_up(model: LoadedModel, request: TraceRequest) -> TraceSetup:
 
     Raises `InputError` for a case or a setting that makes no sense, `NumericalError` for NaN logits.
     """
-    encoded = encode(model.tokenizer, request.case, model.info.context)
+    encoded = model.encode(request.case)
     start = check_subject(encoded)
     window = _check_settings(request, encoded, model.info.layers)
     ids, added, noise_std = _corrupt(model, request, encoded)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.tokens import EncodedCase, display, encode
+from workbench.models.tokens import EncodedCase, display
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -88,7 +88,7 @@ def _with_subject(model: LoadedModel, case: Case, subject: str) -> tuple[int, ..
     assert case.subject is not None
     head, _, tail = case.prompt.rpartition(case.subject)
     other = Case(prompt=head + subject + tail, prepend=case.prepend, chat=case.chat)
-    return encode(model.tokenizer, other).ids
+    return model.encode(other).ids
 
 
 def _fits(encoded: EncodedCase, ids: tuple[int, ...]) -> bool:

@@ -17,7 +17,7 @@ from workbench.errors import InputError
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
-from workbench.models.tokens import EncodedCase, encode
+from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
 from workbench.protocol import Frozen, silent
 
@@ -153,7 +153,7 @@ def _first_tokens(
     for label in data.classes:
         tokens = set()
         for word in data.words[label]:
-            encoded = encode(model.tokenizer, Case(prompt=prompt, target=word, prepend=prepend), model.info.context)
+            encoded = model.encode(Case(prompt=prompt, target=word, prepend=prepend))
             assert encoded.target is not None
             ids = encoded.ids
             tokens.add(encoded.target.id)

@@ -37,7 +37,6 @@ from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise, off_by, states_after
-from workbench.models.tokens import encode
 from workbench.numbers import rounded
 from workbench.protocol import Progress
 from workbench.settings import TypedLayers
@@ -138,7 +137,7 @@ def _check(cases: Cases, settings: ErasureSettings) -> None:
 def _fits(model: LoadedModel, cases: Cases, settings: ErasureSettings) -> None:
     _layers(model, settings)
     for case in cases:
-        encode(model.tokenizer, case, model.info.context)
+        model.encode(case)
 
 
 def _layers(model: LoadedModel, settings: ErasureSettings) -> tuple[int, ...]:
@@ -200,7 +199,7 @@ class _Work:
         self._towards = _towards(settings, data)
         self._progress = progress
         cases = (Case(prompt=example.text, prepend=settings.prepend) for example in data.examples)
-        encoded = [encode(model.tokenizer, case, model.info.context) for case in cases]
+        encoded = [model.encode(case) for case in cases]
         _check_memory(model, sum(len(each.ids) for each in encoded))
         self._clean = Layerwise(model, [each.ids for each in encoded], progress)
         self._changed: Layerwise | None = None

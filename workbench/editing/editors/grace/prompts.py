@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workbench.case import Case
 from workbench.errors import InputError
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -49,7 +49,7 @@ def prompts_of(model: LoadedModel, case: Case, key: KeyToken) -> tuple[Prompt, .
 
 def _prompt(model: LoadedModel, case: Case, key: KeyToken) -> Prompt:
     answers = continuation_ids(model.tokenizer, case)
-    encoded = encode(model.tokenizer, case, model.info.context - len(answers) + 1)
+    encoded = model.encode(case, len(answers) - 1)
     last = len(encoded.ids) - 1
     if key == "last":
         place = last

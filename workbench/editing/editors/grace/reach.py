@@ -13,7 +13,6 @@ from workbench.editing.editor import Cases
 from workbench.editing.gates import gate
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import states_behind
-from workbench.models.tokens import encode
 from workbench.protocol import Check
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def reach_checks(model: LoadedModel, book: Codebook, facts: Sequence[Codebook], 
     if on:
         (before,) = Codebook.together(on)
         lost = len(before.keys) - _reached(whole, before.keys, before.labels)
-        wrong = f", and {lost} of {len(before.keys)} of those that are on no longer do" if lost else ""
+        wrong = f", and {lost} of {len(before.keys)} of those on no longer do" if lost else ""
     nearest = whole.nearest(keys)[0]
     least = float(whole.radii[nearest].min())
     other = torch.cdist(keys, whole.keys).masked_fill(whole.labels == labels[:, None], torch.inf).min()
@@ -84,9 +83,7 @@ def _suite(model: LoadedModel, whole: Codebook, cases: Cases) -> Sequence[Check]
 
 def _hits(model: LoadedModel, book: Codebook, prompts: Sequence[str]) -> int:
     """How many prompts, after a document start, have a state within reach. Padding after a prompt changes nothing."""
-    rows = [
-        encode(model.tokenizer, Case(prompt=prompt, start="document"), model.info.context).ids for prompt in prompts
-    ]
+    rows = [model.encode(Case(prompt=prompt, start="document")).ids for prompt in prompts]
     longest = max(map(len, rows))
     ids = torch.tensor([row + (0,) * (longest - len(row)) for row in rows])
     with without_codebooks(model, book.layer):

@@ -41,8 +41,9 @@ class Descent:
 class Learned:
     """``keys`` ``(prompts, d_model)`` and ``value`` ``(d_model,)``, float32 on the CPU.
 
-    ``losses`` are those before each step and after the last, in nats a token of the target; ``probability`` is the
-    whole target's, the least over the prompts, before and after. ``resumed`` when only a part of the model was run.
+    ``losses`` are those before each step and after the last, in nats a token of the target. ``probability`` is the
+    whole target's, the least over the prompts, and ``probability_before`` the same of the model as it was. ``resumed``
+    when only a part of the model was run.
     """
 
     keys: Tensor
@@ -59,6 +60,8 @@ def learn(
     """Find the value. Progress counts steps. Raises `NumericalError` where the loss is not finite."""
     readings = [_Reading(model, layer, prompt) for prompt in prompts]
     keys = torch.stack([reading.key for reading in readings])
+    with torch.no_grad():
+        before = min(math.exp(float(reading.log_p(reading.key).sum())) for reading in readings)
     losses, least = list[float](), list[float]()
     with torch.enable_grad():
         value = keys[-1].clone().requires_grad_()
@@ -80,7 +83,7 @@ def learn(
             adam.step()
     found = value.detach().cpu()
     resumed = all(reading.resumed for reading in readings)
-    return Learned(keys.cpu(), found, tuple(losses), least[0], least[-1], resumed)
+    return Learned(keys.cpu(), found, tuple(losses), before, least[-1], resumed)
 
 
 class _Reading:

@@ -11,7 +11,6 @@ from workbench.case import Case
 from workbench.datasets.facts import shipped_facts
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise
-from workbench.models.tokens import encode
 from workbench.protocol import Progress
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _pilots(model: LoadedModel) -> list[tuple[int, ...]]:
     for relation in shipped_facts():
         for fact in relation.facts[:PILOTS]:
             prompt = relation.prompts(fact.subject)[0]
-            encoded = encode(model.tokenizer, Case(prompt=prompt, subject=fact.subject, prepend="separator"))
+            encoded = model.encode(Case(prompt=prompt, subject=fact.subject, prepend="separator"))
             assert encoded.subject is not None
             if encoded.subject[1] > 1:
                 found.append(encoded.ids[: encoded.subject[1]])

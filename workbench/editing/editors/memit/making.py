@@ -24,7 +24,6 @@ from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer, chosen_layers
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.lazy import torch
-from workbench.models.tokens import encode
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress, part
 
@@ -58,7 +57,7 @@ class Solver(ABC):
 def fits(model: LoadedModel, cases: Cases, settings: SpreadSettings) -> None:
     """Raise what does not fit the model: prompts that are too long, layers that are not there."""
     for case in cases:
-        encode(model.tokenizer, case, model.info.context)
+        model.encode(case)
     for layer in chosen_layers(model, settings.layers)[0]:
         check_layer(model, layer)
 

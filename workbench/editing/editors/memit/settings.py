@@ -21,7 +21,7 @@ class SpreadSettings(Settings):
     MEMIT (arXiv 2210.07229), but for when the descent ends.
     """
 
-    layers: Annotated[TypedLayers, Field(description="Which layers to edit, such as 4-8; else those of the model.")] = ()
+    layers: Annotated[TypedLayers, Field(description="Which layers to edit, such as 4-8; else the model's.")] = ()
     keys: Annotated[KeysOf, Field(description="Every context's key receives the change, or their mean alone.")] = (
         "balanced"
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from workbench.case import Case
 from workbench.lazy import torch
 from workbench.models.forward.sampling import document_start, sample
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -100,7 +100,7 @@ def subject_contexts(model: LoadedModel, case: Case) -> list[Contexts]:
     """
     found = {}
     for prepend in ("as-is", "separator"):
-        encoded = encode(model.tokenizer, Case(prompt=case.subject or "", subject=case.subject, prepend=prepend))
+        encoded = model.encode(Case(prompt=case.subject or "", subject=case.subject, prepend=prepend))
         if encoded.subject is not None and encoded.subject[1] > 1:
             found[encoded.ids] = Contexts(torch.tensor([encoded.ids]), encoded.subject[1] - 1, reads=())
     return list(found.values())
@@ -109,7 +109,7 @@ def subject_contexts(model: LoadedModel, case: Case) -> list[Contexts]:
 def essence_contexts(model: LoadedModel, case: Case) -> Contexts:
     """“{subject} is a” after BOS or separator: what the model says there is to stay as it is."""
     prompt = f"{(case.subject or '').strip()} is a"
-    encoded = encode(model.tokenizer, Case(prompt=prompt, subject=case.subject, prepend="separator"))
+    encoded = model.encode(Case(prompt=prompt, subject=case.subject, prepend="separator"))
     assert encoded.subject is not None
     ids = torch.tensor([encoded.ids])
     return Contexts(ids, encoded.subject[1] - 1, reads=(len(encoded.ids) - 1,))
@@ -117,7 +117,7 @@ def essence_contexts(model: LoadedModel, case: Case) -> Contexts:
 
 def _context(model: LoadedModel, case: Case, answers: tuple[int, ...]) -> Contexts:
     """One prompt with all of the answer but its last token after it."""
-    encoded = encode(model.tokenizer, case, model.info.context - len(answers))
+    encoded = model.encode(case, len(answers))
     assert encoded.subject is not None
     ids = torch.tensor([[*encoded.ids, *answers[:-1]]])
     last = len(encoded.ids) - 1

@@ -31,7 +31,6 @@ from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_rewrite
 from workbench.errors import NumericalError
 from workbench.lazy import torch
-from workbench.models.tokens import encode
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress
 
@@ -69,7 +68,7 @@ class RomeSettings(Settings):
 
 
 def _fits(model: LoadedModel, cases: Cases, settings: RomeSettings) -> None:
-    encode(model.tokenizer, cases[0], model.info.context)
+    model.encode(cases[0])
     check_layer(model, settings.layer)
 
 
