@@ -158,7 +158,7 @@ def test_switching_one_off_takes_back_what_it_did_to_the_radii_of_the_others():
 def by_plain_adam(loaded, layer, case, key, settings):
     """The value and the losses, by complete runs with a hook that puts the value in its place."""
     answers = continuation_ids(loaded.tokenizer, case)
-    cases = [case] if case.start == "document" else [case, case.model_copy(update={"start": "document"})]
+    cases = [case] if case.prepend == "separator" else [case, case.model_copy(update={"prepend": "separator"})]
     encoded = [encode(loaded.tokenizer, each) for each in cases]
     places = [len(one.ids) - 1 if key == "last" else one.subject[1] - 1 for one in encoded]
     keys = []
@@ -215,7 +215,7 @@ def test_with_the_edit_on_the_target_is_as_likely_as_it_says_and_not_otherwise(k
     assert loaded.edits.entries == ()
     assert digest(loaded) == original
     names = {check.name: check for check in (*made.details.checks, *made.gates)}
-    assert list(names) == ["optimisation", "keys", "radius", "drift", "canary"]
+    assert list(names) == ["optimisation", "keys", "radius", "drift", "held-out perplexity"]
     assert names["keys"].text == f"{made.details.keys} of {made.details.keys} reach their value"
     loaded.edits.add(made.edit)
     assert made.details.probability_before <= before + 1e-6

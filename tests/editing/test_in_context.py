@@ -39,23 +39,23 @@ def final_logits(loaded, ids):
         return loaded.hf(torch.tensor([ids])).logits[0, -1]
 
 
-@pytest.mark.parametrize("start", ["as-is", "document", "newline"])
-def test_the_prefix_stands_directly_before_the_prompt_and_the_run_is_that_of_both_texts(start):
+@pytest.mark.parametrize("prepend", ["as-is", "separator", "newline"])
+def test_the_prefix_stands_directly_before_the_prompt_and_the_run_is_that_of_both_texts(prepend):
     loaded = tiny_loaded("llama")
-    case = CASE.model_copy(update={"start": start})
+    case = CASE.model_copy(update={"prepend": prepend})
     plain = encode(loaded.tokenizer, case)
     assert loaded.encode(case) == plain
     loaded.edits.add(prefix_edit(loaded))
     found = loaded.encode(case)
     both = encode(loaded.tokenizer, case.model_copy(update={"prompt": TEXT + case.prompt}))
-    if start != "newline":
+    if prepend != "newline":
         assert found.ids == both.ids
     n = len(loaded.edits.prefix)
-    assert found.ids[: plain.in_front] == plain.ids[: plain.in_front]
-    assert found.ids[found.in_front :] == plain.ids[plain.in_front :]
-    assert (found.in_front, found.behind) == (plain.in_front + n, plain.behind)
+    assert found.ids[: plain.prepended] == plain.ids[: plain.prepended]
+    assert found.ids[found.prepended :] == plain.ids[plain.prepended :]
+    assert (found.prepended, found.appended) == (plain.prepended + n, plain.appended)
     assert found.ids[slice(*found.subject)] == plain.ids[slice(*plain.subject)]
-    assert found.texts[found.in_front :] == plain.texts[plain.in_front :]
+    assert found.texts[found.prepended :] == plain.texts[plain.prepended :]
     assert (found.target, found.starts_bare) == (plain.target, False)
     assert found.notes[-1] == f"{n} tokens of edits in context stand before the prompt."
 
@@ -63,7 +63,7 @@ def test_the_prefix_stands_directly_before_the_prompt_and_the_run_is_that_of_bot
 def test_it_stands_after_a_separator_that_was_typed_and_inside_a_chat_message():
     loaded = tiny_loaded("llama")
     loaded.edits.add(prefix_edit(loaded))
-    (separator,) = encode(loaded.tokenizer, Case(prompt="a", start="document")).ids[:1]
+    (separator,) = encode(loaded.tokenizer, Case(prompt="a", prepend="separator")).ids[:1]
     text = loaded.tokenizer.decode([separator])
     typed = encode(loaded.tokenizer, Case(prompt=f"{text}Rome is"))
     found = loaded.encode(Case(prompt=f"{text}Rome is"))
@@ -72,8 +72,8 @@ def test_it_stands_after_a_separator_that_was_typed_and_inside_a_chat_message():
     loaded.tokenizer.chat_template = "{% for m in messages %}A{{ m['content'] }}B{% endfor %}"
     chat = Case(prompt="Rome is", chat=True)
     plain, found = encode(loaded.tokenizer, chat), loaded.encode(chat)
-    assert found.ids == (*plain.ids[: plain.in_front], *loaded.edits.prefix, *plain.ids[plain.in_front :])
-    assert found.behind == plain.behind > 0
+    assert found.ids == (*plain.ids[: plain.prepended], *loaded.edits.prefix, *plain.ids[plain.prepended :])
+    assert found.appended == plain.appended > 0
 
 
 def test_lens_continuation_and_what_is_said_are_those_of_both_texts():
@@ -92,8 +92,8 @@ def test_lens_continuation_and_what_is_said_are_those_of_both_texts():
 
 def test_held_out_text_is_read_after_it_in_every_piece():
     loaded, text = tiny_loaded("llama"), "Rome is the capital of Italy, which is the largest. " * 8
-    front = encode(loaded.tokenizer, Case(prompt="a", start="document")).ids[:1]
-    own = encode(loaded.tokenizer, Case(prompt=text, start="document")).ids[1:]
+    front = encode(loaded.tokenizer, Case(prompt="a", prepend="separator")).ids[:1]
+    own = encode(loaded.tokenizer, Case(prompt=text, prepend="separator")).ids[1:]
     before = perplexity(loaded, text)
     loaded.edits.add(prefix_edit(loaded))
     head = [*front, *loaded.edits.prefix]
@@ -167,7 +167,7 @@ def test_no_folder_of_weights_can_hold_it(tmp_path):
 
 def test_the_editor_states_the_fact_last_and_says_what_it_did(monkeypatch):
     loaded = tiny_loaded("llama")
-    monkeypatch.setattr("workbench.editing.suite.held_out.canary_text", lambda: "Rome is the capital of Italy.")
+    monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: "Rome is the capital of Italy.")
     before = said(loaded, CASE)[0].target
     result = edit.run(loaded, EditRequest(editor="in-context", case=CASE, settings=NONE, test=False), silent)
     assert result.details.text == "New fact: The largest island of all is Australia,.\n"
@@ -177,7 +177,7 @@ def test_the_editor_states_the_fact_last_and_says_what_it_did(monkeypatch):
     assert result.after == said(loaded, CASE)
     assert result.after[0].target == pytest.approx(result.details.probability, rel=1e-4)
     names = [check.name for check in result.checks]
-    assert names == ["rewrite", "target", "drift", "canary", "context"]
+    assert names == ["rewrite", "target", "drift", "held-out perplexity", "context"]
     loaded.edits.undo()
     assert said(loaded, CASE)[0].target == before
     assert IN_CONTEXT.figures(result.details)

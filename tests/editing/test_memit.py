@@ -54,7 +54,7 @@ def plain(architecture, facts, values, layers, solved, before=()):
     loaded = tiny_loaded(architecture)
     for done in before:
         loaded.edits.add(done)
-    turned, last = loaded.anatomy.value_matrix_in_first, layers[-1]
+    turned, last = loaded.anatomy.down_projection_in_first, layers[-1]
     aims, found = None, {}
     for number, layer in enumerate(layers):
         keys, states = [], []
@@ -73,7 +73,7 @@ def plain(architecture, facts, values, layers, solved, before=()):
         update = solved(layer, lacking, columns, weights)
         found[layer] = update
         with torch.no_grad():
-            weight = loaded.value_matrix(layer).weight
+            weight = loaded.down_projection(layer).weight
             weight += torch.tensor(update.T if turned else update).to(weight)
     return found
 
@@ -82,7 +82,7 @@ def subject_reading(loaded, text, layer, last):
     """The key at one layer and the state after another at the text's last token."""
     seen = {}
     handles = [
-        loaded.value_matrix(layer).register_forward_pre_hook(
+        loaded.down_projection(layer).register_forward_pre_hook(
             lambda _module, args: seen.update(key=args[0].reshape(-1, args[0].shape[-1])[-1])
         ),
         loaded.block_modules[last].register_forward_hook(
@@ -295,7 +295,7 @@ def test_cancelled_at_any_moment_it_leaves_the_model_as_it_was(editor, at):
     assert digest(loaded) == original
     assert loaded.edits.entries == ()
     assert loaded.edits.active == ()
-    assert not any(module._forward_pre_hooks for layer in range(3) for module in [loaded.value_matrix(layer)])
+    assert not any(module._forward_pre_hooks for layer in range(3) for module in [loaded.down_projection(layer)])
 
 
 @each
@@ -503,7 +503,7 @@ def test_a_request_of_it_goes_through_the_queue_and_is_drawn(editor):
     assert [entry.info for entry in result.queue.entries] == [result.edit]
     own = ["capacity"] if editor is ALPHAEDIT else []
     assert [check.name for check in result.checks] == [
-        "rewrite", "size", "written", "drift", "canary", "statistics", "optimisation", *own,
+        "rewrite", "size", "written", "drift", "held-out perplexity", "statistics", "optimisation", *own,
     ]  # fmt: skip
     assert EditRequest.model_validate_json(request.model_dump_json()) == request
     assert edit.EditResult.model_validate_json(result.model_dump_json()).details.layers == (0, 1)

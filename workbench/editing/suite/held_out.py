@@ -31,8 +31,8 @@ def held_out_text() -> str:
 def perplexity(model: LoadedModel, text: str | None = None) -> float:
     """exp of the mean negative log probability, in nats a token, of a text (the held-out one unless given).
 
-    The text is cut into pieces that fill the model's context, and to every piece BOS or separator is prepended, and what
-    edits in context say.
+    The text is cut into pieces that fill the model's context, and to every piece BOS or separator is prepended, and
+    what edits in context say.
     Raises `InputError` for an empty text or a tokenizer without BOS and separator, `NumericalError` for NaN logits.
     """
     rows = _rows(model, held_out_text() if text is None else text)

@@ -33,13 +33,13 @@ class Prompt:
 
 
 def prompts_of(model: LoadedModel, case: Case, key: KeyToken) -> tuple[Prompt, ...]:
-    """The prompt as the case has it, and after a document start where that is another one.
+    """The prompt as the case has it, and after BOS or separator where that is another one.
 
     Raises `InputError` where no key can be taken, as the model's first position is all there is.
     """
     cases = [case]
-    if not case.chat and case.start != "document":
-        cases.append(case.model_copy(update={"start": "document"}))
+    if not case.chat and case.prepend != "separator":
+        cases.append(case.model_copy(update={"prepend": "separator"}))
     found = dict.fromkeys(prompt for each in cases if (prompt := _prompt(model, each, key)).place > 0)
     if not found:
         word = "subject" if key == "subject" else "prompt"

@@ -12,7 +12,7 @@ from workbench.editing.changes import Codebook
 from workbench.editing.editor import Cases
 from workbench.editing.gates import gate
 from workbench.lazy import torch
-from workbench.models.forward.layerwise import states_behind
+from workbench.models.forward.layerwise import states_after
 from workbench.protocol import Check
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def _suite(model: LoadedModel, whole: Codebook, cases: Cases) -> Sequence[Check]
 
 
 def _hits(model: LoadedModel, book: Codebook, prompts: Sequence[str]) -> int:
-    """How many prompts, after a document start, have a state within reach. Padding after a prompt changes nothing."""
-    rows = [model.encode(Case(prompt=prompt, start="document")).ids for prompt in prompts]
+    """How many prompts, after BOS or separator, have a state within reach. Padding after a prompt changes nothing."""
+    rows = [model.encode(Case(prompt=prompt, prepend="separator")).ids for prompt in prompts]
     longest = max(map(len, rows))
     ids = torch.tensor([row + (0,) * (longest - len(row)) for row in rows])
     with without_codebooks(model, book.layer):
-        states = states_behind(model, ids, book.layer).float().cpu()
+        states = states_after(model, ids, book.layer).float().cpu()
     nearest, distances = book.nearest(states)
     own = torch.arange(longest) < torch.tensor([[len(row)] for row in rows])
     return int(((distances <= book.radii[nearest]) & own).any(dim=-1).sum())
