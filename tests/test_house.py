@@ -341,7 +341,7 @@ def test_both_are_asked_in_the_app_by_a_key_and_in_the_form_of_the_edits(home: P
     ("own", "names", "registry", "lines"),
     [
         ("workbench/methods/dla/", r"\bdla\b|\bDLA\b|direct logit", "workbench/registry.py", 1),
-        (f"{EDITING}/fine_tuning.py", "fine_tuning|ft-[lm]|FT-[LM]", f"{EDITING}/__init__.py", 2),
+        (f"{EDITING}/fine_tuning", "fine_tuning|ft-[lm]|FT-[LM]|ft-batch", f"{EDITING}/__init__.py", 3),
     ],
 )
 def test_a_newcomer_is_named_in_its_own_files_and_a_line_of_the_registry(

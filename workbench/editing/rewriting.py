@@ -7,17 +7,29 @@ from typing import Any
 from workbench.case import Case
 from workbench.editing.editor import Cases
 from workbench.errors import InputError
+from workbench.reading import shortened
 
 
 def one_continuation(cases: Cases, settings: Any) -> None:  # noqa: ARG001 - fields check themselves
     """Raise `InputError` where there is not exactly one case, with a prompt and a target."""
     if len(cases) != 1:
         raise InputError("an edit needs one case; give a prompt with its target")
-    (case,) = cases
-    if not case.prompt.strip():
-        raise InputError("an edit needs a prompt; type the text that the model continues wrongly")
-    if not (case.target or "").strip():
-        raise InputError("an edit needs a target; name what the model is to say instead")
+    _check_continuation(cases[0])
+
+
+def continuations(cases: Cases, settings: Any) -> None:  # noqa: ARG001
+    """The same for an editor that takes many cases: each with a prompt and a target, and no two that conflict."""
+    if not cases:
+        raise InputError("an edit needs a case; give a prompt with its target")
+    targets: dict[Case, str | None] = {}
+    for case in cases:
+        _check_continuation(case)
+        asked = case.model_copy(update={"target": None, "foil": None, "subject": None})
+        if targets.setdefault(asked, case.target) != case.target:
+            raise InputError(
+                f"two edits conflict: {shortened(case.prompt, 80)!r} is to be continued by {targets[asked]!r} and by "
+                f"{case.target!r}; leave one of them out"
+            )
 
 
 def rewrites(cases: Cases, settings: Any) -> None:
@@ -45,3 +57,10 @@ def one_rewrite(cases: Cases, settings: Any) -> None:
     one_continuation(cases, settings)
     if not (cases[0].subject or "").strip():
         raise InputError("an edit needs a subject; name the words of the prompt that the fact is about")
+
+
+def _check_continuation(case: Case) -> None:
+    if not case.prompt.strip():
+        raise InputError("an edit needs a prompt; type the text that the model continues wrongly")
+    if not (case.target or "").strip():
+        raise InputError("an edit needs a target; name what the model is to say instead")

@@ -14,6 +14,7 @@ EDITORS: dict[str, str] = {
     "alphaedit": "workbench.editing.editors.memit.alphaedit:ALPHAEDIT",
     "ft-l": "workbench.editing.editors.fine_tuning:FT_L",
     "ft-m": "workbench.editing.editors.fine_tuning:FT_M",
+    "ft-batch": "workbench.editing.editors.fine_tuning_batch:FT_BATCH",
     "grace": "workbench.editing.editors.grace.grace:GRACE",
     "in-context": "workbench.editing.editors.in_context:IN_CONTEXT",
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",
