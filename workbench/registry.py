@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "suite": "workbench.editing.methods:SUITE",
     "edit-facts": "workbench.editing.methods:RECORDS",
     "bisect": "workbench.editing.methods:BISECTION",
+    "train-editor": "workbench.editing.editors.mend.training:TRAINING",
 }
 """By the kind that tells requests and results apart in files."""
 

@@ -101,7 +101,7 @@ def asks(
             plan = plan if isinstance(plan, Plan) else Plan(plan)
             if getattr(plan.request, "case", None) == case and not case.prompt.strip():  # before a model is fetched
                 raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
-            _run(plan, load, common["session"], common["json"])
+            carry_out(plan, load, common["session"], common["json"])
 
         every = [*shared.values(), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *settings]
         command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
@@ -122,7 +122,8 @@ def asks_method(method: Method) -> Callable[..., None]:
     return asks(method.request)(to_request)
 
 
-def _run(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
+def carry_out(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
+    """Load the model, run the plan, and print its step. Raises what came in between."""
     from workbench.cli.step_report import print_step  # not at the top: the app paints sooner without tables and bars
     from workbench.cli.waiting import WaitingEngine
 

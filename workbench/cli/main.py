@@ -31,6 +31,7 @@ from workbench.cli.asking import (
     asks,
     asks_method,
 )
+from workbench.cli.editors import editors as editors_group
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
 from workbench.editing.edit import EditRequest
@@ -81,6 +82,7 @@ def _names(of: Literal["fact", "concept"]) -> str:
 
 
 app.add_typer(models, name="models")
+app.add_typer(editors_group, name="editors")
 
 
 def main() -> None:

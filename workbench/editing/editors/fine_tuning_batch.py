@@ -24,7 +24,7 @@ from workbench.editing.rewriting import continuations
 from workbench.errors import NumericalError
 from workbench.figures import Curve, Curves, Figure, said
 from workbench.lazy import torch
-from workbench.models.forward.upper import UpperLayers
+from workbench.models.forward.upper import Texts, UpperLayers, log_probabilities
 from workbench.models.tokens import continuation_ids, encode
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress, part
@@ -86,8 +86,7 @@ def make(model: LoadedModel, cases: Cases, settings: FtBatchSettings, progress: 
     Raises `NumericalError` where a loss is not finite.
     """
     layer, layer_from = _layer(model, settings.layer)
-    facts = [(encode(model.tokenizer, case).ids, continuation_ids(model.tokenizer, case)) for case in cases]
-    tuned = _descend(model, layer, facts, settings, part(progress, 0, 95, 100))
+    tuned = _descend(model, layer, cases, settings, part(progress, 0, 95, 100))
     several = len(cases) > 1
     (first, *_) = cases
     alone = f"{first.subject or first.prompt} → {(first.target or '').strip()}"
@@ -130,21 +129,18 @@ class _Tuned:
     after: tuple[float, ...]
 
 
-Fact = tuple[tuple[int, ...], tuple[int, ...]]
-"""The tokens of a prompt and of its target."""
-
-
-def _descend(
-    model: LoadedModel, layer: int, facts: Sequence[Fact], settings: FtBatchSettings, progress: Progress
-) -> _Tuned:
+def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSettings, progress: Progress) -> _Tuned:
     """Adam on ΔW, a step for each mini-batch in which a target is not likely enough. Progress counts facts.
 
     It ends after ``epochs``, or after one in which no step was taken.
     """
     path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.value_matrix}.weight"
     weight = model.hf.get_parameter(path)
-    texts = [prompt + answers[:-1] for prompt, answers in facts]
-    upper = UpperLayers(model, layer, texts, part(progress, 0, 0, 1))
+    texts = Texts()
+    facts = [
+        texts.continued(encode(model.tokenizer, case).ids, continuation_ids(model.tokenizer, case)) for case in cases
+    ]
+    upper = UpperLayers(model, layer, texts.ids, part(progress, 0, 0, 1))
     drawn = _Orders(settings.seed, len(facts))
     losses: list[float] = []
     with torch.enable_grad():
@@ -153,7 +149,8 @@ def _descend(
 
         def read(rows: Sequence[int]) -> list[Tensor]:
             changed = (weight.float() + delta).to(weight.dtype)
-            return _log_p(model, upper.states(rows, {path: changed}), [facts[row] for row in rows])
+            asked = [facts[row] for row in rows]
+            return log_probabilities(model, upper.states([each.row for each in asked], {path: changed}), asked)
 
         def said_of(epoch: int, done: int, probability: float) -> None:
             stage = f"epoch {epoch + 1} of at most {settings.epochs}, mean p {probability:.2f}"
@@ -215,15 +212,6 @@ class _Orders:
         """Those of the next epoch."""
         order: list[int] = self._random.permutation(self._facts).tolist()
         return [order[begin : begin + size] for begin in range(0, self._facts, size)]
-
-
-def _log_p(model: LoadedModel, states: Tensor, facts: Sequence[Fact]) -> list[Tensor]:
-    """Log-probabilities of each fact's target tokens, in nats, from states ``(facts, tokens, d_model)``."""
-    rows = [row for row, (_, answers) in enumerate(facts) for _ in answers]
-    places = [len(prompt) - 1 + number for prompt, answers in facts for number in range(len(answers))]
-    wanted = torch.tensor([token for _, answers in facts for token in answers], device=states.device)
-    log_p = model.unembed(states[rows, places]).float().log_softmax(dim=-1).gather(-1, wanted[:, None])[:, 0]
-    return list(torch.split(log_p, [len(answers) for _, answers in facts]))
 
 
 def _loss(found: dict[int, Tensor]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch
@@ -26,6 +27,44 @@ TOKENS_AT_ONCE = {"cpu": 1024}
 """Tokens of one batch of the runs that record."""
 
 TOKENS_AT_ONCE_ELSEWHERE = 16384
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A text among others, by its ``row``, and the tokens that follow its first ``prompt`` tokens; all but the last of
+    these are in the text."""
+
+    row: int
+    prompt: int
+    answers: tuple[int, ...]
+
+
+class Texts:
+    """Texts to be run, each once, whatever is read of it."""
+
+    def __init__(self) -> None:
+        self.ids: list[tuple[int, ...]] = []
+        self._rows: dict[tuple[int, ...], int] = {}
+
+    def continued(self, prompt: tuple[int, ...], answers: tuple[int, ...]) -> Continued:
+        """A prompt and what is to follow it."""
+        return Continued(self.row(prompt + answers[:-1]), len(prompt), answers)
+
+    def row(self, text: tuple[int, ...]) -> int:
+        """The place of a text among all."""
+        if text not in self._rows:
+            self._rows[text] = len(self.ids)
+            self.ids.append(text)
+        return self._rows[text]
+
+
+def log_probabilities(model: LoadedModel, states: Tensor, asked: Sequence[Continued]) -> list[Tensor]:
+    """Log-probabilities of each continuation's tokens, in nats, from the states ``(asked, tokens, d_model)``."""
+    rows = [row for row, each in enumerate(asked) for _ in each.answers]
+    places = [each.prompt - 1 + number for each in asked for number in range(len(each.answers))]
+    wanted = torch.tensor([token for each in asked for token in each.answers], device=states.device)
+    log_p = model.unembed(states[rows, places]).float().log_softmax(dim=-1).gather(-1, wanted[:, None])[:, 0]
+    return list(torch.split(log_p, [len(each.answers) for each in asked]))
 
 
 class UpperLayers:
@@ -76,6 +115,10 @@ class UpperLayers:
                 undo.enter_context(self._entering(rows, longest))
             torch.func.functional_call(base, own, kwargs=kwargs)
         return final[0]
+
+    def length(self, row: int) -> int:
+        """How many tokens a text has."""
+        return len(self._texts[row])
 
     def _padded(self, rows: Sequence[int], longest: int) -> Tensor:
         ids = [tuple(self._texts[row]) for row in rows]
