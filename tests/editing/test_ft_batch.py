@@ -24,7 +24,7 @@ from workbench.protocol import silent
 
 CASES = (
     CASE,
-    Case(prompt="The capital of France is", target=" Tom", start="document"),
+    Case(prompt="The capital of France is", target=" Tom", prepend="separator"),
     Case(prompt="Tom has", subject="Tom", target=" 7 apples"),
     Case(prompt="The Eiffel Tower is located in", target="."),
     Case(prompt="Paris", target=" is"),
@@ -36,7 +36,7 @@ def plain_adam(architecture, settings):
     """ΔW as stored and the mean loss met in each epoch: a model, one parameter, one case after the other."""
     loaded, model = tiny_loaded(architecture), tiny_model(architecture).requires_grad_(False)
     facts = [(encode(loaded.tokenizer, case).ids, continuation_ids(loaded.tokenizer, case)) for case in CASES]
-    weight = model.get_submodule(f"{loaded.anatomy.blocks}.{settings.layer}.{loaded.anatomy.value_matrix}").weight
+    weight = model.get_submodule(f"{loaded.anatomy.blocks}.{settings.layer}.{loaded.anatomy.down_projection}").weight
     weight.requires_grad_()
     original = weight.detach().clone()
     adam, losses, random = torch.optim.Adam([weight], lr=settings.rate), [], RandomState(settings.seed)
@@ -70,7 +70,7 @@ def test_the_change_is_the_one_that_plain_adam_makes_in_the_same_batches(archite
     made = FT_BATCH.make(loaded, CASES, SETTINGS, silent)
     expected, losses = plain_adam(architecture, SETTINGS)
     (change,) = made.edit.changes
-    found = change.update().T if loaded.anatomy.value_matrix_in_first else change.update()
+    found = change.update().T if loaded.anatomy.down_projection_in_first else change.update()
     assert expected.abs().max() > 0.01
     assert torch.allclose(found, expected, atol=1e-4)
     assert made.details.losses == pytest.approx(losses, abs=1e-3)
@@ -117,7 +117,7 @@ def test_it_ends_when_no_batch_holds_a_target_that_is_not_likely_enough():
     assert made.details.checks[0].level == "warn"
     assert made.details.checks[0].text.endswith("0 of 2 over one half")
     names = [check.name for check in (*made.details.checks, *made.gates)]
-    assert names == ["optimisation", "change", "size", "drift", "canary"]
+    assert names == ["optimisation", "change", "size", "drift", "held-out perplexity"]
 
 
 def probabilities(loaded, made):

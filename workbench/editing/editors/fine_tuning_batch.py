@@ -134,7 +134,7 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
 
     It ends after ``epochs``, or after one in which no step was taken.
     """
-    path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.value_matrix}.weight"
+    path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.down_projection}.weight"
     weight = model.hf.get_parameter(path)
     texts = Texts()
     facts = [
@@ -193,7 +193,7 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
             losses.append(_loss(after))
     found = delta.detach().cpu()
     return _Tuned(
-        delta=(found.T if model.anatomy.value_matrix_in_first else found).contiguous(),
+        delta=(found.T if model.anatomy.down_projection_in_first else found).contiguous(),
         losses=tuple(losses),
         before=_probabilities(before),
         after=_probabilities(after),

@@ -43,7 +43,7 @@ def gradients(model: LoadedModel, layers: Sequence[int], upper: UpperLayers, ask
 
     with ExitStack() as hooks, torch.enable_grad():
         for layer in layers:
-            hooks.callback(model.value_matrix(layer).register_forward_hook(adding(layer)).remove)
+            hooks.callback(model.down_projection(layer).register_forward_hook(adding(layer)).remove)
         states = upper.states([each.row for each in asked])
         loss = -torch.stack([each.mean() for each in log_probabilities(model, states, asked)]).sum()
         found = torch.autograd.grad(loss, [added[layer] for layer in layers])
@@ -68,7 +68,7 @@ def edited(model: LoadedModel, changes: Factors, owners: Sequence[int]) -> Itera
     with ExitStack() as hooks:
         for layer, (left, right) in changes.items():
             own = torch.tensor(owners, device=left.device)
-            hook = model.value_matrix(layer).register_forward_hook(_changing(left[own], right[own]))
+            hook = model.down_projection(layer).register_forward_hook(_changing(left[own], right[own]))
             hooks.callback(hook.remove)
         yield
 

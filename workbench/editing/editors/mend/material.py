@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from workbench.case import Case, Start
+from workbench.case import Case, Prepend
 from workbench.datasets.facts import shipped_facts
 from workbench.datasets.suites import EditRecord, SuiteFact, suite_for
 from workbench.errors import InputError
@@ -25,10 +25,10 @@ HELD_OUT = 0.1
 MOST_HELD_OUT, MOST_FACTS = 64, 4
 """Records on which scores are measured while training, and facts of each role that are used of any record."""
 
-Part = Literal["rewrite", "paraphrase", "neighbour"]
-PARTS: tuple[Part, ...] = ("rewrite", "paraphrase", "neighbour")
+Part = Literal["rewrite", "paraphrase", "neighborhood"]
+PARTS: tuple[Part, ...] = ("rewrite", "paraphrase", "neighborhood")
 
-START: tuple[Start, ...] = ("as-is", "document")
+PREPENDS: tuple[Prepend, ...] = ("as-is", "separator")
 """What is prepended to the records of every other subject."""
 
 
@@ -81,7 +81,7 @@ def shipped_records(seed: int) -> tuple[EditRecord, ...]:
 
 
 def material(model: LoadedModel, records: Sequence[EditRecord], seed: int) -> Material:
-    """Records as tokens, half of the subjects as they are and half after a document start; a part of them held out.
+    """Records as tokens, half of the subjects as they are and half after BOS or separator; a part of them held out.
 
     Raises `InputError` where fewer than two can be used.
     """
@@ -90,7 +90,7 @@ def material(model: LoadedModel, records: Sequence[EditRecord], seed: int) -> Ma
     names = sorted({record.case.subject or record.case.prompt for record in records})
     drawn = numpy.random.RandomState(seed).permutation(len(names))[: max(1, round(HELD_OUT * len(names)))]
     apart = {names[place] for place in drawn}
-    starts = {name: START[place % len(START)] for place, name in enumerate(names)}
+    starts = {name: PREPENDS[place % len(START)] for place, name in enumerate(names)}
     texts, reader = Texts(), _Reader(model)
     examples, held_out, unusable = list[Example](), list[Example](), 0
     for record in records:
@@ -120,46 +120,46 @@ class _Reader:
         self._model = model
         self._prompts: dict[Case, tuple[int, ...]] = {}
 
-    def prompt(self, prompt: str, start: Start) -> tuple[int, ...]:
+    def prompt(self, prompt: str, prepend: Prepend) -> tuple[int, ...]:
         """Its tokens."""
-        case = Case(prompt=prompt, start=start)
+        case = Case(prompt=prompt, prepend=prepend)
         if case not in self._prompts:
             self._prompts[case] = encode(self._model.tokenizer, case, self._model.info.context).ids
         return self._prompts[case]
 
-    def continued(self, texts: Texts, prompt: str, target: str | None, start: Start) -> Continued:
+    def continued(self, texts: Texts, prompt: str, target: str | None, prepend: Prepend) -> Continued:
         """A prompt and its target. Raises `InputError` where there is none, or no room for it."""
-        answers = continuation_ids(self._model.tokenizer, Case(prompt=prompt, target=target, start=start))
-        ids = self.prompt(prompt, start)
+        answers = continuation_ids(self._model.tokenizer, Case(prompt=prompt, target=target, prepend=prepend))
+        ids = self.prompt(prompt, prepend)
         if len(ids) + len(answers) - 1 > self._model.info.context:
             raise InputError("prompt and target are longer than the model's context; shorten the prompt")
         return texts.continued(ids, answers)
 
 
-def _example(reader: _Reader, texts: Texts, record: EditRecord, start: Start) -> Example:
+def _example(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend) -> Example:
     facts = record.suite.facts
-    rewrite = reader.continued(texts, record.case.prompt, record.case.target, start)
+    rewrite = reader.continued(texts, record.case.prompt, record.case.target, prepend)
     return Example(
         rewrite=rewrite,
         paraphrases=tuple(
-            reader.continued(texts, fact.prompt, fact.target, start) for fact in facts if fact.role == "paraphrase"
+            reader.continued(texts, fact.prompt, fact.target, prepend) for fact in facts if fact.role == "paraphrase"
         ),
         stays=tuple(
-            texts.row(reader.prompt(fact.prompt, start))
-            for role in ("neighbour", "unrelated", "attribute")
+            texts.row(reader.prompt(fact.prompt, prepend))
+            for role in ("neighborhood", "unrelated", "attribute")
             for fact in _spread([fact for fact in facts if fact.role == role])
         ),
     )
 
 
-def _questions(reader: _Reader, texts: Texts, record: EditRecord, start: Start) -> Example:
+def _questions(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend) -> Example:
     """A record that is held out: how often its facts pass is measured, and nothing else of it is run."""
     found = []
     for role in PARTS:
         for fact in _spread([fact for fact in record.suite.facts if fact.role == role and fact.against]):
-            right, wrong = (reader.continued(texts, fact.prompt, text, start) for text in (fact.target, fact.against))
+            right, wrong = (reader.continued(texts, fact.prompt, text, prepend) for text in (fact.target, fact.against))
             found.append(Question(role, right, wrong))
-    return Example(reader.continued(texts, record.case.prompt, record.case.target, start), (), (), tuple(found))
+    return Example(reader.continued(texts, record.case.prompt, record.case.target, prepend), (), (), tuple(found))
 
 
 def _spread(facts: Sequence[SuiteFact]) -> list[SuiteFact]:

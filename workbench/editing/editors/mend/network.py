@@ -98,7 +98,7 @@ def untrained(model: LoadedModel, layers: tuple[int, ...], rank: int, seed: int,
         sizes = (deviation[: model.info.d_model], deviation[model.info.d_model :])
         least = torch.cat([(each.mean() / 1000).clamp(min=1e-12).expand_as(each) for each in sizes])
         tensors["mean"][place], tensors["deviation"][place] = live.mean(dim=0), torch.maximum(deviation, least)
-        weight = model.value_matrix(layer).weight
+        weight = model.down_projection(layer).weight
         assert isinstance(weight, torch.Tensor)
         norm = float(torch.cat([norms(factors[layer]) for factors in sample]).mean())
         tensors["log_step"][place] = float(torch.log(FIRST_STEP * weight.float().norm() / max(norm, 1e-12)))

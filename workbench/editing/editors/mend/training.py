@@ -40,7 +40,7 @@ from workbench.lazy import torch
 from workbench.models.forward.upper import UpperLayers, log_probabilities
 from workbench.numbers import rounded
 from workbench.protocol import Check, Method, Progress, Request, Result, part
-from workbench.settings import Layers
+from workbench.settings import TypedLayers
 from workbench.wording import count, points
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TrainRequest(Request):
     records: tuple[EditRecord, ...] = ()
     steps: Annotated[int, Field(ge=1, le=1_000_000, description="How many steps, those made before included.")] = 1500
     batch: Annotated[int, Field(ge=1, le=4096, description="Records of a step.")] = 16
-    layers: Annotated[Layers, Field(description="Where to edit, such as 27-29; else the last three layers.")] = ()
+    layers: Annotated[TypedLayers, Field(description="Where to edit, such as 27-29; else the last three layers.")] = ()
     rank: Annotated[int, Field(ge=1, le=8192, description="The network's rank.")] = 256
     rate: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate.")] = 3e-4
     step_rate: Annotated[float, Field(gt=0, le=1, description="That of the logarithms of the step sizes.")] = 1e-2
