@@ -33,6 +33,9 @@ def sessions_folder() -> Path:
 PATCH = ".safetensors"
 """What the name of a patch ends in."""
 
+CONTROL_VECTOR = ".gguf"
+"""What that of a control vector ends in."""
+
 
 def written_path(text: str) -> Path:
     """A path that somebody typed, whole: ``~`` is the home folder, and what is relative begins where we are.
@@ -44,10 +47,19 @@ def written_path(text: str) -> Path:
 
 def patch_path(text: str) -> Path:
     """The file of a patch of that name: the ending that was left out is put on. A folder stays one."""
+    return _ending(text, PATCH)
+
+
+def vector_path(text: str) -> Path:
+    """The same of a control vector."""
+    return _ending(text, CONTROL_VECTOR)
+
+
+def _ending(text: str, ending: str) -> Path:
     path = written_path(text)
-    if path.suffix.lower() == PATCH or path.is_dir():
+    if path.suffix.lower() == ending or path.is_dir():
         return path
-    return _usable(path.with_name(path.name + PATCH))
+    return _usable(path.with_name(path.name + ending))
 
 
 def _usable(path: Path) -> Path:

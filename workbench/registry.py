@@ -30,6 +30,7 @@ METHODS: dict[str, str] = {
     "edit-facts": "workbench.editing.methods:RECORDS",
     "bisect": "workbench.editing.methods:BISECTION",
     "train-editor": "workbench.editing.editors.mend.training:TRAINING",
+    "steer-sweep": "workbench.editing.methods:STEER_SWEEP",
 }
 """By the kind that tells requests and results apart in files."""
 

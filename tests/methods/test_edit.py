@@ -174,10 +174,11 @@ def test_an_editor_that_can_be_swept_and_says_why_it_is_this_layer_can_be_told_t
 
 
 def test_editors_are_offered_by_what_they_act_on() -> None:
-    by_kind = {of: [each.name for each in editors.editors(of)] for of in ("fact", "concept")}  # type: ignore[arg-type]
+    by_kind = {of: [each.name for each in editors.editors(of)] for of in ("fact", "concept", "behaviour")}  # type: ignore[arg-type]
     assert by_kind["fact"][0] == "rome"
     assert {"leace", "orth", "steer"} <= set(by_kind["concept"])
-    assert sorted(by_kind["fact"] + by_kind["concept"]) == sorted(EDITORS)
+    assert by_kind["behaviour"] == ["contrast"]
+    assert sorted(name for names in by_kind.values() for name in names) == sorted(EDITORS)
 
 
 def test_settings_are_those_of_the_editor_and_of_no_other() -> None:

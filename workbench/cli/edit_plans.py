@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,19 +11,23 @@ from workbench import settings as fields
 from workbench.case import Case, Prepend
 from workbench.cli.asking import Plan
 from workbench.cli.options import Typed, only_of
+from workbench.datasets.contrasts import contrast_of
 from workbench.datasets.suites import Suite, read_records, read_suite
+from workbench.editing.control_vectors import check_vector_place
 from workbench.editing.edit import EditRequest
 from workbench.editing.editor import Settings
 from workbench.editing.editors import editor, editors
 from workbench.editing.editors.erasure.erasure import ErasureSettings, concept_of
+from workbench.editing.editors.steering.steering import ContrastSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.patches import check_folder, check_free, check_place
 from workbench.editing.records import FactsEditRequest, FactsEditResult
+from workbench.editing.steer_sweep import SteerSweepRequest
 from workbench.editing.suite.regression import SuiteResult
 from workbench.errors import InputError, NotConfirmed
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.layer import traced_layer
-from workbench.paths import patch_path, written_path
+from workbench.paths import patch_path, vector_path, written_path
 from workbench.protocol import Request
 from workbench.session import load_session
 from workbench.settings import filled
@@ -49,24 +55,34 @@ def edit_plan(
     return Plan(shown or QueueRequest(), before, after)
 
 
-def saving(patch: Path | None, folder: Path | None = None, yes: bool = False) -> tuple[Request, ...]:
-    """What saves a patch and the whole model in the end. Raises `InputError` now where it could not."""
+def saving(
+    patch: Path | None, folder: Path | None = None, yes: bool = False, vector: Path | None = None
+) -> tuple[Request, ...]:
+    """What saves a patch, the whole model or a control vector in the end. Raises `InputError` where it could not."""
     after: list[Request] = []
     if patch is not None:
         place = patch_path(str(patch))
         check_place(place)
         if not yes:
-            _check_free(place)
+            with _by_yes():
+                check_free(place)
         after.append(QueueRequest(action="save", path=str(patch), confirmed=yes))
     if folder is not None:
         check_folder(written_path(str(folder)))
         after.append(QueueRequest(action="save-model", path=str(folder)))
+    if vector is not None:
+        place = vector_path(str(vector))
+        with _by_yes():
+            check_vector_place(place, yes)
+        after.append(QueueRequest(action="save-control-vector", path=str(vector), confirmed=yes))
     return tuple(after)
 
 
-def _check_free(place: Path) -> None:
+@contextmanager
+def _by_yes() -> Iterator[None]:
+    """A context in which what is not confirmed is refused, with the option that confirms it."""
     try:
-        check_free(place)
+        yield
     except NotConfirmed as error:
         raise InputError(f"{error} by --yes") from None
 
@@ -99,6 +115,21 @@ def concept_settings(by: str, typed: Typed, prepend: Prepend) -> Settings:
     assert isinstance(settings, ErasureSettings)
     settings = settings.model_copy(update={"prepend": prepend})
     return settings.model_copy(update={"digest": concept_of(settings).digest})
+
+
+def steer_request(typed: Typed) -> EditRequest:
+    """The request that steers by contrast, with the digest of the set, which is read for it."""
+    by = editor("contrast")
+    settings = filled(ContrastSettings, only_of(ContrastSettings, typed, "one strength (without --sweep)"))
+    by.check((), settings)
+    settings = settings.model_copy(update={"digest": contrast_of(settings.contrast).digest})
+    return EditRequest(editor=by.name, settings=settings, test=False)
+
+
+def sweep_request(typed: Typed) -> SteerSweepRequest:
+    """The request for a sweep of strengths, likewise."""
+    request = filled(SteerSweepRequest, only_of(SteerSweepRequest, typed, "--sweep"))
+    return request.model_copy(update={"digest": contrast_of(request.contrast).digest})
 
 
 def with_traced_layer(request: EditRequest, session: Path | None) -> EditRequest:

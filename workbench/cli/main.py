@@ -36,6 +36,8 @@ from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import editors
+from workbench.editing.editors.steering.steering import ContrastSettings
+from workbench.editing.steer_sweep import SteerSweepRequest
 from workbench.engine import LoadRequest, is_at_work
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.last import last_session
@@ -342,6 +344,35 @@ def erase(
     watched = case.model_copy(update={"prompt": watch}) if watch else None
     request = EditRequest(editor=by, case=watched, settings=settings, test=False)
     return Plan(request, after=edit_plans.saving(save, yes=yes))
+
+
+@app.command()
+@asks(chosen={"one": ContrastSettings, "--sweep": SteerSweepRequest})
+def steer(
+    case: Case,
+    typed: Typed,
+    prompt: Annotated[
+        str,
+        typer.Argument(metavar="[SET]", help="A shipped set of contrast pairs, or a file (.json).", show_default=False),
+    ] = "",
+    sweep: Annotated[bool, typer.Option("--sweep", help="Try several strengths; no edit is made.")] = False,
+    save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
+    gguf: Annotated[
+        Path | None, typer.Option(help="Save a control vector for llama.cpp: a file, which ends in .gguf.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Replace a patch or a control vector that is there.")] = False,
+) -> Plan:
+    """Steer behaviour along a direction read from contrast pairs, and say what that does and what it costs."""
+    from workbench.cli import edit_plans
+
+    if case != Case(prompt=prompt):
+        raise InputError("steering takes no --subject, --target, --foil, --start or --chat; it brings its own prompts")
+    typed = {**typed, "contrast": typed["contrast"] or prompt or None}
+    if sweep:
+        if save or gguf:
+            raise InputError("--sweep makes no edit to save; leave --save and --gguf out, or name one --strength")
+        return Plan(edit_plans.sweep_request(typed))
+    return Plan(edit_plans.steer_request(typed), after=edit_plans.saving(save, yes=yes, vector=gguf))
 
 
 for _method in methods():

@@ -51,7 +51,8 @@ class Made:
 
 @dataclass(frozen=True)
 class Editor:
-    """An editor, by what it does: it rewrites a fact (a case with subject and target) or acts on a concept.
+    """An editor, by what it does: it rewrites a fact (a case with subject and target), acts on a concept, or steers
+    behaviour.
 
     ``check`` raises `workbench.errors.InputError` for cases or settings that make no sense; no model is needed to see
     that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
@@ -61,7 +62,7 @@ class Editor:
 
     name: str
     title: str
-    of: Literal["fact", "concept"]
+    of: Literal["fact", "concept", "behaviour"]
     settings: type[Settings]
     details: type[Details]
     check: Callable[[Cases, Any], None]

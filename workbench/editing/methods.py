@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.editing import bisection, edit, operations, records
+from workbench.editing import bisection, edit, operations, records, steer_sweep
 from workbench.editing.figures import bisect_figures, edit_figures, facts_edit_figures, queue_figures
 from workbench.editing.suite import regression
 from workbench.editing.suite.figures import suite_figures
@@ -13,3 +13,7 @@ QUEUE = Method("Edit queue", operations.QueueRequest, operations.QueueResult, op
 SUITE = Method("Regression suite", regression.SuiteRequest, regression.SuiteResult, regression.run, suite_figures)
 RECORDS = Method("Edits of records", records.FactsEditRequest, records.FactsEditResult, records.run, facts_edit_figures)
 BISECTION = Method("Bisection", bisection.BisectRequest, bisection.BisectResult, bisection.run, bisect_figures)
+STEER_SWEEP = Method(
+    "Steering", steer_sweep.SteerSweepRequest, steer_sweep.SteerSweepResult, steer_sweep.run, steer_sweep.sweep_figures,
+    key="Z",
+)  # fmt: skip

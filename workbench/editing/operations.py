@@ -5,17 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from workbench.editing.control_vectors import save_control_vector
 from workbench.editing.patches import check_free, check_place, keep_edit, kept_edit, load_patch, save_model, save_patch
 from workbench.editing.queue import QueuedEdit, QueueState
 from workbench.errors import InputError
-from workbench.paths import patch_path, written_path
+from workbench.paths import patch_path, vector_path, written_path
 from workbench.protocol import Progress, Request, Result
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 Action = Literal[
-    "show", "on", "off", "remove", "move", "undo", "redo", "bypass", "compare", "save", "save-model", "apply", "restore"
+    "show",
+    "on",
+    "off",
+    "remove",
+    "move",
+    "undo",
+    "redo",
+    "bypass",
+    "compare",
+    "save",
+    "save-model",
+    "save-control-vector",
+    "apply",
+    "restore",
 ]
 
 
@@ -25,7 +39,8 @@ class QueueRequest(Request):
     ``edit`` is the id of the one that is switched "on" or "off", "remove"d, or "move"d by ``by`` places. "bypass"
     takes all edits off for a comparison and "compare" ends that. "save" writes the edits that are on to ``path`` as
     a patch, with the ending .safetensors put on where it was left out, and replaces the one there only when
-    ``confirmed``; "save-model" writes the whole edited model into the folder ``path``; "apply" adds the edits of a
+    ``confirmed``; "save-control-vector" does the same with what they add to the residual stream, as a GGUF file for
+    llama.cpp (.gguf); "save-model" writes the whole edited model into the folder ``path``; "apply" adds the edits of a
     patch. "restore" makes ``entries``, of an earlier session with the same model, the queue.
     """
 
@@ -84,6 +99,8 @@ def _do(model: LoadedModel, request: QueueRequest) -> str:
             return _save(model, patch_path(_text(request)), request.confirmed)
         case "save-model":
             return _save_model(model, _path(request))
+        case "save-control-vector":
+            return _save_control_vector(model, vector_path(_text(request)), request.confirmed)
         case "apply":
             return _apply(model, _path(request))
         case "restore":
@@ -122,6 +139,13 @@ def _save(model: LoadedModel, path: Path, confirmed: bool) -> str:
         check_free(path)
     save_patch(path, model.info.fingerprint, active)
     return f"a patch of {_count(len(active))} was saved to {path}{replaced}"
+
+
+def _save_control_vector(model: LoadedModel, path: Path, confirmed: bool) -> str:
+    active = [model.edits.get(edit) for edit in model.edits.active]
+    replaced = ", in place of the one there" if path.exists() else _made(path.parent)
+    save_control_vector(path, model, active, confirmed)
+    return f"a control vector of {_count(len(active))} was saved to {path}{replaced}"
 
 
 def _save_model(model: LoadedModel, folder: Path) -> str:

@@ -21,6 +21,7 @@ EDITORS: dict[str, str] = {
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",
     "orth": "workbench.editing.editors.erasure.erasure:ORTHOGONAL",
     "steer": "workbench.editing.editors.erasure.erasure:STEERING",
+    "contrast": "workbench.editing.editors.steering.steering:CONTRAST",
 }
 """By name, in the order in which they are offered."""
 
@@ -34,6 +35,6 @@ def editor(name: str) -> Editor:
     return found
 
 
-def editors(of: Literal["fact", "concept"]) -> tuple[Editor, ...]:
-    """Those that rewrite facts, or act on concepts. Imports all."""
+def editors(of: Literal["fact", "concept", "behaviour"]) -> tuple[Editor, ...]:
+    """Those that rewrite facts, act on concepts, or steer behaviour. Imports all."""
     return tuple(each for each in map(editor, EDITORS) if each.of == of)

@@ -46,6 +46,16 @@ def _entropy(text: Sequence[int], n: int) -> float:
     return -sum(count / total * math.log2(count / total) for count in counts.values())
 
 
+def repeated(texts_of_token_ids: Sequence[Sequence[int]], n: int = 3) -> float:
+    """Mean over texts of the share of n-grams that were in the text before, 0 … 1; a text without n-grams has none.
+
+    seq-rep-n of Welleck et al. 2019 (arXiv 1908.04319), section 6: unlike the entropy it compares texts of unequal
+    lengths, such as replies that end by themselves.
+    """
+    grams = [[tuple(text[at : at + n]) for at in range(len(text) - n + 1)] for text in texts_of_token_ids]
+    return fmean(1 - len(set(some)) / len(some) if some else 0.0 for some in grams) if grams else 0.0
+
+
 def generated(
     model: LoadedModel, prompts: Sequence[str], tokens: int = 50, seed: int = 0, progress: Progress = silent
 ) -> list[list[int]]:

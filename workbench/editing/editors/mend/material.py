@@ -90,7 +90,7 @@ def material(model: LoadedModel, records: Sequence[EditRecord], seed: int) -> Ma
     names = sorted({record.case.subject or record.case.prompt for record in records})
     drawn = numpy.random.RandomState(seed).permutation(len(names))[: max(1, round(HELD_OUT * len(names)))]
     apart = {names[place] for place in drawn}
-    starts = {name: PREPENDS[place % len(START)] for place, name in enumerate(names)}
+    starts = {name: PREPENDS[place % len(PREPENDS)] for place, name in enumerate(names)}
     texts, reader = Texts(), _Reader(model)
     examples, held_out, unusable = list[Example](), list[Example](), 0
     for record in records:
