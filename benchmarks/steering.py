@@ -35,7 +35,7 @@ def main() -> None:
         }
         shown = 0
 
-        def show(done: int, total: int, found: Any = None, *, stage: str = "") -> None:
+        def show(done: int, total: int, found: Any = None, *, stage: str = "") -> None:  # noqa: ARG001
             nonlocal shown
             if isinstance(found, SteerSweepResult):
                 for one in found.swept[shown:]:

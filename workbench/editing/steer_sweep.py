@@ -37,7 +37,7 @@ from workbench.editing.suite.behaviour import (
 from workbench.errors import InputError
 from workbench.figures import Cell, Column, Curve, Curves, Figure, Line, Table, line, said
 from workbench.protocol import Check, Frozen, Progress, Request, Result, part
-from workbench.settings import Layers, Listed
+from workbench.settings import TypedLayers, Listed
 from workbench.shapes import different
 from workbench.wording import signed
 
@@ -62,7 +62,7 @@ class SteerSweepRequest(Request):
     contrast: Annotated[str | None, Field(description="A shipped set of contrast pairs, or a file (.json).")] = None
     digest: str | None = None
     by: Annotated[By, Field(description="How the direction is read from the pairs' differences.")] = "mean"
-    layers: Annotated[Layers | None, Field(description=WHERE)] = None
+    layers: Annotated[TypedLayers | None, Field(description=WHERE)] = None
     strengths: Annotated[
         tuple[float, ...], Listed, Field(description="How many times the direction is added: 0.5,1,-1.")
     ] = STRENGTHS

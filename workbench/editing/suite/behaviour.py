@@ -23,7 +23,7 @@ from workbench.lazy import torch
 from workbench.methods.cot.bootstrap import Estimate, estimate
 from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
-from workbench.models.forward.unembedding import Place, Row, read_predictions
+from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import continuation_ids, encode
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, silent
@@ -132,7 +132,7 @@ def uses_chat(model: LoadedModel) -> bool:
 def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Progress = silent) -> Observed:
     """Let the model as it is now reply to the held-out prompts by at most ``tokens`` tokens each, and measure.
 
-    Raises `InputError` for a prompt without room behind it, `workbench.errors.NumericalError` for NaN logits.
+    Raises `InputError` for a prompt without room after it, `workbench.errors.NumericalError` for NaN logits.
     """
     total, chat = tokens + PROSE_WORK, uses_chat(model)
     prompts = tuple(_encoded(model, number, held, chat) for number, held in enumerate(contrast.held_out, 1))
@@ -221,12 +221,12 @@ def effect_text(effect: Estimate) -> str:
 def log_probabilities(model: LoadedModel, pairs: Sequence[tuple[Ids, Ids]]) -> list[list[float]]:
     """log p, in nats, of every token of each second text after the first, under the model as it is now."""
     rows = [
-        Row(ids=(prompt + text)[:-1], positions=tuple(range(len(prompt) - 1, len(prompt) + len(text) - 1)))
+        TextRow(ids=(prompt + text)[:-1], positions=tuple(range(len(prompt) - 1, len(prompt) + len(text) - 1)))
         for prompt, text in pairs
     ]
-    found: dict[Place, float] = {}
+    found: dict[RowPosition, float] = {}
 
-    def read(places: Sequence[Place], log_p: Tensor) -> None:
+    def read(places: Sequence[RowPosition], log_p: Tensor) -> None:
         following = [(pairs[row][0] + pairs[row][1])[position + 1] for row, position in places]
         at = torch.tensor(following, device=log_p.device)[:, None]
         found.update(zip(places, log_p.gather(1, at)[:, 0].tolist(), strict=True))

@@ -22,9 +22,8 @@ from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.suite.behaviour import Observed, behaviour_checks, compare, observe, replies_perplexity
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.forward.layerwise import off_by, states_behind
+from workbench.models.forward.layerwise import off_by, states_after
 from workbench.protocol import Check, Progress, part
-from workbench.settings import Layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +52,7 @@ class ContrastSettings(Settings):
     contrast: Annotated[str | None, Field(description="A shipped set of contrast pairs, or a file (.json).")] = None
     digest: str | None = None
     by: Annotated[By, Field(description="How the direction is read from the pairs' differences.")] = "mean"
-    layers: Annotated[Layers | None, Field(description=WHERE)] = None
+    layers: Annotated[TypedLayers | None, Field(description=WHERE)] = None
     strength: Annotated[float, Field(description="How many times the direction is added; below 0 away.")] = 1.0
     tokens: Annotated[int, Field(ge=3, le=1000, description="The longest reply to a held-out prompt.")] = 48
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of the bootstrap.")] = 0
@@ -140,7 +139,7 @@ def change(direction: Direction, strength: float) -> StateChange:
 def clean_states(model: LoadedModel, contrast: ContrastSet, layer: int) -> Tensor:
     """The states ``(1, tokens, d_model)`` of the first pair's positive text after a layer, in the model's forward."""
     text, _ = encoded_pairs(model, contrast)[0]
-    return states_behind(model, torch.tensor([text.ids]), layer).float()
+    return states_after(model, torch.tensor([text.ids]), layer).float()
 
 
 def direction_checks(directions: Sequence[Direction]) -> tuple[Check, ...]:
