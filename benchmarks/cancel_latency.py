@@ -30,6 +30,7 @@ from workbench.datasets.facts import BLANK, shipped_facts
 from workbench.datasets.questions import SHIPPED, questions_of
 from workbench.datasets.suites import EditRecord, SuiteFact, suite_for
 from workbench.editing.bisection import BisectRequest
+from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings
 from workbench.editing.editors.rome.rome import RomeSettings
@@ -93,6 +94,7 @@ def requests() -> dict[str, Request]:
         "rome-sweep": EditRequest(case=CASE, settings=RomeSettings(), sweep=(4, 5), suite=suite),
         "bisect": BisectRequest(fact=broken, prepend="separator"),
         "edit-facts": FactsEditRequest(settings=RomeSettings(), records=(EditRecord(id="1", case=CASE, suite=suite),)),
+        "compare": CompareRequest(case=CASE, suite=suite),
         "queue-save": QueueRequest(action="save", path=str(Path(tempfile.mkdtemp()) / "saved.safetensors")),
     }
 

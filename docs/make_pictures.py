@@ -17,7 +17,7 @@ from textual.app import App
 
 from screens.panes.edits.chart import EditChart
 from screens.replay import ReplayApp
-from workbench.editing.records import SequencePoint
+from workbench.editing.sequence import SequencePoint
 from workbench.session import load_session
 
 SESSIONS = Path(__file__).parent.parent / "sessions"

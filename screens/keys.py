@@ -58,6 +58,7 @@ class Key(StrEnum):
     LATER = "J", "later in the queue"
     EARLIER = "K", "earlier in the queue"
     CHECK = "c", "check an edit by its regression suite"
+    RIVALS = "C", "let every editor try the case on screen, and compare them"
     SAVE = "s", "save the edits that are on as a patch"
     SAVE_MODEL = "S", "save the whole model as it is now"
     APPLY = "o", "open a patch and apply it"

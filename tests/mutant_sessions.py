@@ -16,6 +16,7 @@ from tests.screens.fake import (
     SUITE,
     TOM,
     attribution_result,
+    compare_result,
     cot_result,
     edit_info,
     encoded,
@@ -32,6 +33,7 @@ from workbench.cli.step_report import print_step
 from workbench.datasets.questions import Question
 from workbench.datasets.suites import EditRecord
 from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
@@ -40,8 +42,8 @@ from workbench.editing.records import (
     FactsEditResult,
     FailingFact,
     RecordOutcome,
-    SequencePoint,
 )
+from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.bootstrap import Estimate
@@ -144,6 +146,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
                 unusable={"2": "its subject is not in the prompt"},
             ),
         ),
+        "compare": (CompareRequest(case=HERO, suite=SUITE), compare_result("rome", "ft-m", "nobody")),
         "bisect": (
             BisectRequest(fact=SUITE.facts[4]),
             BisectResult(

@@ -11,6 +11,7 @@ from tests.test_cli import PROMPT, Run, tiny, workbench
 from workbench.case import Case
 from workbench.cli import edit_plans as editing
 from workbench.cli.waiting import WaitingEngine
+from workbench.editing.compare import CompareResult
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.records import FactsEditResult
@@ -150,6 +151,67 @@ def test_a_score_that_is_required_and_not_reached_is_exit_code_1(workbench: Run,
     assert workbench(*arguments, "--require-score", "0").code == 0
 
 
+def test_records_are_edited_by_several_editors_and_compared_in_the_end(
+    workbench: Run, tiny: Path, tmp_path: Path
+) -> None:
+    asked = ["edit", "--facts", record_file(tmp_path, 1), "--editors", "rome,ft-m", "--steps", "2", *FAST]
+    outcome = workbench(*asked, "--model", tiny, "--json", "--session", tmp_path / "s.json")
+    assert outcome.code == 0, outcome.err
+    steps = [Step.model_validate_json(line) for line in outcome.out.splitlines()]
+    assert [step.request.editor for step in steps] == ["rome", "ft-m"]  # type: ignore[attr-defined]
+    assert [step.request.settings.steps for step in steps] == [2, 2]  # type: ignore[attr-defined]
+    assert len(load_session(tmp_path / "s.json").steps) == 2
+
+    drawn = workbench(*asked, "--model", tiny)
+    assert drawn.code == 0, drawn.err
+    compared = drawn.out[drawn.out.index("Editors compared · as-is") :]
+    lines = [line.split()[0] for line in compared.splitlines() if line.strip()]
+    assert {"unedited", "ROME", "Fine-tuning"} <= set(lines)
+    assert "efficacy" in compared
+    assert "▲ best ▼ worst" in compared
+
+
+def test_an_editor_that_cannot_is_said_in_the_table_and_the_others_go_on(
+    workbench: Run, tiny: Path, tmp_path: Path
+) -> None:
+    fields = json.loads(record_file(tmp_path, 1).read_text())
+    record = {
+        "id": "1",
+        "case": {"prompt": fields["prompt"], "target": ","},
+        "suite": {"name": "x", "facts": [{"role": "rewrite", "prompt": fields["prompt"], "target": ","}]},
+    }
+    (tmp_path / "no-subject.jsonl").write_text(json.dumps(record))
+    asked = ["edit", "--facts", tmp_path / "no-subject.jsonl", "--editors", "rome,ft-m", "--layer", "1", "--steps", "2"]
+    outcome = workbench(*asked, "--model", tiny)
+    assert outcome.code == 0, outcome.err
+    assert "ROME: no record could be edited; the first: an edit needs a subject" in " ".join(outcome.out.split())
+    alone = workbench(*asked[:3], "--editor", "rome", "--model", tiny)
+    assert alone.code == 2
+
+
+def test_the_editors_there_are_are_listed(workbench: Run) -> None:
+    outcome = workbench("editors", "list")
+    assert outcome.code == 0
+    assert "rome" in outcome.out
+    assert "many at once" in outcome.out
+    listed = json.loads(workbench("editors", "list", "--json").out)
+    assert listed[0] == {"name": "rome", "title": "ROME", "of": "fact", "many": False}
+    assert {"leace", "ft-l"} <= {each["name"] for each in listed}
+
+
+def test_editors_are_compared_on_one_case(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    case = [PROMPT, "--target", ",", "--foil", ".", "--suite", suite_file(tmp_path)]
+    asked = ["editors", "compare", *case, "--editors", "rome,ft-m", "--model", tiny]
+    outcome = workbench(*asked, "--json")
+    assert outcome.code == 0, outcome.err
+    result = Step.model_validate_json(outcome.out).result
+    assert isinstance(result, CompareResult)
+    assert [(rival.editor, bool(rival.edit)) for rival in result.rivals] == [("rome", False), ("ft-m", True)]
+    drawn = workbench(*asked)
+    assert "Editors compared · mine · as-is" in drawn.out
+    assert "ROME: an edit needs a subject" in " ".join(drawn.out.split())
+
+
 def test_layers_to_sweep_are_ranges_and_lists(workbench: Run, tiny: Path) -> None:
     def swept(typed: str) -> tuple[int, ...]:
         return filled(EditRequest, {"sweep": typed}, settings={}).sweep
@@ -212,6 +274,18 @@ def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(workbench: R
         ([*EDIT, "--layer", "x"], "layer: 'x' is not a whole number"),
         ([*EDIT, "--variant", "other"], "variant: 'other' is not one of"),
         ([*EDIT, "--prefix-tokens", "0"], "prefix-tokens: it must be at least 1, not"),
+        (["edit", "--facts", "nowhere.jsonl", "--editors", "rome,rome"], "each once"),
+        (["edit", "--facts", "nowhere.jsonl", "--editors", "rome,nobody"], "there is no editor 'nobody' of a fact"),
+        (["edit", "--facts", "nowhere.jsonl", "--editors", "rome,ft-m", "--clamp", "1"], "nowhere.jsonl"),
+        (
+            ["edit", "--facts", "nowhere.jsonl", "--editors", "ft-m", "--clamp", "1"],
+            "none of ft-m has a setting --clamp",
+        ),
+        (["edit", "--facts", "nowhere.jsonl", "--batch", "0"], "--batch must be at least 1, not 0"),
+        ([*EDIT, "--batch", "2"], "name a file by --facts"),
+        (["editors", "compare", PROMPT, "--subject", "Australia"], "give a target"),
+        (["editors", "compare", PROMPT, "--target", ",", "--editors", "nobody"], "there is no editor 'nobody'"),
+        (["editors", "compare", "--target", ","], "the prompt is empty"),
         ([*EDIT, "--editor", "leace"], "there is no editor 'leace' of a fact; choose one of rome"),
     ],
 )

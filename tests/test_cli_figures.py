@@ -24,10 +24,12 @@ from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueResult
-from workbench.editing.records import FactsEditResult, FailingFact, RecordOutcome, SequencePoint
+from workbench.editing.records import FactsEditResult, FailingFact, RecordOutcome
+from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.answers import FactAnswer
 from workbench.editing.suite.figures import MOST_FAILING
-from workbench.editing.suite.regression import RoleScore, SuiteResult
+from workbench.editing.suite.regression import SuiteResult
+from workbench.editing.suite.scores import RoleScore
 from workbench.figures import (
     Axis,
     Bar,

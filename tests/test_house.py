@@ -254,6 +254,8 @@ def printed(home: Path) -> dict[str, str]:
         "edit": ("edit", *asked, "--editor", "toy", "--amount", "0.5", "--save", patch),
         "norms": ("norms", *asked, "--times", "2"),
         "apply": ("edit", PROMPT, "--apply", patch, *model, "--json"),
+        "listed": ("editors", "list"),
+        "compared": ("editors", "compare", PROMPT, "--target", ",", "--editors", "toy,ft-m", *model, "--json"),
         "records": ("edit", "--facts", home / "records.jsonl", "--editor", "toy", *model, "--json"),
     }
     given = json.dumps([[str(argument) for argument in arguments] for arguments in commands.values()])
@@ -303,6 +305,14 @@ def test_its_edit_is_in_a_patch_and_records_are_edited_by_it(
     assert json.loads(printed["apply"])["edits"] == [made.edit.id]
     (outcome,) = json.loads(printed["records"])["result"]["records"]
     assert (outcome["title"], outcome["layers"]) == ("toyed", [1])
+
+
+def test_the_editor_is_listed_and_compared_with_others(printed: dict[str, str]) -> None:
+    assert re.search(r"toy +Toy editor +fact +no", printed["listed"])
+    toy, other = json.loads(printed["compared"])["result"]["rivals"]
+    assert (toy["editor"], toy["title"], toy["edit"]["title"]) == ("toy", "Toy editor", "toyed")
+    assert toy["bytes"] == 4 * 16 * 40
+    assert other["editor"] == "ft-m"
 
 
 def test_both_are_in_the_schema_on_the_pages_and_among_keys_and_panes_and_cost_no_torch(home: Path) -> None:

@@ -11,7 +11,16 @@ import pytest
 
 from workbench.case import Case
 from workbench.datasets.facts import relation_of, shipped_facts, shipped_ripples
-from workbench.datasets.suites import NEIGHBORS, EditRecord, Suite, SuiteFact, read_records, read_suite, suite_for
+from workbench.datasets.suites import (
+    NEIGHBORS,
+    EditRecord,
+    Suite,
+    SuiteFact,
+    overlapping,
+    read_records,
+    read_suite,
+    suite_for,
+)
 from workbench.errors import InputError
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target=" Canberra", foil=" Sydney")
@@ -237,6 +246,27 @@ def test_a_flat_record_may_hold_single_texts_and_another_answer_of_its_neighbor(
     assert read.id == "0"
 
 
+def test_what_follows_from_a_flat_record_is_a_ripple(file):
+    [read] = read_records(file(FLAT | {"portability_prompt": "They write her in", "portability_ground_truth": "York"}))
+    [ripple] = [fact for fact in read.suite.facts if fact.role == "ripple"]
+    assert (ripple.prompt, ripple.target, ripple.against) == ("They write her in", " York", None)
+
+
+def test_a_record_without_a_subject_is_read_for_those_editors_that_need_none(file):
+    without = {name: value for name, value in FLAT.items() if name != "subject"}
+    [flat, short] = read_records(file([without, {"prompt": "Zorp eats", "target": "plums"}]))
+    assert (flat.case.subject, short.case.subject) == (None, None)
+    assert flat.suite.name == "The mother tongue of Ann Lee is → English"
+    assert {fact.subject for fact in flat.suite.facts} == {None}
+
+
+def test_neighbors_that_share_a_word_with_the_subject_are_told(file):
+    [read] = read_records(
+        file(FLAT | {"locality_prompt": ["Bruce Lee's first language is", "The tongue of a bell is"]})
+    )
+    assert overlapping(read.suite) == {3}
+
+
 def test_a_neighbor_whose_answer_is_the_new_one_must_stay_the_first_choice(file):
     [read] = read_records(file(FLAT | {"locality_ground_truth": ["English", "French"]}))
     assert [fact.against for fact in read.suite.facts[3:]] == [None, " English"]
@@ -290,10 +320,11 @@ FACT = '{"role": "rewrite", "prompt": "A is", "target": "b"}'
         ("3", "line 1 .*is not a record"),
         ('{"name": "x"}', "line 1 .*'prompt' is missing"),
         (f"{json.dumps(FLAT)}\n{{broken}}", "line 2"),
-        (f'{json.dumps(FLAT)}\n{{"prompt": "A is"}}', "line 2 .*'subject' is missing"),
+        (f'{json.dumps(FLAT)}\n{{"prompt": "A is"}}', "line 2 .*'target' is missing"),
         (json.dumps(FLAT | {"locality_ground_truth": ["French"]}), "line 1 .*'locality_ground_truth' is missing"),
         (json.dumps(FLAT | {"prompt": 7}), "line 1 .*is not a record"),
-        (json.dumps(FLAT | {"subject": None}), "line 1 .*is not a record"),
+        (json.dumps(FLAT | {"target_new": None}), "line 1 .*is not a record"),
+        (json.dumps(FLAT | {"portability_prompt": "So"}), "line 1 .*'portability_ground_truth' is missing"),
         (json.dumps(FLAT | {"target_new": ["English"]}), "line 1 .*is not a record"),
         (json.dumps(PUBLISHED | {"requested_rewrite": 3}), "line 1 .*is not a record"),
     ],

@@ -31,6 +31,7 @@ METHODS: dict[str, str] = {
     "bisect": "workbench.editing.methods:BISECTION",
     "train-editor": "workbench.editing.editors.mend.training:TRAINING",
     "steer-sweep": "workbench.editing.methods:STEER_SWEEP",
+    "compare": "workbench.editing.methods:COMPARISON",
 }
 """By the kind that tells requests and results apart in files."""
 

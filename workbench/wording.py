@@ -16,3 +16,11 @@ def signed(value: float, decimals: int) -> str:
 def points(share: float | None) -> str:
     """A share 0 … 1 as a score 0.0 … 100.0."""
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def bytes_in_words(size: float) -> str:
+    """A size in the decimal units of downloads."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size:.0f} B"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 import torch
 from rich.console import Console
+from tokenizers.processors import TemplateProcessing
 
 from tests.tiny import ARCHITECTURES, LAYERS, tiny_loaded
 from workbench.cli.figures import draw_all
-from workbench.datasets.suites import ROLES, Suite, SuiteFact
+from workbench.datasets.suites import ROLES, Suite, SuiteFact, overlapping
 from workbench.editing.changes import StateChange
 from workbench.editing.queue import Edit, EditInfo
 from workbench.editing.suite import answers as suite_answers
 from workbench.editing.suite.answers import evaluate
-from workbench.editing.suite.figures import suite_figures
+from workbench.editing.suite.figures import SAME_WORDS, suite_figures
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, baseline, measure, run, run_suite
 from workbench.errors import Cancelled, InputError, NumericalError
 from workbench.models.forward import unembedding
@@ -212,6 +215,78 @@ def test_scores_are_shares_of_the_outcomes_of_a_role():
     assert passed == sorted(passed, reverse=True)
 
 
+def test_what_the_unedited_model_did_not_know_is_no_failure_of_the_edit():
+    model = tiny_loaded("mistral")
+    model.edits.add(damage())
+    result = run(model, REQUEST, silent)
+    stay = [o for o in result.failing() if FACTS[o.fact].role in ("neighborhood", "unrelated", "attribute")]
+    assert {result.is_failure(o) for o in stay} == {o.before.passes for o in stay} == {True, False}
+    change = [o for o in result.failing() if o not in stay]
+    assert all(result.is_failure(o) == (not o.first_position) for o in change)
+    blamed = [result.is_failure(o) for o in result.failing()]
+    check = next(check for check in result.checks if check.name == "suite")
+    assert f", {blamed.count(False)} not known without edits either" in check.text
+    assert check.level == "warn"
+    for score in result.scores:
+        known = [
+            o.after.passes
+            for o in result.outcomes
+            if FACTS[o.fact].role == score.role and o.start == score.start and o.before.passes
+        ]
+        stays = score.role in ("neighborhood", "unrelated", "attribute")
+        assert score.kept == (fmean(known) if stays and known else None)
+
+
+def test_facts_that_fail_with_and_without_edits_alone_are_no_warning():
+    model = tiny_loaded("gpt2")
+    unknown = tuple(f for f in FACTS if f.role in ("unrelated", "attribute"))
+    result = run_suite(model, Suite(name="unknown", facts=unknown), generate=False, held_out=False)
+    assert result.failing()
+    (check,) = (check for check in result.checks if check.name == "suite")
+    assert check.level == "ok"
+
+
+def with_bos(model):
+    """The model with a tokenizer that puts its BOS in front by itself."""
+    tokenizer = copy.deepcopy(model.tokenizer)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    return replace(model, tokenizer=tokenizer)
+
+
+def test_starts_that_are_the_same_prompts_are_counted_once():
+    plain = tiny_loaded("llama")
+    model = with_bos(plain)
+    result = run(model, REQUEST, silent)
+    assert {outcome.start for outcome in result.outcomes} == set(result.harmonic) == {"as-is"}
+    assert len(result.outcomes) == len(FACTS)
+    after = {o.fact: o.after for o in run(plain, REQUEST, silent).outcomes if o.start == "separator"}
+    assert {o.fact: o.after for o in result.outcomes} == after
+    check = next(check for check in result.checks if check.name == "starts")
+    assert check.text == "document is what the tokenizer does as it is, and counted once"
+    assert "starts" not in {check.name for check in run(plain, REQUEST, silent).checks}
+
+
+def test_neighbors_that_share_a_word_with_the_subject_are_scored_by_themselves_too():
+    facts = (
+        fact("rewrite", "The capital of the Republic of Florence is", "Rome", "Paris", "Republic of Florence"),
+        fact("neighborhood", "The capital of the Duchy of Florence is", "Paris", "Rome"),
+        fact("neighborhood", "The capital of France is", "Paris", "Rome"),
+        fact("neighborhood", "The capital of the florence's republic is", "Paris", "Rome"),
+    )
+    suite = Suite(name="Florence", facts=facts)
+    assert overlapping(suite) == {1, 3}
+    result = run_suite(tiny_loaded("llama"), suite, generate=False, held_out=False)
+    for score in result.overlapping:
+        assert (score.role, score.facts) == ("neighborhood", 2)
+        passing = [o.after.passes for o in result.outcomes if o.start == score.start and o.fact in (1, 3)]
+        assert score.score == fmean(passing)
+    assert [score.start for score in result.overlapping] == ["as-is", "separator"]
+    (table, *_) = suite_figures(result)
+    assert [row[0].text for row in table.rows].count(SAME_WORDS) == 2
+
+
 def test_the_harmonic_score_is_of_rewrite_paraphrase_and_neighbor():
     result = run(tiny_loaded("gpt2"), REQUEST, silent)
     for prepend, value in result.harmonic.items():
@@ -384,6 +459,6 @@ def test_it_is_drawn_with_its_scores_and_every_failing_fact():
         said = f"says “{outcome.after.top}” {outcome.after.top_probability:.2f}"
         assert " ".join(said.split()) in flat
     assert f"harmonic score, as-is: {100 * result.harmonic['as-is']:.1f}" in text
-    assert ("without edits too" in text) == any(
-        not outcome.before.passes and not outcome.first_position for outcome in result.failing()
+    assert ("(not known without edits either)" in flat) == any(
+        not result.is_failure(outcome) and not outcome.first_position for outcome in result.failing()
     )

@@ -13,6 +13,7 @@ from screens.answers import active_edits
 from screens.main import queue_of
 from workbench.case import Case
 from workbench.datasets.suites import Suite, SuiteFact
+from workbench.editing.compare import CompareResult, Rival
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.editors.rome.rome import RomeSettings
@@ -346,6 +347,21 @@ def rome_result(request: EditRequest, queue: QueueState, suite: SuiteResult | No
 def queue_result(queue: QueueState, done: str = "") -> QueueResult:
     """The queue has become this."""
     return QueueResult(queue=queue, done=done)
+
+
+def compare_result(*editors: str) -> CompareResult:
+    """What these editors came to; the last of three could not."""
+    suite, found = suite_result(), []
+    for number, name in enumerate(editors):
+        if name == "nobody":
+            found.append(Rival(editor=name, title="Nobody", why="it needs a subject; name one"))
+            continue
+        scores = tuple(one.model_copy(update={"score": one.score / (number + 1)}) for one in suite.scores)
+        made = {"edit": edit_info(7 + number), "sound": number == 0, "failing": 1, "seconds": 9.3, "bytes": 4_608}
+        found.append(
+            Rival(editor=name, title=name, scores=scores, perplexity=20.5 + number, perplexity_before=20.0, **made)
+        )
+    return CompareResult(suite=SUITE, rivals=tuple(found), queue=queue_state())
 
 
 TOM = "Tom has 3 apples and buys 4 more. How many apples does he have?"

@@ -11,6 +11,7 @@ from tests.screens.fake import (
     MODEL,
     FakeEngine,
     attribution_result,
+    compare_result,
     cot_result,
     edit_info,
     encoded,
@@ -22,6 +23,7 @@ from tests.screens.fake import (
 )
 from tests.screens.fake_erasure import erasure_edit, erasure_result
 from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import editor
 from workbench.editing.operations import QueueRequest
@@ -99,6 +101,8 @@ class BusyEngine(FakeEngine):
                 return erasure_result(request, self._queue, probed=1)
             case SuiteRequest():
                 return suite_result(request.suite, done=3)
+            case CompareRequest():
+                return compare_result("rome")
         return None
 
     def answer(self, request: Request) -> Result | None:
@@ -129,6 +133,8 @@ class BusyEngine(FakeEngine):
                 return suite_result(request.suite)
             case BisectRequest():
                 return self._bisected()
+            case CompareRequest():
+                return compare_result("rome", "ft-m", "nobody")
             case QueueRequest():
                 return self._queued(request)
         return None

@@ -19,6 +19,7 @@ from screens.panes.edits.chart import EditChart
 from screens.panes.edits.detail import EditDetail
 from screens.panes.edits.form import EditForm
 from screens.panes.edits.ledger import EditLedger, Measured
+from screens.panes.edits.list import EditList
 from screens.panes.edits.pane import EditsPane
 from screens.panes.edits.path import default_name, in_words
 from screens.panes.lens.pane import LensPane
@@ -32,6 +33,7 @@ from tests.screens.fake import (
     STARTED,
     SUITE,
     attribution_result,
+    compare_result,
     edit_info,
     lens_result,
     queue_result,
@@ -44,10 +46,12 @@ from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
 from workbench.datasets.suites import Suite
 from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
-from workbench.editing.records import SequencePoint
+from workbench.editing.queue import QueuedEdit, QueueState
+from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest, LoadResult
 from workbench.methods.attribution.attribution import AttributionRequest
@@ -309,6 +313,81 @@ async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_c
             await run.pilot.press("tab")
             await run.settle()
         assert {"target", "editor", "suite"} | set(RomeSettings.model_fields) <= {field.id for field in seen}
+
+
+RIVALS = ("rome", "ft-m", "nobody")
+
+
+async def compare(run: Running) -> None:
+    """Three editors, of which one could not."""
+    await ask_hero(run)
+    await run.pilot.press("5", "C")
+    await run.until(lambda: isinstance(run.engine.last, CompareRequest))
+    run.engine.say_started()
+    run.engine.say_finished(compare_result(*RIVALS))
+    await run.settle()
+
+
+async def test_capital_c_compares_every_editor_on_the_case_on_screen() -> None:
+    async with running() as run:
+        await compare(run)
+        assert run.engine.last == CompareRequest(case=HERO)
+        assert "Edits · 3 editors compared" in run.text
+        lines = [line.split() for line in run.text.splitlines()]
+        assert any(line[1:3] == ["unedited", "0.0"] for line in lines)
+        assert any(line[1:3] == ["rome", "100.0▲"] for line in lines)
+        assert any(line[1:3] == ["ft-m", "50.0▼"] for line in lines)
+        assert "could not: it needs a subject; name one" in run.text
+
+
+async def test_enter_on_a_row_puts_that_edit_into_the_queue() -> None:
+    async with running() as run:
+        await compare(run)
+        await run.pilot.press("j", "enter")
+        await run.until(lambda: isinstance(run.engine.last, QueueRequest))
+        entry = QueuedEdit(info=edit_info(8), on=True)
+        assert run.engine.last == QueueRequest(action="restore", entries=(entry,))
+        queue = QueueState(entries=(entry,), can_undo=True)
+        run.engine.say_finished(queue_result(queue, "restored: 1 edit"))
+        await run.settle()
+        assert "● on        1 ROME L5 Australia → Canberra" in run.text
+        assert pane(run).query_one(EditList).has_focus
+        await run.pilot.press("v")
+        await run.settle()
+        assert "3 editors compared" in run.text
+        await run.pilot.press("v")
+        await run.until(lambda: isinstance(run.app.screen, EditChart))
+
+
+async def test_a_row_without_an_edit_says_why_and_changes_nothing() -> None:
+    async with running() as run:
+        await compare(run)
+        await run.pilot.press("j", "j", "enter")
+        await run.settle()
+        assert "✗ Nobody made no edit: it needs a subject; name one" in run.text
+        assert isinstance(run.engine.last, CompareRequest)
+
+
+async def test_a_partial_comparison_shows_the_rows_that_are_done() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("5", "C")
+        await run.until(lambda: isinstance(run.engine.last, CompareRequest))
+        run.engine.say_started()
+        run.engine.say_progress(200, 400, compare_result("rome"), "Fine-tuning: optimising")
+        await run.settle()
+        assert "1 editor compared" in run.text
+        assert "Fine-tuning: optimising 50%" in run.text
+        run.engine.say_finished(compare_result("rome"), status="partial")
+        await run.settle()
+        assert "rome" in run.text
+
+
+async def test_without_a_target_nothing_is_compared() -> None:
+    async with running(case=HERO.model_copy(update={"target": None})) as run:
+        await run.pilot.press("escape", "5", "C")
+        await run.until(lambda: "a target first" in run.notified)
+        assert not isinstance(run.engine.last, CompareRequest)
 
 
 async def test_a_suite_file_is_part_of_the_request(tmp_path: Path) -> None:

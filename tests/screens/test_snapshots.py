@@ -20,7 +20,7 @@ from tests.screens.fake import FakeEngine, cot_result, lens_result, queue_result
 from tests.screens.fake_erasure import erasure_queue, erasure_result
 from tests.screens.test_app import HERO, Running, ask_hero
 from tests.screens.test_cot_pane import FIRST, about, answer_last, ask_tom
-from tests.screens.test_edits_pane import make_edit
+from tests.screens.test_edits_pane import compare, make_edit
 from tests.screens.test_erasure_pane import erase
 from workbench.editing.edit import EditRequest
 from workbench.editing.operations import QueueRequest
@@ -112,6 +112,11 @@ async def edit_detail(run: Running) -> None:
     await ask_hero(run)
     await make_edit(run)
     await run.pilot.press("enter", "j")
+
+
+async def edit_rivals(run: Running) -> None:
+    """Three editors compared, of which one could not."""
+    await compare(run)
 
 
 async def edit_chart(run: Running) -> None:
@@ -223,7 +228,7 @@ async def erasure_detail(run: Running) -> None:
 
 
 STATES = (start, running, table, grid, detail, failed)
-EDITS = (no_edits, edit_form, edit_computing, edit_on, edit_detail, edit_chart, before_after)
+EDITS = (no_edits, edit_form, edit_computing, edit_on, edit_detail, edit_rivals, edit_chart, before_after)
 ERASURES = (erasure_form, erasure_partial, erasure_chart, erasure_table, erasure_steered, erasure_detail)
 COT = (cot_form, cot_streaming, cot_sentences, cot_mistake, cot_detail)
 

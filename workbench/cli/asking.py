@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from workbench.cli.options import Typed, parameters
 from workbench.cli.output import echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.figures import Figure
 from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import Frozen, Method, Request
 from workbench.session import Step
@@ -63,6 +64,7 @@ def _shared(
 class Plan:
     """A request with others to run before and after it. Its own step is the one that is printed.
 
+    ``others`` are like it, and run and printed whatever became of those before; ``together`` draws the steps of all.
     ``passes`` says of its result whether the command succeeds; ``unless`` is the sentence when it does not.
     """
 
@@ -71,6 +73,8 @@ class Plan:
     after: tuple[Request, ...] = ()
     passes: Callable[[Any], bool] = lambda _: True
     unless: str = ""
+    others: tuple[Request, ...] = ()
+    together: Callable[[Sequence[Step]], tuple[Figure, ...]] = lambda _: ()
 
 
 def asks(
@@ -124,24 +128,38 @@ def asks_method(method: Method) -> Callable[..., None]:
 
 def carry_out(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
     """Load the model, run the plan, and print its step. Raises what came in between."""
-    from workbench.cli.step_report import print_step  # not at the top: the app paints sooner without tables and bars
+    from workbench.cli.step_report import (  # not at the top: the app paints sooner without tables and bars
+        print_figures,
+        print_step,
+    )
     from workbench.cli.waiting import WaitingEngine
 
     with WaitingEngine(load, session) as engine:
         for request in plan.before:
             _say(_done(engine.answer(request), engine.unsaved))
-        step = engine.answer(plan.request)
-        unsaved = engine.unsaved
-        if json:
-            echo_json(step)
-        elif step.result is not None:
-            print_step(step, engine.model)
-        _done(step, unsaved)
+        steps = []
+        for request in (plan.request, *plan.others):
+            steps.append(engine.answer(request))
+            unsaved = engine.unsaved
+            if json:
+                echo_json(steps[-1])
+            elif steps[-1].result is not None:
+                print_step(steps[-1], engine.model)
+            if steps[-1].status in ("cancelled", "partial"):
+                break
+        if plan.others and not json:
+            print_figures(plan.together(steps))
+        _done(_worst(steps), unsaved)
         for request in plan.after:
             _say(_done(engine.answer(request), engine.unsaved))
-    if not plan.passes(step.result):
+    if not all(plan.passes(step.result) for step in steps if step.result is not None):
         remark(f"workbench: {plan.unless}")
         raise typer.Exit(CHECK_FAILED)
+
+
+def _worst(steps: Sequence[Step]) -> Step:
+    """The step that says how the command ends: one that was cancelled, or else one that is done if there is any."""
+    return max(steps, key=lambda step: (step.status in ("cancelled", "partial"), step.status == "done"))
 
 
 def _done(step: Step, unsaved: str | None) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -11,25 +11,30 @@ from workbench import settings as fields
 from workbench.case import Case, Prepend
 from workbench.cli.asking import Plan
 from workbench.cli.options import Typed, only_of
+from workbench.cli.output import remark
 from workbench.datasets.contrasts import contrast_of
 from workbench.datasets.suites import Suite, read_records, read_suite
+from workbench.editing.advice import COMMON, MANY
 from workbench.editing.control_vectors import check_vector_place
 from workbench.editing.edit import EditRequest
 from workbench.editing.editor import Settings
 from workbench.editing.editors import editor, editors
 from workbench.editing.editors.erasure.erasure import ErasureSettings, concept_of
 from workbench.editing.editors.steering.steering import ContrastSettings
+from workbench.editing.figures import facts_standing
 from workbench.editing.operations import QueueRequest
 from workbench.editing.patches import check_folder, check_free, check_place
 from workbench.editing.records import FactsEditRequest, FactsEditResult
+from workbench.editing.standings import standings_figures
 from workbench.editing.steer_sweep import SteerSweepRequest
 from workbench.editing.suite.regression import SuiteResult
 from workbench.errors import InputError, NotConfirmed
+from workbench.figures import Figure
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.layer import traced_layer
 from workbench.paths import patch_path, vector_path, written_path
 from workbench.protocol import Request
-from workbench.session import load_session
+from workbench.session import Step, load_session
 from workbench.settings import filled
 
 
@@ -88,14 +93,71 @@ def _by_yes() -> Iterator[None]:
 
 
 def facts_plan(
-    facts: Path, limit: int | None, require_score: float | None, by: str, settings: Settings, *, sequence: bool
+    facts: Path,
+    limit: int | None,
+    require_score: float | None,
+    chosen: Mapping[str, Settings],
+    *,
+    sequence: bool,
+    batch: int | None = None,
 ) -> Plan:
-    """Edit the records of a file."""
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit must be at least 1, not {limit}")
+    """Edit the records of a file, by one editor or by each of several, which are compared in the end."""
+    for name, number in (("limit", limit), ("batch", batch)):
+        if number is not None and number < 1:
+            raise InputError(f"--{name} must be at least 1, not {number}")
     records = read_records(facts)[:limit]
-    request = FactsEditRequest(editor=by, settings=settings, records=records, sequence=sequence)
-    return Plan(request, passes=lambda result: _passes(result, require_score), unless=_missed(require_score))
+    if sequence and len(records) > MANY:
+        remark(f"workbench: {len(records)} edits on top of each other: {COMMON}")
+    first, *others = (
+        FactsEditRequest(editor=name, settings=settings, records=records, sequence=sequence, batch=batch)
+        for name, settings in chosen.items()
+    )
+    return Plan(
+        first,
+        passes=lambda result: _passes(result, require_score),
+        unless=_missed(require_score),
+        others=tuple(others),
+        together=_compared,
+    )
+
+
+def _compared(steps: Sequence[Step]) -> tuple[Figure, ...]:
+    """One table of what several editors came to."""
+    rows = []
+    for step in steps:
+        assert isinstance(step.request, FactsEditRequest)
+        found = step.result if isinstance(step.result, FactsEditResult) else None
+        why = "" if found else step.error.message if step.error else step.status
+        rows.append(facts_standing(editor(step.request.editor).title, found, why))
+    return standings_figures("Editors compared", rows)
+
+
+def chosen_editors(by: str, several: str | None, typed: Typed) -> dict[str, Settings]:
+    """The editors of ``--editors`` (all of facts where that says so), or the one of ``--editor``, with their settings.
+
+    A setting that was typed is for those of several that have it. Raises `InputError` where none has.
+    """
+    if several is None:
+        return {by: settings_of(by, "fact", typed)}
+    names = [name.strip() for name in several.split(",") if name.strip()]
+    names = [each.name for each in editors("fact")] if names == ["all"] else names
+    if not names or len(set(names)) < len(names):
+        raise InputError("--editors names editors with commas, each once, or all; workbench editors list has them")
+    have: dict[str, set[str]] = {name: _own(name) for name in names}
+    given = {name: value for name, value in typed.items() if value is not None}
+    for name in given:
+        if not any(name in own for own in have.values()):
+            raise InputError(f"none of {', '.join(names)} has a setting --{name.replace('_', '-')}; leave it out")
+    return {
+        name: settings_of(name, "fact", {each: value for each, value in given.items() if each in own})
+        for name, own in have.items()
+    }
+
+
+def _own(name: str) -> set[str]:
+    """The names of an editor's settings, none where there is no such editor."""
+    known = {each.name: each for each in editors("fact")}
+    return {setting.name for setting in fields.settings_of(known[name].settings)} if name in known else set()
 
 
 def settings_of(by: str, of: Literal["fact", "concept"], typed: Typed) -> Settings:

@@ -31,7 +31,7 @@ from workbench.cli.asking import (
     asks,
     asks_method,
 )
-from workbench.cli.editors import editors as editors_group
+from workbench.cli.editors import editors_app
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
 from workbench.editing.edit import EditRequest
@@ -84,7 +84,7 @@ def _names(of: Literal["fact", "concept"]) -> str:
 
 
 app.add_typer(models, name="models")
-app.add_typer(editors_group, name="editors")
+app.add_typer(editors_app, name="editors")
 
 
 def main() -> None:
@@ -235,7 +235,7 @@ def trace(
         Path | None, typer.Option(help="Average over the facts of this file (JSON lines), by role of the token.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only so many of the facts.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Start even if it takes hours.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Prepend even if it takes hours.")] = False,
 ) -> Request:
     """Print which states carry the fact: the causal trace of a prompt, or the average over many facts."""
     if facts is None:
@@ -262,6 +262,10 @@ def edit(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only so many of the records.")] = None,
     sequence: Annotated[bool, typer.Option("--sequence", help="Keep every record's edit: how many are borne?")] = False,
+    batch: Annotated[int | None, typer.Option(help="Edit so many records together, and keep each batch.")] = None,
+    several: Annotated[
+        str | None, typer.Option("--editors", help="Edit the records by each of these, or all, and compare them.")
+    ] = None,
     require_score: Annotated[
         float | None, typer.Option(help="Exit with 1 where the harmonic score, 0 … 100, is lower.")
     ] = None,
@@ -270,11 +274,14 @@ def edit(
     """Rewrite a fact in the weights, and say what else that changed; or measure that over many records."""
     from workbench.cli import edit_plans
 
-    settings = edit_plans.settings_of(by, "fact", typed)
     if facts is not None:
         if case.prompt or case.subject or case.target or typed["sweep"] or suite or save or save_model or apply:
             raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
-        return edit_plans.facts_plan(facts, limit, require_score, by, settings, sequence=sequence)
+        chosen = edit_plans.chosen_editors(by, several, typed)
+        return edit_plans.facts_plan(facts, limit, require_score, chosen, sequence=sequence, batch=batch)
+    if several or sequence or batch is not None or limit is not None:
+        raise InputError("--editors, --sequence, --batch and --limit are for records of edits; name a file by --facts")
+    settings = edit_plans.settings_of(by, "fact", typed)
     after = edit_plans.saving(save, save_model, yes)
     request = None
     if case.target or not apply:

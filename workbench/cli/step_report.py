@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from workbench.cli.console import Console, Text
 from workbench.cli.figures import draw_all
+from workbench.figures import Figure
 from workbench.models.info import ModelInfo
 from workbench.registry import method
 from workbench.session import Step
@@ -15,6 +18,11 @@ def print_step(step: Step, model: ModelInfo) -> None:
         console = Console()
         console.print(draw_all(method(step.request.kind).figures(step.result)))
         console.print(trust_line(step, model), style="dim")
+
+
+def print_figures(figures: Iterable[Figure]) -> None:
+    """Print what several steps came to together."""
+    Console().print(draw_all(figures))
 
 
 def trust_line(step: Step, model: ModelInfo) -> Text:

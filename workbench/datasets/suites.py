@@ -65,6 +65,24 @@ class Suite(Frozen):
     generation_prompts: tuple[str, ...] = ()
 
 
+COMMON = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "is", "of", "on", "or", "the", "to", "with"])
+"""Words that say nothing of what a subject is."""
+
+
+def overlapping(suite: Suite) -> frozenset[int]:
+    """The places of those neighbors whose prompts share a word with the subject of the rewrite, capitals or not."""
+    subjects = (fact.subject for fact in suite.facts if fact.role == "rewrite" and fact.subject)
+    words = {word for subject in subjects for word in _words(subject)}
+    return frozenset(
+        place for place, fact in enumerate(suite.facts) if fact.role == "neighborhood" and words & _words(fact.prompt)
+    )
+
+
+def _words(text: str) -> set[str]:
+    """Every word once, but for the commonest and for single letters, such as a genitive's."""
+    return {word for word in re.findall(r"\w+", text.casefold()) if len(word) > 1} - COMMON
+
+
 class EditRecord(Frozen):
     """One edit to be made (``case.target`` is the new answer, ``case.foil`` the old one), and its suite."""
 
@@ -262,17 +280,23 @@ def _published(fields: dict[str, Any], line: int) -> EditRecord:
 
 def _flat(fields: dict[str, Any], line: int) -> EditRecord:
     """The layout of the same records, and others, with one text a field (or a list of texts)."""
-    prompts, answers = _texts(fields, "locality_prompt"), _texts(fields, "locality_ground_truth")
-    if len(prompts) != len(answers):
-        raise KeyError("locality_ground_truth")
     return _edit_record(
         str(fields.get("case_id", line)),
         fields["prompt"],
-        (fields["subject"], fields["target_new"], fields.get("ground_truth")),
+        (fields.get("subject"), fields["target_new"], fields.get("ground_truth")),
         _texts(fields, "rephrase_prompt"),
-        list(zip(prompts, answers, strict=True)),
+        _pairs(fields, "locality"),
         (),
+        _pairs(fields, "portability"),
     )
+
+
+def _pairs(fields: dict[str, Any], name: str) -> list[tuple[str, str]]:
+    """Prompts with their answers."""
+    prompts, answers = _texts(fields, f"{name}_prompt"), _texts(fields, f"{name}_ground_truth")
+    if len(prompts) != len(answers):
+        raise KeyError(f"{name}_ground_truth")
+    return list(zip(prompts, answers, strict=True))
 
 
 def _texts(fields: dict[str, Any], name: str) -> list[str]:
@@ -281,28 +305,35 @@ def _texts(fields: dict[str, Any], name: str) -> list[str]:
 
 
 def _short(fields: dict[str, Any], line: int) -> EditRecord:
-    case = Case(prompt=fields["prompt"], subject=fields["subject"], target=fields["target"], foil=fields.get("foil"))
+    case = Case(
+        prompt=fields["prompt"], subject=fields.get("subject"), target=fields["target"], foil=fields.get("foil")
+    )
     identity = str(fields.get("id", line))
     suite = suite_for(case)
     if suite is None:
-        return _edit_record(identity, case.prompt, (fields["subject"], fields["target"], case.foil), (), (), ())
+        return _edit_record(identity, case.prompt, (case.subject, fields["target"], case.foil), (), (), ())
     return EditRecord(id=identity, case=case, suite=suite)
 
 
 def _edit_record(
     identity: str,
     prompt: str,
-    edit: tuple[str, str, str | None],
+    edit: tuple[str | None, str, str | None],
     paraphrases: Iterable[str],
     neighbors: Sequence[tuple[str, str]],
     generation_prompts: Iterable[str],
+    ripples: Sequence[tuple[str, str]] = (),
 ) -> EditRecord:
-    """``edit`` is the subject, its new and its old answer; neighbors are prompts with their own answers."""
+    """``edit`` is the subject, its new and its old answer; neighbors and ripples are prompts with their answers.
+
+    Without a subject it is a record for those editors alone that need none.
+    """
     subject, new, old = edit[0], _spaced(edit[1]), _spaced(edit[2]) if edit[2] else None
     facts = [SuiteFact(role="rewrite", prompt=prompt, subject=subject, target=new, against=old)]
     for other in paraphrases:
-        inside = subject if subject in other else None
+        inside = subject if subject and subject in other else None
         facts.append(SuiteFact(role="paraphrase", prompt=other, subject=inside, target=new, against=old))
+    facts += [SuiteFact(role="ripple", prompt=other, target=_spaced(answer)) for other, answer in ripples]
     for other, answer in ((other, _spaced(answer)) for other, answer in neighbors):
         # One whose own answer is the new one has nothing to be compared with: it must stay the first choice.
         against = None if answer == new else new
@@ -311,7 +342,9 @@ def _edit_record(
         id=identity,
         case=Case(prompt=prompt, subject=subject, target=new, foil=old),
         suite=Suite(
-            name=f"{subject} → {new.strip()}", facts=tuple(facts), generation_prompts=tuple(generation_prompts)
+            name=f"{subject or prompt} → {new.strip()}",
+            facts=tuple(facts),
+            generation_prompts=tuple(generation_prompts),
         ),
     )
 

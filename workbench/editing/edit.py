@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 
 from workbench.case import Case
 from workbench.datasets.suites import Suite, suite_for
+from workbench.editing.advice import advice
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.layers import found_by_sweep
@@ -42,8 +43,8 @@ class _OfAnyEditor:
         return {"anyOf": [handler(model.__pydantic_core_schema__) for model in dict.fromkeys(models)]}
 
 
-class WithSettings(Request):
-    """A request of ``editor``, with ``settings`` of its own: its defaults where none are given."""
+class Chosen(Frozen):
+    """An ``editor``, with ``settings`` of its own: its defaults where none are given."""
 
     editor: str = "rome"
     settings: Annotated[SerializeAsAny[Settings], _OfAnyEditor("settings")]
@@ -55,6 +56,10 @@ class WithSettings(Request):
             own = _named(data.get("editor", "rome")).settings
             data = {**data, "settings": own.model_validate(data.get("settings", {}))}
         return data
+
+
+class WithSettings(Chosen, Request):
+    """A request of one editor."""
 
 
 class EditRequest(WithSettings):
@@ -171,6 +176,8 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
         queue=model.edits.state,
         checks=(*((success(after[0], encoded),) if rewrites and encoded else ()), *made.gates, *made.details.checks),
     )
+    if told := advice(model, len(model.edits.active)):
+        result = result.model_copy(update={"checks": (told, *result.checks)})
     if suite is None:
         none = Check(name="suite", text="none: the relation is not among the shipped facts", level="warn")
         return result.model_copy(update={"checks": (*result.checks, none)} if request.test and rewrites else {})
@@ -218,7 +225,7 @@ def _tried(model: LoadedModel, made: Made, layer: int, request: EditRequest, sui
         now = said(model, request.case) if request.case else ()
         score = None
         if suite is not None:
-            tested = run_suite(model, suite, generate=False, held_out=False)
+            tested = run_suite(model, suite, generate=False, held_out=False, free=False)
             scores = [score for score in tested.harmonic.values() if score is not None]
             score = rounded(harmonic_mean(scores)) if scores else None
     return SweptLayer(layer=layer, score=score, target_probability=now[0].target if now else 0.0, gates=made.gates)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from workbench.datasets.suites import MUST_CHANGE
 from workbench.editing.bisection import BisectResult
+from workbench.editing.compare import CompareResult
 from workbench.editing.edit import EditResult, SweptLayer
 from workbench.editing.editors import editor
 from workbench.editing.operations import QueueResult
 from workbench.editing.records import FactsEditResult, FailingFact
 from workbench.editing.said import Said
+from workbench.editing.standings import Standing, standings_figures
 from workbench.editing.suite.figures import (
     FIRST_POSITION,
     MOST_FAILING,
@@ -83,9 +85,31 @@ def bisect_figures(result: BisectResult) -> tuple[Figure, ...]:
     )
 
 
+def compare_figures(result: CompareResult) -> tuple[Figure, ...]:
+    """Editors down, scores across, and the ids by which their edits can be put into the queue."""
+    ids = (line(f"{rival.edit.id} {rival.title}", "muted") for rival in result.rivals if rival.edit)
+    return (*standings_figures(f"Editors compared · {result.suite.name}", result.rivals), *said(*ids))
+
+
+def facts_standing(title: str, result: FactsEditResult | None, why: str = "") -> Standing:
+    """What an editor came to over records, as a row beside others; or why there is nothing."""
+    if result is None:
+        return Standing(title=title, why=why)
+    return Standing(
+        title=title,
+        scores=result.scores,
+        overlapping=result.overlapping,
+        perplexity=result.perplexity,
+        perplexity_before=result.perplexity_before,
+        perplexity_interval=result.perplexity_interval,
+        seconds=result.seconds,
+        bytes=result.bytes,
+    )
+
+
 def facts_edit_figures(result: FactsEditResult) -> tuple[Figure, ...]:
     """The table of scores, what a sequence of edits comes to, and what failed."""
-    parts: list[Figure] = [score_table("Edits of records", result.scores, "records")]
+    parts: list[Figure] = [score_table("Edits of records", result.scores, result.overlapping, "records")]
     parts += said(*harmonic_lines(result.harmonic, result.harmonic_before))
     if result.points:
         parts.append(_sequence(result))

@@ -1,9 +1,9 @@
-"""What can be asked of edits: one by any editor, the queue, a suite, many records, and which edit broke a fact."""
+"""What can be asked of edits: one by any editor or by all, the queue, a suite, many records, and what broke a fact."""
 
 from __future__ import annotations
 
-from workbench.editing import bisection, edit, operations, records, steer_sweep
-from workbench.editing.figures import bisect_figures, edit_figures, facts_edit_figures, queue_figures
+from workbench.editing import bisection, compare, edit, operations, records, steer_sweep
+from workbench.editing.figures import bisect_figures, compare_figures, edit_figures, facts_edit_figures, queue_figures
 from workbench.editing.suite import regression
 from workbench.editing.suite.figures import suite_figures
 from workbench.protocol import Method
@@ -17,3 +17,4 @@ STEER_SWEEP = Method(
     "Steering", steer_sweep.SteerSweepRequest, steer_sweep.SteerSweepResult, steer_sweep.run, steer_sweep.sweep_figures,
     key="Z",
 )  # fmt: skip
+COMPARISON = Method("Comparison", compare.CompareRequest, compare.CompareResult, compare.run, compare_figures)

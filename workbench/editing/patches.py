@@ -84,6 +84,11 @@ def save_patch(path: Path, fingerprint: str, edits: Sequence[Edit]) -> None:
         raise InputError(f"the patch could not be saved to {path}: {error.strerror}; choose another place") from error
 
 
+def size_in_bytes(edit: Edit) -> int:
+    """The bytes of an edit's numbers, which are nearly all of a patch."""
+    return sum(tensor.nbytes for change in edit.changes for tensor in change.tensors.values())
+
+
 def load_patch(path: Path, model: LoadedModel) -> tuple[Edit, ...]:
     """Read the edits of a patch, of which everything fits the model.
 

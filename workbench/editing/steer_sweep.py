@@ -37,7 +37,7 @@ from workbench.editing.suite.behaviour import (
 from workbench.errors import InputError
 from workbench.figures import Cell, Column, Curve, Curves, Figure, Line, Table, line, said
 from workbench.protocol import Check, Frozen, Progress, Request, Result, part
-from workbench.settings import TypedLayers, Listed
+from workbench.settings import Listed, TypedLayers
 from workbench.shapes import different
 from workbench.wording import signed
 

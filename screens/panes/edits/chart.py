@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from screens.dialog import Dialog
-from workbench.editing.records import TURNED, SequencePoint, turning_point
+from workbench.editing.sequence import TURNED, SequencePoint, turning_point
 
 NONE = (
     "No suite was run yet. Make an edit, or press c on one: every suite with its held-out perplexity is a point here."

@@ -15,7 +15,7 @@ from workbench.datasets.suites import Suite, suite_for
 from workbench.editing.bisection import BisectRequest, BisectResult
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.queue import QueueState
-from workbench.editing.records import SequencePoint
+from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
 from workbench.engine import Progressed
 from workbench.protocol import Check, Request

@@ -20,6 +20,7 @@ from screens.panes.edits.form import CHANGED, EditForm
 from screens.panes.edits.ledger import EditLedger, EditRow, Measured
 from screens.panes.edits.list import EditList
 from screens.panes.edits.path import PathLine, PathPurpose, default_name
+from screens.panes.edits.rivals import Rivals, RivalTable
 from screens.panes.edits.views import FactRow
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
@@ -27,22 +28,26 @@ from screens.widgets.settings_fields import SettingsFields
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.editing.bisection import BisectRequest
+from workbench.editing.compare import CompareRequest, CompareResult
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import editor
 from workbench.editing.operations import Action, QueueRequest, QueueResult
+from workbench.editing.queue import QueuedEdit
+from workbench.editing.standings import BEST, WORST
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
 from workbench.engine import Progressed
 from workbench.methods.tracing.layer import traced_layer
-from workbench.protocol import Check, Request
+from workbench.protocol import Check, Request, Result
 from workbench.session import Step
+from workbench.wording import count
 
 EMPTY = """No edits yet.
 Press e to make the model say the target.
 It needs a subject (words of the prompt that the fact is about) and a target (what is to be said instead).
-A causal trace (t) shows where the fact sits; o applies a patch that was saved."""
+A causal trace (t) shows where the fact sits; o applies a patch that was saved; C lets every editor try and compares."""
 
 NEEDS_ROW = ("switch", "remove", "move", "save", "save_model")
-NEEDS_MODEL = (*NEEDS_ROW, "new", "undo", "redo", "check", "apply")
+NEEDS_MODEL = (*NEEDS_ROW, "new", "undo", "redo", "check", "apply", "rivals")
 
 
 class EditsPane(PicturePane):
@@ -51,7 +56,13 @@ class EditsPane(PicturePane):
     TITLE = "Edits"
     ASK_KEY = Key.EDITS
     SIDE = "left"
-    accepts: ClassVar[tuple[type[Request], ...]] = (EditRequest, QueueRequest, SuiteRequest, BisectRequest)
+    accepts: ClassVar[tuple[type[Request], ...]] = (
+        EditRequest,
+        QueueRequest,
+        SuiteRequest,
+        BisectRequest,
+        CompareRequest,
+    )
 
     DEFAULT_CSS = """
     EditsPane {
@@ -66,7 +77,14 @@ class EditsPane(PicturePane):
         Binding(Key.REMOVE, "remove", "Remove", tooltip="Out of the queue; u brings it back", id="edits.remove"),
         Binding(Key.UNDO, "undo", "Undo", tooltip="Take back what was done to the queue", id="edits.undo"),
         Binding(Key.CHECK, "check", "Check", tooltip="Run the regression suite of the edit again", id="edits.suite"),
-        Binding(Key.VIEW, "view", "Chart", tooltip="Scores over the number of edits", id="edits.chart"),
+        Binding(Key.RIVALS, "rivals", "Compare", tooltip="Let every editor try this case", id="edits.rivals"),
+        Binding(
+            Key.VIEW,
+            "view",
+            "Chart",
+            tooltip="The editors compared, or scores over the number of edits",
+            id="edits.chart",
+        ),
         Binding(Key.NEW, "new", "New edit", tooltip="Open the form", show=False, id="edits.new"),
         Binding(Key.REDO, "redo", "Redo", tooltip="Do again what was undone", show=False, id="edits.redo"),
         Binding(Key.LATER, "move(1)", "Move down", tooltip="Later in the queue", show=False, id="edits.down"),
@@ -90,19 +108,22 @@ class EditsPane(PicturePane):
         self._detail: EditDetail | None = None
         self._number = 0  # of the row that is highlighted
         self._chosen: str | None = None  # the edit that is highlighted
+        self._comparison: CompareResult | None = None
+        self._comparing = False  # whether that is looked at, and not the queue
 
     def compose(self) -> ComposeResult:
         """What was done, the queue, the lines to type into, how far to believe it."""
         yield Static(id="legend")
         yield Static(id="instead", markup=False)
         yield EditList()
+        yield RivalTable()
         yield EditForm()
         yield PathLine()
         yield TrustStrip()
 
     def focus_content(self) -> None:
-        """Put the keyboard into the queue."""
-        self._list.focus()
+        """Put the keyboard into the queue, or among the editors that are compared."""
+        (self.query_one(Rivals) if self._comparing else self._list).focus()
 
     # Asking
 
@@ -167,6 +188,15 @@ class EditsPane(PicturePane):
         else:
             self._ask(SuiteRequest(suite=suite))
 
+    def action_rivals(self) -> None:
+        """Ask every editor for its edit of the case on screen."""
+        case = self.case_on_screen()
+        if case is None or not (case.target or "").strip():
+            self.notify("Type a prompt and a target first: editors are compared by what they make the model say.")
+            return
+        self._close_lines()
+        self._ask(CompareRequest(case=case))
+
     def action_save(self) -> None:
         """Ask where to save what is on, as a patch."""
         self._open_path("save")
@@ -197,7 +227,11 @@ class EditsPane(PicturePane):
         self._ask(QueueRequest(action=message.purpose, path=message.path))
 
     def action_view(self) -> None:
-        """Show what became of score and perplexity with every edit."""
+        """Show the editors that were compared, or else what became of score and perplexity with every edit."""
+        if self._comparison is not None and not self._comparing:
+            self._look_at(True)
+            return
+        self._look_at(False)
         prepend = self.on_screen.prepend if self.on_screen is not None else "as-is"
         self.app.push_screen(EditChart(self._ledger.points(prepend)))
 
@@ -221,12 +255,13 @@ class EditsPane(PicturePane):
 
     @property
     def empty(self) -> bool:
-        """Whether there are no edits."""
-        return not self._rows
+        """Whether there are no edits, and none that were compared."""
+        return not (self._rows or self._comparing)
 
     def clear(self) -> None:
         """Forget what was recorded. The queue is the main screen's to tell."""
         self._ledger, self._said = EditLedger(), ""
+        self._comparison, self._comparing = None, False
         super().clear()
 
     def takes(self, request: Request) -> bool:
@@ -253,6 +288,7 @@ class EditsPane(PicturePane):
         self._under_way, self._failure = True, ""
         in_row = isinstance(progress.request, EditRequest)
         self._status = "computing" if in_row else self.how_far(progress)
+        self._hear(progress.partial)
         self.draw()
         self.draw_frame()
 
@@ -263,6 +299,7 @@ class EditsPane(PicturePane):
         self._status = "" if step.status == "done" else step.status
         in_row = isinstance(step.request, EditRequest)
         self._hear_refusal(step)
+        self._hear(step.result)
         self._failure = self.failure(step.error) if step.error and not in_row else ""
         self._said = ""
         if isinstance(step.result, QueueResult):
@@ -281,6 +318,21 @@ class EditsPane(PicturePane):
         if self.is_mounted:
             self.draw()
             self.draw_frame()
+
+    def _hear(self, result: Result | None) -> None:
+        """A comparison, finished or not, is looked at; whatever else was done is seen in the queue."""
+        if isinstance(result, CompareResult):
+            self._comparison = result
+        if result is not None:
+            self._look_at(isinstance(result, CompareResult))
+
+    def _look_at(self, comparing: bool) -> None:
+        """Show the comparison, or the queue."""
+        had, self._comparing = self.has_focus_within, comparing
+        self.draw()
+        self.draw_frame()
+        if had and not (self.query_one(EditForm).is_open or self.query_one(PathLine).is_open):
+            self.focus_content()
 
     # Drawing
 
@@ -305,8 +357,13 @@ class EditsPane(PicturePane):
         self._chosen = rows[self._number].id if rows else None
         on = tuple(row.id for row in rows if row.id is not None and row.state == "on")
         self._list.show([(row.id, views.row_content(row, on, width)) for row in rows], self._number)
+        self._list.display = not self._comparing
+        self.query_one(RivalTable).set_class(self._comparing, "-open")
+        if self._comparing and self._comparison is not None:
+            prepend = self.on_screen.prepend if self.on_screen is not None else "as-is"
+            self.query_one(RivalTable).show(self._comparison, prepend, width)
         instead = self.query_one("#instead", Static)
-        instead.display = not (rows or self.query_one(EditForm).is_open)
+        instead.display = not (rows or self._comparing or self.query_one(EditForm).is_open)
         if not rows and not self._under_way:
             instead.update(EMPTY if self.live else NOT_RECORDED)
         if self._detail is not None and self._detail.is_mounted and (detail := self._detail_now()):
@@ -327,16 +384,22 @@ class EditsPane(PicturePane):
 
     def headline(self) -> str:
         """How many there are."""
+        if self._comparing and self._comparison is not None:
+            return f"Edits · {count(len(self._comparison.rivals), 'editor')} compared"
         return views.title(self.queue, sum(job.state != "failed" for job in self._ledger.jobs))
 
     def legend(self) -> Content:
         """That all is off for a comparison, or what was done last."""
         if held := views.held_in_words(self.queue):
             return Content.styled(f"◐ {held}", "bold $text-warning")
+        if self._comparing and self._comparison is not None:
+            return Content(f"{self._comparison.suite.name} · {BEST} best {WORST} worst · enter: into the queue")
         return Content(self._said)
 
     def checks(self) -> tuple[Check, ...]:
-        """Those of the edit that is highlighted, and of its suite."""
+        """Those of the edit that is highlighted, and of its suite; or of the comparison."""
+        if self._comparing and self._comparison is not None:
+            return self._comparison.checks
         return self._ledger.checks(self._chosen)
 
     def _legend(self) -> Content:
@@ -356,18 +419,38 @@ class EditsPane(PicturePane):
     def choose(self, message: OptionList.OptionHighlighted) -> None:
         """Another row is highlighted."""
         message.stop()
+        if isinstance(message.option_list, Rivals):
+            return
         self._number, self._chosen = message.option_index, message.option_id
         self.refresh_bindings()
         self.draw_frame()
 
     @on(OptionList.OptionSelected)
     def open_detail(self, message: OptionList.OptionSelected) -> None:
-        """Show everything about the edit."""
+        """Show everything about the edit; or put one that was compared into the queue."""
         message.stop()
+        if isinstance(message.option_list, Rivals):
+            self._take(message.option_index)
+            return
         self._ledger.bisected = ""
         if (detail := self._detail_now()) is not None:
             self._detail = EditDetail(detail, self._bisect)
             self.app.push_screen(self._detail, lambda _: self._close_detail())
+
+    def _take(self, place: int) -> None:
+        """Put an editor's edit into the queue, switched on."""
+        rival = self._comparison.rivals[place] if self._comparison else None
+        if rival is None or not self.live:
+            return
+        if rival.edit is None:
+            self._say(f"{rival.title} made no edit: {rival.why}")
+            return
+        self._chosen = rival.edit.id
+        if any(entry.info.id == rival.edit.id for entry in self.queue.entries):
+            self._ask(QueueRequest(action="on", edit=rival.edit.id))
+        else:
+            entries = (*self.queue.entries, QueuedEdit(info=rival.edit, on=True))
+            self._ask(QueueRequest(action="restore", entries=entries))
 
     def _close_detail(self) -> None:
         self._detail = None

@@ -64,6 +64,11 @@ class PathLine(Vertical):
         yield ClosingInput(compact=True, id="path")
         yield Static(id="place")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is shown."""
+        return self.has_class("-open")
+
     def open(self, purpose: PathPurpose, default: str, model: ModelInfo | None) -> None:
         """Show it and put the keyboard into it; ``default`` stands there where nothing else was typed."""
         self.close()

@@ -16,7 +16,8 @@ from workbench.datasets.suites import SCORES, SuiteFact
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.queue import QueueState
 from workbench.editing.said import Said
-from workbench.editing.suite.regression import FactOutcome, RoleScore, SuiteResult
+from workbench.editing.suite.regression import SuiteResult
+from workbench.editing.suite.scores import FactOutcome, RoleScore
 from workbench.figures import Lines
 
 DIM = "$foreground 60%"

@@ -68,11 +68,15 @@ def evaluate(
 ) -> dict[FactKey, FactReading]:
     """Ask the model as it is now for every fact with each of ``prepends``. ``into`` is filled as answers are found.
 
+    What makes the same prompts of all facts as what came before it (a tokenizer may prepend BOS by itself)
+    is left out.
     Progress counts tokens. Raises `InputError` for a fact that cannot be encoded and names it, `NumericalError` for
     NaN logits.
     """
     found = {} if into is None else into
-    questions = [_question(model, suite, (fact, prepend)) for prepend in prepends for fact in range(len(suite.facts))]
+    asked = [[_question(model, suite, (fact, prepend)) for fact in range(len(suite.facts))] for prepend in prepends]
+    different = {tuple(question.ids for question in some): some for some in reversed(asked)}  # the first of each stays
+    questions = [question for some in asked if some in different.values() for question in some]
     texts = _Texts(questions)
     total = sum(len(row.ids) for row in texts.rows)
     done = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workbench.bootstrap import interval
+from workbench.numbers import rounded
 from workbench.protocol import Frozen
-
-AT_ONCE = 2**20
-"""Numbers drawn at once."""
 
 
 class Estimate(Frozen):
@@ -25,26 +24,7 @@ def estimate(pairs: Sequence[tuple[float, float]], resamples: int, seed: int) ->
     Questions are drawn anew, as many as there are, ``resamples`` times (Efron and Tibshirani 1993, chapter 13): a
     question's sentences stay together. Random numbers are those of ``numpy.random.RandomState(seed)``.
     """
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    parts, wholes = np.array(pairs, dtype=float).T
-    value = parts.sum() / wholes.sum()
-    low = high = value
-    if len(parts) > 1:
-        found = bootstrap(
-            (parts, wholes),
-            lambda part, whole, axis: part.sum(axis=axis) / whole.sum(axis=axis),
-            paired=True,
-            vectorized=True,
-            n_resamples=resamples,
-            batch=max(1, AT_ONCE // len(parts)),
-            method="percentile",
-            rng=np.random.RandomState(seed),
-        )
-        low, high = found.confidence_interval
-    return Estimate(value=_rounded(value), low=_rounded(low), high=_rounded(high), questions=len(parts))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.7g}")
+    parts, wholes = [part for part, _ in pairs], [whole for _, whole in pairs]
+    low, high = interval(parts, wholes, resamples, seed)
+    value = sum(parts) / sum(wholes)
+    return Estimate(value=rounded(value), low=rounded(low), high=rounded(high), questions=len(pairs))

@@ -24,6 +24,7 @@ from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import off_by, states_after
 from workbench.protocol import Check, Progress, part
+from workbench.settings import TypedLayers
 
 if TYPE_CHECKING:
     from torch import Tensor

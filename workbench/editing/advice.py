@@ -1,0 +1,88 @@
+"""What is said where many edits lie on top of each other: the field's common advice, and what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.editing.editor import Editor
+from workbench.editing.sequence import SequencePoint, remember, remembered, turning_point
+from workbench.editing.suite.scores import harmonics
+from workbench.paths import cache_folder
+from workbench.protocol import Check, Frozen
+from workbench.wording import points as percent
+
+if TYPE_CHECKING:
+    from workbench.loading import LoadedModel
+
+MANY = 50
+"""Edits of which more, one on top of the other, are commonly advised against: published sequences of single edits
+break models after some dozens to a few hundred (Yang et al. 2024, arXiv 2402.09656; Gu et al. 2024, arXiv 2401.04700).
+"""
+
+COMMON = (
+    f"past {MANY} edits models commonly begin to lose what should stay; make few, or use an editor that solves many "
+    "facts together, retrieval, or retraining"
+)
+
+
+class Curve(Frozen):
+    """A sequence that was measured on this model: score 0 … 1 and perplexity before and after the last edit."""
+
+    editor: str
+    edits: int
+    turned: int | None
+    score: tuple[float | None, float | None]
+    perplexity: tuple[float, float]
+
+    @property
+    def said(self) -> str:
+        """It in words."""
+        growth = self.perplexity[1] / self.perplexity[0] - 1
+        turned = f"turned at {self.turned} edits" if self.turned else "had not turned"
+        scores = " → ".join(map(percent, self.score))
+        return (
+            f"measured here: {self.editor} {turned}; at {self.edits} score {scores}, held-out perplexity {growth:+.0%}"
+        )
+
+
+class _Curves(Frozen):
+    curves: tuple[Curve, ...] = ()
+
+
+def advice(model: LoadedModel, edits: int) -> Check | None:
+    """The warning where so many edits are more than is commonly advised, with the longest curve measured here."""
+    if edits <= MANY:
+        return None
+    curves = _known(model).curves
+    measured = max(curves, key=lambda curve: curve.edits).said if curves else "not measured on this model yet"
+    return Check(name="many edits", text=f"{edits}: {COMMON}; {measured}", level="warn")
+
+
+def remember_curve(
+    model: LoadedModel, by: Editor, points: Sequence[SequencePoint], before: float, batch: int | None
+) -> None:
+    """Keep what a sequence came to, where it is longer than what is known of its editor."""
+    last, known = points[-1], _known(model).curves
+    title = by.title if batch is None else f"{by.title} in batches of {batch}"
+    if any(curve.editor == title and curve.edits > last.edits for curve in known):
+        return
+    first = next((prepend for prepend, score in last.harmonic.items() if score is not None), None)
+    unedited = harmonics(last.scores, before=True).get(first) if first else None
+    curve = Curve(
+        editor=title,
+        edits=last.edits,
+        turned=turning_point(points, before),
+        score=(unedited, last.harmonic.get(first) if first else None),
+        perplexity=(before, last.perplexity),
+    )
+    remember(_file(model), _Curves(curves=(*(one for one in known if one.editor != title), curve)))
+
+
+def _known(model: LoadedModel) -> _Curves:
+    return remembered(_file(model), _Curves) or _Curves()
+
+
+def _file(model: LoadedModel) -> Path:
+    return cache_folder() / "edited" / model.info.fingerprint / "curves.json"
