@@ -11,7 +11,7 @@ from workbench.case import Case
 from workbench.editing import compare
 from workbench.editing.compare import CompareRequest, CompareResult, Rival
 from workbench.editing.edit import Chosen
-from workbench.editing.editors import editors
+from workbench.editing.editors import editor, editors
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.figures import compare_figures, facts_standing
 from workbench.editing.operations import QueueRequest
@@ -85,7 +85,7 @@ def test_what_one_editor_cannot_do_is_said_in_its_row_and_the_others_go_on(monke
 def test_all_editors_of_facts_are_asked_where_none_is_named():
     asked = CompareRequest(case=CASE).editors
     assert [chosen.editor for chosen in asked] == [each.name for each in editors("fact")]
-    assert CompareRequest(case=CASE, editors="ft-m, rome").editors[0].settings == editors("fact")[2].settings()
+    assert CompareRequest(case=CASE, editors="ft-m, rome").editors[0].settings == editor("ft-m").settings()
     once = request()
     assert CompareRequest.model_validate_json(once.model_dump_json()) == once
 

@@ -8,7 +8,6 @@ import torch
 from tests.methods.test_regression import FACTS, SUITE, damage
 from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded
 from workbench.datasets.suites import Suite
-from workbench.editing.suite import free
 from workbench.editing.suite.free import FREE_ROLES, TOKENS, continue_freely, says
 from workbench.editing.suite.regression import SuiteRequest, run, run_suite
 from workbench.errors import NumericalError
@@ -28,22 +27,13 @@ def alone(model, prompt, prepend, tokens=TOKENS):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_prompts_of_any_length_go_on_as_each_by_itself(architecture, monkeypatch):
-    monkeypatch.setattr(free, "SPREAD", 30)
+def test_prompts_of_any_length_go_on_as_each_by_itself(architecture):
     model = tiny_loaded(architecture)
     found = continue_freely(model, SUITE, ("as-is", "separator"))
     wanted = [place for place, fact in enumerate(FACTS) if fact.role in FREE_ROLES]
     assert set(found) == {(place, prepend) for place in wanted for prepend in ("as-is", "separator")}
     for (place, prepend), continuation in found.items():
         assert continuation.text == alone(model, FACTS[place].prompt, prepend)
-
-
-def test_batches_of_like_length_give_the_same(monkeypatch):
-    model = tiny_loaded("llama")
-    together = continue_freely(model, SUITE, ("as-is", "separator"))
-    monkeypatch.setattr(free, "SPREAD", 0)
-    monkeypatch.setattr(free, "TOGETHER", 1)
-    assert continue_freely(model, SUITE, ("as-is", "separator")) == together
 
 
 def test_it_ends_where_the_model_ends_its_text():

@@ -82,7 +82,7 @@ class FailingFact(Frozen):
 
 
 class RecordOutcome(Frozen):
-    """What editing one record gave; ``perplexity`` is that of held-out text with the edit, ``seconds`` those of computing it.
+    """What editing one record gave; ``perplexity`` is that of held-out text, ``seconds`` those of computing it.
 
     ``size`` is that of the change as a part of its matrices, ``bytes`` of the edit as a patch.
     """

@@ -59,9 +59,9 @@ class SuiteResult(Result):
     """``harmonic`` is that mean of efficacy, generalization and specificity, None where one is missing.
 
     Where two of ``prepends`` make the same prompts, these are counted once, as the first of them.
-    ``overlapping`` scores the neighbors again that share a word with the subject. ``perplexity`` is that of held-out text;
-    ``entropy`` that of generated text in bits, None when none was generated. What was not measured yet when the suite
-    was stopped is None too, and ``outcomes`` holds the facts that were.
+    ``overlapping`` scores the neighbors again that share a word with the subject. ``perplexity`` is that of held-out
+    text; ``entropy`` that of generated text in bits, None when none was generated. What was not measured yet when the
+    suite was stopped is None too, and ``outcomes`` holds the facts that were.
     """
 
     kind: Literal["suite"] = "suite"
