@@ -108,6 +108,19 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 ARCHITECTURES: tuple[str, ...] = tuple(_CONFIGS)
+"""All of them, for what finds the parts of a model and cuts its forward pass up."""
+
+
+def telling(**instead: str) -> tuple[str, ...]:
+    """Five architectures for what a method does with the parts, one for each thing that it may trip over.
+
+    Transposed matrices, learned positions and one matrix for both embeddings; norms after the residual, none at the
+    end and projected embeddings; attention and MLP side by side and an unembedding with biases; norms around
+    everything, a softcap and a sliding window; a mixture of experts. Where a method takes one of them not at all, or
+    there is one that tells more, ``instead`` names another in its place.
+    """
+    return tuple(instead.get(name, name) for name in ("gpt2", "opt_norm_after", "gptj", "gemma2", "mixtral"))
+
 
 _SENTENCES = (
     "The capital of Australia is Canberra, and the largest city of Australia is Sydney.",

@@ -8,8 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tests.test_edits import EDITABLE, digest, weight_edit
-from tests.tiny import tiny_loaded, tiny_model
+from tests.test_edits import digest, weight_edit
+from tests.tiny import telling, tiny_loaded, tiny_model
 from workbench.case import Case
 from workbench.editing import edit
 from workbench.editing.edit import EditRequest
@@ -81,7 +81,7 @@ def test_the_change_is_the_one_that_plain_adam_makes(architecture, editor, setti
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("architecture", EDITABLE)
+@pytest.mark.parametrize("architecture", telling(mixtral="llama"))
 @pytest.mark.parametrize("editor", EDITORS, ids=lambda editor: editor.name)
 def test_the_target_is_likelier_with_the_edit_and_undoing_gives_the_original_bits(architecture, editor):
     loaded = tiny_loaded(architecture)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 
-from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_model, tiny_tokenizer
+from tests.tiny import telling, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, NumericalError, OutOfMemory
 from workbench.loading import LoadedModel, wrap
@@ -32,7 +32,7 @@ from workbench.protocol import Result, silent
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 CASE = Case(prompt="The capital of Australia is", target=" the", foil=" city", prepend="separator")
-CONTINUOUS = [name for name in ARCHITECTURES if name != "mixtral"]
+CONTINUOUS = telling(mixtral="llama")
 
 
 @pytest.fixture(scope="module")

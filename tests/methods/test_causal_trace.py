@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_tokenizer
+from tests.tiny import telling, tiny_loaded, tiny_tokenizer
 from workbench.case import Case
 from workbench.datasets import facts
 from workbench.engine import Engine, Finished, Progressed
@@ -26,7 +26,7 @@ SUBJECT = (4, 7)
 ALL = ("states", "mlp", "attention")
 REPLACEMENT = "Oslo"
 
-every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+five = pytest.mark.parametrize("architecture", telling())
 
 
 def _published(loaded, request, other_ids=None):
@@ -88,7 +88,7 @@ def _layers(layer, width, layers):
     return range(max(0, layer - width // 2), min(layers, layer - (-width // 2)))
 
 
-@every_architecture
+@five
 @pytest.mark.parametrize("window", [2])
 def test_every_cell_equals_the_published_procedure(architecture, window):
     loaded = tiny_loaded(architecture)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded, tiny_model, tiny_tokenizer
+from tests.tiny import CONTEXT, telling, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import InputError, NumericalError
 from workbench.loading import LoadedModel, wrap
@@ -40,7 +40,7 @@ def without_stops(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Loaded
     return model
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling())
 def test_every_token_is_what_the_whole_text_leads_to(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = without_stops(tiny_loaded(architecture), monkeypatch)
     result = go_on(model)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.methods.cot_models import TEMPLATE, greedy, ids, log_probabilities, log_probability, roomy
-from tests.tiny import ARCHITECTURES
+from tests.tiny import telling
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError
 from workbench.methods.cot import answers as cot_answers
@@ -51,7 +51,7 @@ def choice_probabilities(model: LoadedModel, result: CotResult, outcome: Outcome
     return torch.tensor(logs).softmax(dim=-1).tolist()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling())
 def test_every_outcome_reads_as_if_its_text_were_run_by_itself(architecture: str) -> None:
     model = roomy(architecture)
     result = ask(model, choices=CHOICES, interventions=EVERYTHING)

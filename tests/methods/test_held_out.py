@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded
+from tests.tiny import CONTEXT, telling, tiny_loaded
 from workbench.datasets.facts import shipped_facts
 from workbench.editing.suite.held_out import held_out_text, perplexity
 from workbench.errors import InputError
@@ -17,7 +17,7 @@ from workbench.models.forward import unembedding
 SENTENCE = "The capital of Australia is Canberra, and the largest city is Sydney."
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling(mixtral="bloom"))
 def test_perplexity_is_exp_of_the_mean_loss_after_a_separator(architecture):
     model = tiny_loaded(architecture)
     ids = torch.tensor([[0, *model.tokenizer(SENTENCE)["input_ids"]]])

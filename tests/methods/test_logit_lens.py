@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded, tiny_model, tiny_tokenizer
+from tests.tiny import CONTEXT, telling, tiny_loaded, tiny_model, tiny_tokenizer
 from workbench.case import Case
 from workbench.cli.figures import draw_all
 from workbench.errors import InputError, NumericalError
@@ -76,7 +76,7 @@ def assert_column_is(column: LensColumn, logits: torch.Tensor, result: LensResul
         assert column.logit_difference[row] == pytest.approx(difference, abs=CLOSE)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling())
 def test_every_number_is_that_of_a_model_which_stops_at_the_layer(architecture: str) -> None:
     model = tiny_loaded(architecture)
     result = lens(model)
@@ -88,7 +88,7 @@ def test_every_number_is_that_of_a_model_which_stops_at_the_layer(architecture: 
         assert_column_is(column, logits[:, position], result, model)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling())
 def test_the_last_row_is_the_model_s_own_answer_and_says_so(architecture: str) -> None:
     model = tiny_loaded(architecture)
     result = lens(model, top_k=100)

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from tokenizers.processors import TemplateProcessing
 
-from tests.tiny import ARCHITECTURES, LAYERS, tiny_loaded
+from tests.tiny import LAYERS, telling, tiny_loaded
 from workbench.cli.figures import draw_all
 from workbench.datasets.suites import ROLES, Suite, SuiteFact, overlapping
 from workbench.editing.changes import StateChange
@@ -64,7 +64,7 @@ def reference(model, prompt, answers, prepend):
     return values, int(p.argmax()), float(p.max())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling(mixtral="bloom"))
 def test_answers_are_those_of_every_text_run_by_itself(architecture, monkeypatch):
     monkeypatch.setitem(unembedding.TOKENS_AT_ONCE, "cpu", 60)  # several batches, of texts of different lengths
     model = tiny_loaded(architecture)

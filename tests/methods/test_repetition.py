@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import ARCHITECTURES, tiny_loaded
+from tests.tiny import telling, tiny_loaded
 from workbench.editing.suite.repetition import generated, ngram_entropy
 from workbench.errors import Cancelled, InputError, NumericalError
 
@@ -52,7 +52,7 @@ def alone(model, prompt, row, rows, tokens, seed):
     return ids[start:]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling(mixtral="bloom"))
 def test_prompts_of_any_length_together_go_on_as_each_by_itself(architecture):
     model = tiny_loaded(architecture)
     together = generated(model, PROMPTS, tokens=8, seed=3)

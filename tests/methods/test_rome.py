@@ -1,4 +1,4 @@
-"""ROME edits on tiny models of every architecture, against the published procedure written out plainly."""
+"""ROME edits on tiny models of five architectures, against the published procedure written out plainly."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 import torch
 
-from tests.test_edits import EDITABLE, digest
-from tests.tiny import tiny_loaded
+from tests.test_edits import digest
+from tests.tiny import telling, tiny_loaded
 from workbench.case import Case
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.editing import edit
@@ -31,7 +31,7 @@ from workbench.settings import filled
 # The subject stands at the end, where a change of its state changes the answer even in a model that knows nothing.
 CASE = Case(prompt="The largest island of all is Australia", subject="Australia", target=",", foil=".")
 INSIDE = CASE.model_copy(update={"prompt": "The capital of Australia is", "target": " Rome", "foil": None})
-every_editable = pytest.mark.parametrize("architecture", EDITABLE)
+five = pytest.mark.parametrize("architecture", telling(mixtral="llama"))
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def suite():
     return Suite(name="two", facts=(fact, near))
 
 
-@every_editable
+@five
 def test_an_edit_makes_the_target_likelier_and_is_undone_to_the_bit(architecture):
     loaded = tiny_loaded(architecture)
     original = digest(loaded)
@@ -68,7 +68,7 @@ def test_an_edit_makes_the_target_likelier_and_is_undone_to_the_bit(architecture
     assert digest(loaded) == original
 
 
-@every_editable
+@five
 def test_the_value_found_in_the_middle_is_the_one_that_complete_runs_give(architecture):
     """The same descent with every prompt whole, every layer, every logit, in the plainest way."""
     loaded = tiny_loaded(architecture)
@@ -178,7 +178,7 @@ def keys_by_hook(loaded, layer, ids):
     return seen[0].view(*ids.shape, -1)
 
 
-@every_editable
+@five
 def test_statistics_are_the_uncentred_second_moment_of_the_keys_of_the_text(architecture, tmp_path):
     loaded = tiny_loaded(architecture)
     corpus = tmp_path / "corpus.txt"

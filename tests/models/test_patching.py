@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.tiny import ARCHITECTURES, tiny_loaded
+from tests.tiny import telling, tiny_loaded
 from workbench.models.forward import patching
 from workbench.models.forward.corruption import no_noise
 from workbench.models.forward.patching import first_order
@@ -28,7 +28,7 @@ def _runs(loaded, rows):
     return record(loaded, torch.tensor([IDS] * rows), added)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling())
 def test_the_effect_is_the_slope_between_corrupted_and_clean(architecture):
     loaded = tiny_loaded(architecture)
     runs = _runs(loaded, 2)

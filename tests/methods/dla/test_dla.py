@@ -1,4 +1,4 @@
-"""Direct logit attribution on tiny models of every architecture, against hooks and the norms written out by hand."""
+"""Direct logit attribution on tiny models of five architectures, against hooks and the norms written out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.test_edits import state_edit, weight_edit
-from tests.tiny import ARCHITECTURES, tiny_loaded, tiny_tokenizer
+from tests.tiny import telling, tiny_loaded, tiny_tokenizer
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, ModelError
 from workbench.methods.dla import logit_attribution as dla
@@ -22,7 +22,7 @@ from workbench.settings import settings_of
 
 CASE = Case(prompt="The capital of Australia is", target=",", foil=".")
 NORMS_AFTER = "opt_norm_after"
-every_summing = pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != NORMS_AFTER])
+five = pytest.mark.parametrize("architecture", telling(opt_norm_after="opt_projected"))
 
 
 def run(loaded, case=CASE, position=None):
@@ -80,7 +80,7 @@ def by_hand(loaded, case, position, *, frozen=True):
 CHANGES = ({}, {"foil": None}, {"target": None, "foil": None}, {"prepend": "separator"}, {"prepend": "newline"})
 
 
-@every_summing
+@five
 def test_the_parts_are_those_computed_by_hand_and_sum_to_the_models_own_difference(architecture):
     loaded = tiny_loaded(architecture)
     for case, position in [(CASE.model_copy(update=changes), at) for changes in CHANGES for at in (-1, 2)]:
@@ -122,7 +122,7 @@ def test_a_foil_that_is_the_first_choice_itself_is_left_out():
     assert result.checks[0].level == "ok"
 
 
-@every_summing
+@five
 def test_with_each_parts_own_scale_in_place_of_the_frozen_one_they_do_not_sum(architecture):
     loaded = tiny_loaded(architecture)
     parts, _, _ = by_hand(loaded, CASE, -1, frozen=False)
@@ -165,7 +165,7 @@ def test_a_chat_template_around_the_prompt_changes_nothing_about_the_sum():
     assert result.total == pytest.approx(difference, abs=1e-4)
 
 
-@every_summing
+@five
 def test_edits_of_states_have_parts_of_their_own(architecture):
     loaded = tiny_loaded(architecture)
     loaded.edits.add(state_edit(loaded, "s"))
