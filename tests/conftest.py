@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from workbench import paths
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 REAL_MODELS = paths.models_folder()
 """Where the default model is, whatever home a test is given."""
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # no test depends on speed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

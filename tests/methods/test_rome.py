@@ -304,8 +304,8 @@ def test_cancelled_before_the_edit_is_in_the_queue_nothing_has_changed():
     reports = []
     edit.run(tiny_loaded("llama"), request(suite=suite(), test=True), lambda *a, **k: reports.append(k["stage"]))
     assert any(stage.startswith("optimising") for stage in reports)
-    stages = {stage: stop for stop, stage in enumerate(reports)}  # the last report of each
-    assert len(stages) > 8
+    stages = {stage.partition(",")[0]: stop for stop, stage in enumerate(reports)}  # the last report of each
+    assert len(stages) > 6
     for stop in stages.values():
         loaded = tiny_loaded("llama")
         original = digest(loaded)

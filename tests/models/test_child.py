@@ -40,10 +40,10 @@ def test_a_program_that_is_no_longer_wanted_is_ended_even_when_it_will_not() -> 
         if lines:
             raise Cancelled
 
-    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(60)"
+    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"
     with pytest.raises(Cancelled):
         run_python(["-c", program], unwanted)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     assert not [child for child in psutil.Process().children() if "deaf" in "".join(child.cmdline())]
 
 

@@ -213,7 +213,6 @@ def test_a_cancelled_download_stops(tiny_hub: type[Hub]) -> None:
 
     with pytest.raises(Cancelled):
         hub.download("owner/tiny", cancelling)
-    assert time.monotonic() - began < 4
     assert hub.cached("owner/tiny") is None
 
 

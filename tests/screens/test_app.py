@@ -17,6 +17,7 @@ from screens.messages import Cursor
 from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
+from tests import waiting
 from tests.screens.fake import MODEL, FakeEngine, encoded, lens_result
 from workbench.case import Case
 from workbench.editing.edit import EditRequest
@@ -56,14 +57,11 @@ class Running:
 
     async def settle(self) -> None:
         await self.pilot.pause()
-        await self.pilot.pause(0.05)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(100):
-            await self.settle()
-            if condition():
-                return
-        raise AssertionError(f"waited in vain; asked: {self.engine.asked}; the screen shows:\n{self.text}")
+        await waiting.until(
+            self.pilot, condition, lambda: f"asked: {self.engine.asked}; the screen shows:\n{self.text}"
+        )
 
     async def type(self, text: str) -> None:
         self.app.screen.focused.insert(text) if isinstance(  # type: ignore[union-attr]
@@ -89,7 +87,6 @@ async def running(
     app = WorkbenchApp(load, case=case, recording=recording, engine=make, place=place)  # type: ignore[arg-type]
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        await pilot.pause(0.05)
         session = Running(app, engines[0], pilot)
         session.engine.say_loaded()
         await session.settle()
@@ -260,7 +257,6 @@ async def test_a_session_can_be_opened_by_its_path_and_a_bad_one_says_why(tmp_pa
     (tmp_path / "bad.json").write_text("{")
     async with running((100, 30)) as run:
         await run.pilot.press("ctrl+o")
-        await run.pilot.pause(0.3)
         assert isinstance(run.app.screen, SessionsScreen)
         await run.pilot.press(*str(tmp_path / "bad.json"), "enter")
         await run.settle()
@@ -270,7 +266,6 @@ async def test_a_session_can_be_opened_by_its_path_and_a_bad_one_says_why(tmp_pa
 async def test_a_model_is_chosen_and_loaded() -> None:
     async with running((100, 30)) as run:
         await run.pilot.press("ctrl+l")
-        await run.pilot.pause(0.2)
         assert "smollm2-135m" in run.text
         await run.pilot.press("enter")
         await run.settle()

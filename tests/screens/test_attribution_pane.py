@@ -383,15 +383,15 @@ async def test_a_replay_has_the_rows_of_every_method_run_until_then() -> None:
     steps = tuple(step(request) for request in (REQUEST, OCCLUSION, REQUEST.model_copy(update={"seed": 2})))
     app = ReplayApp(Session(model=MODEL, steps=steps), Path("recorded.json"))
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await pilot.pause()
         pane = app.screen.query_one(AttributionPane)
         pane.focus_content()
         assert set(pane._found) == {AttributionVariant(), AttributionVariant("occlusion")}
         await pilot.press("left_curly_bracket")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert set(pane._found) == {AttributionVariant()}
         await pilot.press("m")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert "This is a replay" in "".join(notification.message for notification in app._notifications)
         assert pane.variant == AttributionVariant()
 

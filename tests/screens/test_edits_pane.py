@@ -877,17 +877,17 @@ async def test_a_replay_shows_edits_and_what_they_changed_and_asks_nothing(tmp_p
     assert json.loads((tmp_path / "s.json").read_text())["steps"]
     app = ReplayApp(Session(model=MODEL, steps=session.steps), tmp_path / "s.json")
     async with app.run_test(size=(160, 48)) as pilot:
-        await pilot.pause(0.1)
+        await pilot.pause()
         text = "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
         assert "● on" in text
         assert "→ with 1 edit: Canberra .98 #1" in " ".join(text.split())
         assert "stale" not in text
         await pilot.press("5", "space", "e", "b", "c", "x")
         await pilot.press("enter")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert isinstance(app.screen, EditDetail)
         await pilot.press("f", "escape", "left_curly_bracket")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert app.screen.query_one(EditsPane).empty
         assert app.screen.query_one(TracePane).empty
         assert not app._notifications

@@ -24,6 +24,7 @@ from tests.screens.fake import MODEL, STARTED, queue_result
 from tests.screens.fake_erasure import erased as found_by
 from tests.screens.fake_erasure import erasure_edit, erasure_queue, erasure_request, erasure_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
+from tests.waiting import until_timers_end
 from workbench.datasets.concepts import shipped_concept, shipped_concepts
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings, layers_in_words
@@ -541,7 +542,7 @@ async def test_a_strength_chosen_while_it_runs_is_asked_for_afterwards_and_not_a
         second = run.engine.last
         asked = len(run.engine.asked)
         await run.pilot.press("plus")
-        await run.pilot.pause(0.6)
+        await until_timers_end(run.pilot, run.main.query_one(ErasurePane))
         assert len(run.engine.asked) == asked  # it still runs
         run.engine.say_finished(erasure_result(second))  # type: ignore[arg-type]
         await run.until(lambda: len(run.engine.asked) > asked + 1)
@@ -550,7 +551,7 @@ async def test_a_strength_chosen_while_it_runs_is_asked_for_afterwards_and_not_a
         assert third == stronger(third, 1.5)  # from the one that was shown when the key was pressed
         await run.pilot.press("plus")
         run.engine.say_finished(None, status="cancelled")
-        await run.pilot.pause(0.6)
+        await until_timers_end(run.pilot, run.main.query_one(ErasurePane))
         assert run.engine.last == third
 
 
@@ -558,7 +559,7 @@ async def test_only_steering_has_a_strength() -> None:
     async with erased() as run:
         asked = len(run.engine.asked)
         await run.pilot.press("plus")
-        await run.pilot.pause(0.6)
+        await until_timers_end(run.pilot, run.main.query_one(ErasurePane))
         assert len(run.engine.asked) == asked
 
 
@@ -613,17 +614,17 @@ async def test_a_replay_shows_erasures_and_asks_nothing(tmp_path: Path) -> None:
     session = record(tmp_path / "s.json").session
     app = ReplayApp(Session(model=MODEL, steps=session.steps), tmp_path / "s.json")
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.1)
+        await pilot.pause()
         shown = app.screen.query_one(ErasurePane)
         await pilot.press(str(shown.number))
-        await pilot.pause(0.1)
+        await pilot.pause()
         text = "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
         assert "2/2 · ● on · Pronoun gender · Steering × 1.5" in text
         await pilot.press("space", "plus", KEY, "m", "enter")
-        await pilot.pause(0.5)
+        await until_timers_end(pilot, shown)
         assert isinstance(app.screen, ErasureDetail)
         await pilot.press("escape", "left_curly_bracket")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert len(shown._erasures) == 1
         assert not app._notifications
 

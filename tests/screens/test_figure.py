@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from screens.widgets.figure import FigureGrid, FigureStrip, FigureView
 from screens.widgets.figure_models import HeatmapModel, TableModel, mark, read_out, ruler
 from screens.widgets.grid_model import Place
 from tests.test_cli_figures import FIGURES, OTHERS, RECORDED
+from tests.waiting import until
 from workbench.figures import (
     Axis,
     Bar,
@@ -122,15 +123,6 @@ async def showing(
         app.view.focus_figure()
         await pilot.pause()
         yield app, pilot
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    for _ in range(200):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come to that")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from screens.widgets.figure import FigureView
 from screens.widgets.trust_strip import TrustStrip
 from tests.screens.fake import MODEL, STARTED
 from tests.screens.test_app import HERO
+from tests.waiting import until
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.figures import Axis, Figure, Heatmap, said
@@ -140,15 +141,6 @@ async def toy(
     async with app.run_test(size=(90, 24)) as pilot:
         await pilot.pause()
         yield app, pilot
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    for _ in range(200):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError(f"it did not come to that; the screen shows: {pilot.app.text}")  # type: ignore[attr-defined]
 
 
 async def test_an_empty_pane_says_by_which_key_it_is_asked() -> None:

@@ -17,6 +17,7 @@ from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import GridColumn, Place
 from screens.widgets.trust_strip import TrustStrip, arranged, pieces
 from tests.screens.fake import MODEL, STARTED, lens_result
+from tests.waiting import until_timers_end
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
@@ -450,7 +451,7 @@ async def test_the_detail_asks_for_twenty_tokens_and_shows_them_when_they_come()
         app.pane.show_step(step())
         app.pane.focus_content()
         await pilot.press("enter")
-        await pilot.pause(0.4)
+        await until_timers_end(pilot, app.pane)
         assert app.asked == [LensRequest(case=CASE, first=4, positions=(4,), top_k=20)]
         before = app.pane._result
         column = RESULT.columns[4]
@@ -488,7 +489,7 @@ async def test_a_replay_asks_nothing_and_says_that_it_shows_what_was_recorded() 
         app.pane.show_step(step())
         app.pane.focus_content()
         await pilot.press("enter")
-        await pilot.pause(0.4)
+        await until_timers_end(pilot, app.pane)
         assert app.asked == []
         assert "Recorded session" in str(app.screen.query_one(Static).visual)
 

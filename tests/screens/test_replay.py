@@ -72,7 +72,6 @@ class Replayed:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
-        await self.pilot.pause(0.05)
 
 
 @asynccontextmanager
@@ -80,7 +79,6 @@ async def replaying(file: Path, size: tuple[int, int] = (160, 48)) -> AsyncItera
     app = ReplayApp(load_session(file), file)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        await pilot.pause(0.05)
         yield Replayed(app, pilot)
 
 

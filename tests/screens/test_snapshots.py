@@ -253,7 +253,7 @@ def test_the_app_looks_as_it_did(
         app.theme = "textual-dark"
         for editor in (*app._main.query(TextArea), *app._main.query(Input)):
             editor.cursor_blink = False
-        await pilot.pause(0.05)
+        await pilot.pause()
         run = Running(app, engines[0], pilot)
         run.engine.say_loaded()
         await run.settle()

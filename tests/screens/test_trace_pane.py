@@ -318,7 +318,7 @@ async def test_all_kinds_stand_side_by_side_where_there_is_room() -> None:
         await pilot.pause()
         assert all(name in app.lines[0] for name in ("states", "MLP", "attention"))
         await pilot.resize_terminal(30, 24)
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert not any(name in app.lines[0] for name in ("MLP", "attention"))
 
 
@@ -485,15 +485,15 @@ async def test_a_replay_has_all_kinds_traced_until_then_and_none_that_came_later
         Session(model=MODEL, steps=(step(), step(OTHERS).model_copy(update={"id": 1}))), Path("recorded.json")
     )
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause(0.1)
+        await pilot.pause()
         pane = app.screen.query_one(TracePane)
         pane.focus_content()
         assert set(pane._found) == {"states", "mlp", "attention"}
         await pilot.press("left_square_bracket")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert set(pane._found) == {"states"}
         for _ in range(2):
             await pilot.press("m")
-        await pilot.pause(0.1)
+        await pilot.pause()
         assert pane.kind == "states"
         assert "This is a replay" in "".join(notification.message for notification in app._notifications)

@@ -18,6 +18,7 @@ from screens.widgets.closing_input import ClosingInput
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.fake import attribution_result, encoded, lens_result, trace_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
+from tests.waiting import until_timers_end
 from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.methods.attribution.attribution import AttributionRequest
@@ -250,7 +251,7 @@ async def test_more_tokens_of_a_cell_are_not_asked_for_when_another_prompt_is_on
         await run.pilot.press("2", "enter")
         await run.settle()
         assert "The prompt has changed since this result" in run.text
-        await run.pilot.pause(0.4)  # longer than the cursor has to rest
+        await until_timers_end(run.pilot, run.main.query_one(LensPane))  # the cursor has rested
         assert len(run.engine.asked) == asked
 
 

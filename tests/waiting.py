@@ -1,0 +1,80 @@
+"""Waiting for what is waited for: until an app is quiet, until a condition holds, until a timer has gone off.
+
+Textual's pilot waits until the processor idles, in steps of 20 ms. That is slow on a quiet machine, and on a busy one
+wrong: a process that is not given the processor looks idle. Here an app is quiet when it has nothing left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from textual._context import active_app
+from textual.app import App
+from textual.dom import DOMNode
+from textual.message_pump import MessagePump
+from textual.pilot import Pilot
+
+LONG = 60.0
+"""Seconds after which what has not happened will not; a busy machine needs some of them, a quiet one none."""
+
+CALM = 8
+"""Turns of the event loop in a row with nothing to do, as a key takes some to get from the driver to the app."""
+
+PAUSE = 0.001
+SPUN = 100
+
+
+async def until_quiet(min_sleep: float = 0.0, max_sleep: float = LONG) -> None:
+    """Wait until the app has nothing left to do; in place of `textual._wait.wait_for_idle`."""
+    app, end, turn, calm = active_app.get(), time.monotonic() + max_sleep, 0, 0
+    while calm < CALM and app._exception is None and time.monotonic() < end:
+        calm = calm + 1 if is_quiet(app) else 0
+        turn += 1
+        await asyncio.sleep(0 if calm or turn < SPUN else PAUSE)
+
+
+def is_quiet(app: App[object]) -> bool:
+    """Whether no message, callback, layout, paint, animation or worker is left, nor a key that waits for its turn."""
+    waiting = getattr(app, "_type_ahead", None)
+    if not app._running or not app.screen_stack or (waiting is not None and not waiting.empty):
+        return not app._running
+    screen = app.screen
+    if screen._layout_required or screen._dirty_widgets:
+        screen._on_timer_update()  # now, and not in the next sixtieth of a second
+        return False
+    if any(each._callbacks for each in app.screen_stack) or not app.animator._complete_event.is_set():
+        return False
+    if not all(worker.is_finished for worker in app.workers):
+        return False
+    return _at_rest(app) and all(
+        _at_rest(node) for each in app.screen_stack for node in each.walk_children(with_self=True)
+    )
+
+
+def _at_rest(pump: MessagePump) -> bool:
+    if pump._closing or pump._closed:
+        return True
+    if not pump._is_mounted or pump._pending_message is not None or pump._next_callbacks:
+        return False
+    queue = pump._message_queue
+    return queue.empty() and bool(queue.ready_event._waiters)  # type: ignore[attr-defined]
+
+
+async def until(pilot: Pilot[object], condition: Callable[[], bool], shown: Callable[[], str] = str) -> None:
+    """Wait for a condition, which may depend on another thread; ``shown`` says what there is in its place."""
+    end = time.monotonic() + LONG
+    await pilot.pause()
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain; {shown()}"
+        await asyncio.sleep(0.005)
+        await pilot.pause()
+
+
+async def until_timers_end(pilot: Pilot[object], node: DOMNode) -> None:
+    """Wait until whatever a node does after a time is done."""
+    await until(
+        pilot, lambda: all(timer._repeat is None or timer._task is None or timer._task.done() for timer in node._timers)
+    )
+    await pilot.pause()
