@@ -18,10 +18,10 @@ NEEDED_MODEL = $(if $(filter replay doctor models --help --version --model% -m,$
 NOT_INSTALLED = { echo "The packages in pyproject.toml could not be fetched (pip says why above): make a registry reachable, \
 	or bring their wheels in a folder and run: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER make $(MAKECMDGOALS)" >&2; exit 1; }
 
-.PHONY: help setup run test check bench soak audit
+.PHONY: help setup run test test-fast check bench soak audit
 
 help: ## Print these targets.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(VENV)/.installed $(VENV)/.model ## Install the workbench into .venv and fetch the default model.
 
@@ -29,7 +29,13 @@ run: $(VENV)/.installed $(NEEDED_MODEL) ## Open the app; ARGS='...' is passed on
 	@$(BIN)/workbench $(ARGS)
 
 test: $(VENV)/.developed $(VENV)/.model check ## Check formatting, types and imports, and run all tests; ARGS='...' for pytest.
-	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -n logical --dist worksteal $(ARGS)
+
+# Without the default model: nothing here needs it, or a terminal. The checks run beside the tests, for mypy has one core.
+test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: a minute, no model; ARGS='...' for pytest.
+	@$(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
+	$(BIN)/pytest -n logical --dist worksteal -m 'not (real or terminal or slow or soak)' $(ARGS); tested=$$?; \
+	wait $$checked; checked=$$?; cat $(VENV)/.checked; exit $$((checked + tested))
 
 check: $(VENV)/.developed ## Check formatting, lint, types and which package imports which.
 	$(BIN)/ruff format --check .

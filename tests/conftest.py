@@ -21,12 +21,31 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")  # no test depends on speed
 
 
+TESTS = Path(__file__).parent
+
+SLOW = frozenset(
+    {
+        # Each test starts the program, or an interpreter that imports torch.
+        *("test_cli", "test_files", "test_house", "test_imports", "test_poisoned_commands", "test_poisoned_terminal"),
+        *("models/test_catalog", "models/test_gguf", "models/test_hub", "models/test_integrity"),
+        # Each test starts the whole app; those of one pane by itself are quick.
+        *(f"screens/test_{name}" for name in ("app", "monkey", "replay", "snapshots", "type_ahead", "what_is_asked")),
+        *(f"screens/test_{name}" for name in ("cot_pane", "edits_pane", "erasure_pane", "poisoned_screens")),
+        # Much is computed or tried.
+        *("test_mutants", "editing/test_fine_tuning", "methods/test_edit_facts", "methods/test_erasure"),
+        *("methods/test_rome", "methods/test_regression"),
+    }
+)
+"""Files whose tests take more than a moment: what `make test-fast` leaves out."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes many minutes runs where it is asked for."""
-    if os.environ.get("WORKBENCH_SOAK") != "1":
-        for item in items:
-            if item.get_closest_marker("soak"):
-                item.add_marker(pytest.mark.skip(reason="set WORKBENCH_SOAK=1 for the long runs"))
+    """What takes many minutes runs where it is asked for; what takes long is marked."""
+    for item in items:
+        if item.path.relative_to(TESTS).with_suffix("").as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("soak") and os.environ.get("WORKBENCH_SOAK") != "1":
+            item.add_marker(pytest.mark.skip(reason="set WORKBENCH_SOAK=1 for the long runs"))
 
 
 @pytest.fixture(autouse=True)
