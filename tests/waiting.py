@@ -40,6 +40,9 @@ def is_quiet(app: App[object]) -> bool:
     waiting = getattr(app, "_type_ahead", None)
     if not app._running or not app.screen_stack or (waiting is not None and not waiting.empty):
         return not app._running
+    if app._resize_timer is not None:
+        app._check_resize()  # now, and not in the next hundredth of a second
+        return False
     screen = app.screen
     if screen._layout_required or screen._dirty_widgets:
         screen._on_timer_update()  # now, and not in the next sixtieth of a second
