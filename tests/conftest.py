@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,9 @@ TESTS = Path(__file__).parent
 
 SLOW = frozenset(
     {
-        # Each test starts the program, or an interpreter that imports torch.
+        # The program is run, or an interpreter that imports torch is started.
         *("test_cli", "test_files", "test_house", "test_imports", "test_poisoned_commands", "test_poisoned_terminal"),
+        *(f"test_cli_{name}" for name in ("cot", "edit", "erase", "methods")),
         *("models/test_catalog", "models/test_gguf", "models/test_hub", "models/test_integrity"),
         # Each test starts the whole app; those of one pane by itself are quick.
         *(f"screens/test_{name}" for name in ("app", "monkey", "replay", "snapshots", "type_ahead", "what_is_asked")),
@@ -46,6 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("soak") and os.environ.get("WORKBENCH_SOAK") != "1":
             item.add_marker(pytest.mark.skip(reason="set WORKBENCH_SOAK=1 for the long runs"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: looking through it for garbage again and again is a third of what an app costs here."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

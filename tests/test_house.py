@@ -199,7 +199,7 @@ async def play():
         print(json.dumps({"fields": fields, "norms": text(app, pane), "edits": text(app, edits)}))
     app._save_and_stop(60.0)
 
-asyncio.run(asyncio.wait_for(play(), 120))
+asyncio.run(asyncio.wait_for(play(), 600))
 """
 
 
