@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.methods.test_regression import FACTS, SUITE, damage
-from tests.tiny import ARCHITECTURES, CONTEXT, tiny_loaded
+from tests.tiny import CONTEXT, telling, tiny_loaded
 from workbench.datasets.suites import Suite
 from workbench.editing.suite.free import FREE_ROLES, TOKENS, continue_freely, says
 from workbench.editing.suite.regression import SuiteRequest, run, run_suite
@@ -26,7 +26,7 @@ def alone(model, prompt, prepend, tokens=TOKENS):
     return model.tokenizer.decode(ids[length:], skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", telling())
 def test_prompts_of_any_length_go_on_as_each_by_itself(architecture):
     model = tiny_loaded(architecture)
     found = continue_freely(model, SUITE, ("as-is", "separator"))

@@ -29,7 +29,7 @@ CASES = (
     Case(prompt="The Eiffel Tower is located in", target="."),
     Case(prompt="Paris", target=" is"),
 )
-SETTINGS = FtBatchSettings(layer=1, epochs=3, batch=2, rate=0.01, weight_decay=0.1, seed=5)
+SETTINGS = FtBatchSettings(layer=1, epochs=3, mini_batch=2, rate=0.01, weight_decay=0.1, seed=5)
 
 
 def plain_adam(architecture, settings):
@@ -51,9 +51,9 @@ def plain_adam(architecture, settings):
 
     for _ in range(settings.epochs):
         order, met = random.permutation(len(facts)).tolist(), []
-        for begin in range(0, len(facts), settings.batch):
+        for begin in range(0, len(facts), settings.mini_batch):
             adam.zero_grad()
-            found = [loss_of(fact) for fact in order[begin : begin + settings.batch]]
+            found = [loss_of(fact) for fact in order[begin : begin + settings.mini_batch]]
             met += [loss.item() for loss in found]
             (sum(found) / len(found)).backward()
             weight.grad += settings.weight_decay * (weight.detach() - original)
@@ -90,7 +90,7 @@ def test_on_one_fact_it_is_fine_tuning_without_bounds():
 def test_all_targets_are_likelier_with_the_edit_and_undoing_gives_the_original_bits(architecture):
     loaded = tiny_loaded(architecture)
     original, before = digest(loaded), [target_probability(loaded, case) for case in CASES]
-    made = FT_BATCH.make(loaded, CASES, FtBatchSettings(layer=1, epochs=15, batch=2, rate=0.01), silent)
+    made = FT_BATCH.make(loaded, CASES, FtBatchSettings(layer=1, epochs=15, mini_batch=2, rate=0.01), silent)
     assert digest(loaded) == original
     assert made.edit.info.title == "L1 5 facts"
     loaded.edits.add(made.edit)
@@ -106,7 +106,7 @@ def test_all_targets_are_likelier_with_the_edit_and_undoing_gives_the_original_b
 
 def test_it_ends_when_no_batch_holds_a_target_that_is_not_likely_enough():
     loaded = tiny_loaded("llama")
-    settings = FtBatchSettings(layer=1, epochs=200, batch=2, rate=0.02, enough=0.03)
+    settings = FtBatchSettings(layer=1, epochs=200, mini_batch=2, rate=0.02, enough=0.03)
     made = FT_BATCH.make(loaded, CASES[3:], settings, silent)
     epochs = len(made.details.losses)
     assert 1 < epochs < 200

@@ -44,7 +44,7 @@ class FtBatchSettings(Settings):
 
     layer: Annotated[int | None, Field(ge=0, description="Where to edit; else at 70 % of the depth.")] = None
     epochs: Annotated[int, Field(ge=1, le=1000, description="Most passes over all facts.")] = 30
-    batch: Annotated[int, Field(ge=1, le=1000, description="Facts of a mini-batch.")] = 8
+    mini_batch: Annotated[int, Field(ge=1, le=1000, description="Facts of a mini-batch.")] = 8
     rate: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate.")] = 5e-4
     weight_decay: Annotated[
         float, Field(ge=0, le=1, description="Pull of each step back to the unchanged matrix (Adam's L2 penalty).")
@@ -159,8 +159,8 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
         def measured(epoch: int) -> dict[int, Tensor]:
             found: dict[int, Tensor] = {}
             with torch.no_grad():
-                for begin in range(0, len(facts), settings.batch):
-                    rows = list(range(begin, min(begin + settings.batch, len(facts))))
+                for begin in range(0, len(facts), settings.mini_batch):
+                    rows = list(range(begin, min(begin + settings.mini_batch, len(facts))))
                     found.update(zip(rows, read(rows), strict=True))
                     said_of(epoch, len(found), fmean(math.exp(float(each.sum())) for each in found.values()))
             return found
@@ -169,7 +169,7 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
         for epoch in range(settings.epochs):
             met: dict[int, Tensor] = {}
             stepped = False
-            for rows in drawn.batches(settings.batch):
+            for rows in drawn.batches(settings.mini_batch):
                 log_p = read(rows)
                 loss = -torch.stack([each.mean() for each in log_p]).mean()
                 if not math.isfinite(float(loss.detach())):
