@@ -75,6 +75,6 @@ NAMES = {"Shapley"}
 
 
 def test_the_check_can_see_what_it_looks_for() -> None:
-    module = ast.parse('raise InputError(f"The {x} is " + "wrong.")\nclass A: ...\nB = int | str')
+    module = ast.parse('raise InputError(f"The {x} is " + "wrong.")\nclass Of: ...\nKind = int | str\nLONG = 3')
     assert list(sentences(module)) == [(1, "The {} is wrong.")]
-    assert list(defined(module)) == ["A"]
+    assert list(defined(module)) == ["Of", "Kind"]
