@@ -144,7 +144,7 @@ def test_scores_name_what_passes_and_what_passed_without_edits_where_that_differ
 def test_scores_that_do_not_fit_are_left_out_from_the_end_and_other_edits_are_said() -> None:
     measured = Measured(active_edits(ONE), suite_result())
     said = edits_views.scores_in_words(measured, "as-is", active_edits(queue_state(True, True)), 60)
-    assert said == "efficacy 1/1 (0) · generalization 1/2 (0) · measured with 1 edit"
+    assert said == "eff. 1/1 (0) · gen. 1/2 (0) · measured with 1 edit"
 
 
 def test_what_fails_stands_first_and_of_that_what_passed_before() -> None:

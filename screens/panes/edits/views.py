@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -12,12 +12,12 @@ from screens.answers import Edits, edits_in_words
 from screens.panes.edits.ledger import EditRow, MadeEdit, Measured, RowState
 from screens.widgets import numbers
 from workbench.case import Prepend
-from workbench.datasets.suites import SCORES, SuiteFact
+from workbench.datasets.suites import SCORES, Role, SuiteFact
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.queue import QueueState
 from workbench.editing.said import Said
 from workbench.editing.suite.regression import SuiteResult
-from workbench.editing.suite.scores import FactOutcome, RoleScore
+from workbench.editing.suite.scores import SCORED, FactOutcome, RoleScore
 from workbench.figures import Lines
 
 DIM = "$foreground 60%"
@@ -28,6 +28,14 @@ STYLES: dict[RowState, str] = {
     "on": "bold $text-success",
     "off": DIM,
     "failed": "$text-error",
+}
+SHORT: dict[Role, str] = {
+    "rewrite": "eff.",
+    "paraphrase": "gen.",
+    "neighborhood": "spec.",
+    "ripple": "port.",
+    "unrelated": "unrel.",
+    "attribute": "attr.",
 }
 PREPENDED: dict[Prepend, str] = {
     "as-is": "nothing prepended",
@@ -70,7 +78,10 @@ def _editor_title(name: str) -> str:
 
 
 def scores_in_words(measured: Measured, prepend: Prepend, edits: Edits, width: int) -> str:
-    """``efficacy 1/1 (0) · specificity 28/30 (29)``: what passes, and what passed without edits where that differs."""
+    """``efficacy 1/1 (0) · specificity 28/30 (29)``: what passes, and what passed without edits where that differs.
+
+    Where the first three do not fit they are abbreviated, as in the papers' tables; what still does not is left out.
+    """
     suite = measured.suite
     prepends = list(dict.fromkeys(score.prepend for score in suite.scores))
     if not prepends:
@@ -81,21 +92,22 @@ def scores_in_words(measured: Measured, prepend: Prepend, edits: Edits, width: i
         when = " · so far"
     elif measured.edits != edits:
         when = f" · measured {edits_in_words(measured.edits)}"
-    found = ""
-    for role in SCORES:  # the most telling first, as what does not fit is left out
-        score = suite.score(role, there)
-        longer = " · ".join(filter(None, (found, score_in_words(score)))) if score else found
-        if cell_len(longer + when) > width and found:
-            break
-        found = longer
-    return found + when
+    scores = [score for role in SCORES if (score := suite.score(role, there))]
+    scored = [score for score in scores if score.role in SCORED]
+    names = SCORES if cell_len(_joined(scored, SCORES) + when) <= width else SHORT
+    while len(scores) > 1 and cell_len(_joined(scores, names) + when) > width:  # the most telling stand first
+        scores.pop()
+    return _joined(scores, names) + when
 
 
-def score_in_words(score: RoleScore) -> str:
-    """``specificity 28/30 (29)``."""
+def _joined(scores: Iterable[RoleScore], names: Mapping[Role, str]) -> str:
+    return " · ".join(f"{names[score.role]} {_passing(score)}" for score in scores)
+
+
+def _passing(score: RoleScore) -> str:
+    """``28/30 (29)``."""
     passing, before = round(score.score * score.facts), round(score.score_before * score.facts)
-    was = f" ({before})" if before != passing else ""
-    return f"{SCORES[score.role]} {passing}/{score.facts}{was}"
+    return f"{passing}/{score.facts}" + (f" ({before})" if before != passing else "")
 
 
 # --- The details of one edit ---
