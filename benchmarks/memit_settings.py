@@ -1,6 +1,6 @@
 """What settings of MEMIT and AlphaEdit do to records that are written together: the table by which defaults are chosen.
 
-    python -m benchmarks.memit_settings RECORDS [--limit 30] [--device cuda] [--alone] [memit:covariance_weight=500 …]
+    python -m benchmarks.memit_settings RECORDS [--limit 30] [--device cuda] [--alone] [memit:covariance=500 …]
 
 Values are found once for each last layer and descent; a row then costs the solve and the scores. With ``--alone`` every
 record is also written by itself. A row is an editor, a colon, and settings with commas between them; layers are joined
@@ -34,7 +34,7 @@ from workbench.settings import filled
 ROLES = ("rewrite", "paraphrase", "neighbour")
 STARTS: tuple[Start, ...] = ("as-is", "document")
 ROWS = (
-    *(f"memit:covariance_weight={weight}" for weight in (1500, 150, 500, 5000, 15000)),
+    *(f"memit:covariance={weight}" for weight in (1500, 150, 500, 5000, 15000)),
     "memit:keys=mean",
     *(f"memit:layers={layers}" for layers in ("6+7+8", "8", "3+4+5+6+7", "2+3+4+5+6")),
     *(f"alphaedit:energy={energy},l2={l2}" for energy in (0.95, 0.97, 0.99) for l2 in (0.1, 1, 10)),

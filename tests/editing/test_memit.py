@@ -113,7 +113,7 @@ def gram(columns, weights):
 @many
 @pytest.mark.parametrize("count", [1, 3])
 def test_memit_is_what_the_dense_normal_equations_give_layer_by_layer(architecture, count):
-    loaded, settings = tiny_loaded(architecture), settings_of(MEMIT, covariance_weight=3.0)
+    loaded, settings = tiny_loaded(architecture), settings_of(MEMIT, covariance=3.0)
     made = MEMIT.make(loaded, CASES[:count], settings, silent)
     facts = facts_of(loaded, CASES[:count], settings, silent)
     values = values_of(loaded, 1, facts, settings.optimisation, silent)
@@ -222,7 +222,7 @@ def test_values_found_together_are_those_found_one_at_a_time_each_with_an_end_of
 def test_the_target_is_likelier_with_the_edit_and_undoing_gives_the_original_bits(architecture, editor):
     loaded, case = tiny_loaded(architecture), CASES[0].model_copy(update={"target": ","})
     original = digest(loaded)
-    given = {"covariance_weight": 0.1} if editor is MEMIT else {"l2": 0.1, "energy": 0.2}
+    given = {"covariance": 0.1} if editor is MEMIT else {"l2": 0.1, "energy": 0.2}
     made = editor.make(loaded, (case,), settings_of(editor, steps=10, clamp=20.0, decay=0.0, **given), silent)
     assert digest(loaded) == original
     assert loaded.edits.active == ()
@@ -246,7 +246,7 @@ def test_values_are_found_once_whatever_solves_and_again_on_another_model(monkey
     monkeypatch.setattr(memit_values, "optimise_all", counted)
     first = MEMIT.make(loaded, CASES, settings_of(MEMIT), silent)
     assert found == [3]
-    other = MEMIT.make(loaded, CASES, settings_of(MEMIT, covariance_weight=1.0, layers=(1,)), silent)
+    other = MEMIT.make(loaded, CASES, settings_of(MEMIT, covariance=1.0, layers=(1,)), silent)
     ALPHAEDIT.make(loaded, CASES, settings_of(ALPHAEDIT), silent)
     again = MEMIT.make(loaded, CASES[:2], settings_of(MEMIT), silent)
     assert found == [3]
@@ -452,7 +452,7 @@ def test_a_mixture_of_experts_is_refused(editor):
 def test_a_ridge_that_leaves_the_system_singular_is_a_sentence_and_the_queue_stays(editor):
     loaded = tiny_loaded("llama")
     original = digest(loaded)
-    given = {"covariance_weight": 0.0} if editor is MEMIT else {"l2": 0.0}
+    given = {"covariance": 0.0} if editor is MEMIT else {"l2": 0.0}
     with pytest.raises(NumericalError, match="leaves the system singular; use a larger one"):
         editor.make(loaded, CASES[:1], settings_of(editor, prefixes=0, **given), silent)
     assert digest(loaded) == original
@@ -471,7 +471,7 @@ def test_a_matrix_that_rounding_decides_about_is_singular_too():
             cholesky(torch.tensor(matrix).double(), "no")
 
 
-@pytest.mark.parametrize("wrong", [{"covariance_weight": -1.0}, {"clamp": 0.0}, {"keys": "all"}, {"what": 1}])
+@pytest.mark.parametrize("wrong", [{"covariance": -1.0}, {"clamp": 0.0}, {"keys": "all"}, {"what": 1}])
 def test_settings_out_of_bounds_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         MemitSettings(**wrong)

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class MemitSettings(SpreadSettings):
-    """``covariance_weight`` is λ: what other keys' second moment weighs beside the facts' keys.
+    """``covariance`` is λ: what other keys' second moment weighs beside the facts' keys.
 
     Published: 15,000 for models of 6 billion and more; of a single edit of the default model that writes a fifth.
     """
 
-    covariance_weight: Annotated[
+    covariance: Annotated[
         float, Field(ge=0, description="Weight of what other text's keys receive: more keeps more and writes less.")
     ] = 1500.0
 
@@ -57,7 +57,7 @@ class _Solving(Solver):
     def change(self, layer: int, lacking: Tensor, keys: Keys) -> WeightUpdate:
         """What takes fewer bytes, two factors or their product."""
         moment = self._statistics[layer].ridged.to(keys.columns.device)
-        right = memit(keys, moment, self._settings.covariance_weight)
+        right = memit(keys, moment, self._settings.covariance)
         if lacking.numel() + right.numel() < len(lacking) * len(right):
             return WeightChange(layer, lacking.float().cpu().contiguous(), right.float().cpu().contiguous())
         return DenseChange(layer, (lacking @ right.T).float().cpu())

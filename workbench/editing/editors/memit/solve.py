@@ -56,7 +56,7 @@ def memit(keys: Keys, second_moment: Tensor, weight: float) -> Tensor:
     """
     factor = cholesky(
         weight * second_moment + keys.gram,
-        f"a covariance weight of {weight:g} leaves the system singular; use a larger one",
+        f"a covariance of {weight:g} leaves the system singular; use a larger one",
     )
     solved: Tensor = torch.cholesky_solve(keys.by_fact, factor)
     return solved
