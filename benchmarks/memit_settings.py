@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--alone", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     model = load(arguments.model, device=arguments.device)
     records = read_records(arguments.records)[arguments.skip : arguments.skip + arguments.limit]
     suite = Suite(name="records", facts=tuple(fact for record in records for fact in record.suite.facts))
