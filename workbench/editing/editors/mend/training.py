@@ -218,9 +218,9 @@ def _optimiser(network: Network, request: TrainRequest, step: int, state: Any) -
 
 def _train(training: _Training, request: TrainRequest, progress: Progress) -> None:
     while True:
-        history, step = training.history, training.history.step
-        ended = step == request.steps
-        if step and (ended or step % request.every == 0) and all(scores.step < step for scores in history.scores):
+        step = training.history.step
+        due = step % request.every == 0 or step == request.steps
+        if step and due and all(scores.step < step for scores in training.history.scores):
             progress(step, request.steps, training.result(request.steps), stage="measuring on held-out records")
             training.measured()
             training.checkpoint()
@@ -232,9 +232,9 @@ def _train(training: _Training, request: TrainRequest, progress: Progress) -> No
         update: dict[str, Any] = {"step": step + 1}
         if (step + 1) % REPORTED == 0 or step + 1 == request.steps:
             edit, locality = (rounded(fmean(each)) for each in zip(*training.since, strict=True))
-            update["losses"] = (*history.losses, Loss(step=step + 1, edit=edit, locality=locality))
+            update["losses"] = (*training.history.losses, Loss(step=step + 1, edit=edit, locality=locality))
             training.since.clear()
-        training.history = history.model_copy(update=update)
+        training.history = training.history.model_copy(update=update)
 
 
 def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float, float]:
