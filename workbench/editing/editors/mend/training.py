@@ -128,6 +128,7 @@ class _Training:
     model: LoadedModel
     upper: UpperLayers
     material: Material
+    unedited: dict[int, Tensor]
     network: Network
     adam: Any
     history: History
@@ -180,18 +181,18 @@ def _begin(model: LoadedModel, request: TrainRequest, layers: tuple[int, ...], p
             for some in _batches(read.examples[:SAMPLED], request.batch)
         ]
         network, state = untrained(model, layers, request.rank, request.seed, sample), {}
-        unedited = held_out_scores(model, upper, None, read.held_out, 0)
         history = History(
             training=name,
             layers=layers,
             records=len(read.examples),
             held_out=len(read.held_out),
             step=0,
-            unedited=unedited,
+            unedited=held_out_scores(model, upper, None, read.held_out, 0),
         )
     adam = _optimiser(network, request, history.step, state)
     since = [(float(edit), float(kept)) for edit, kept in state["since"]] if "since" in state else []
-    return _Training(model, upper, read, network, adam, history, history.step, since)
+    unedited = _unedited(upper, read.examples, 4 * request.batch)
+    return _Training(model, upper, read, unedited, network, adam, history, history.step, since)
 
 
 def _name(model: LoadedModel, request: TrainRequest, records: Sequence[EditRecord], layers: tuple[int, ...]) -> str:
@@ -261,7 +262,7 @@ def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float,
         with edited(model, changes, [*owners, *stay_owners]):
             states = upper.states([*(each.row for each in asked), *stays])
         loss_edit = -torch.stack([each.mean() for each in log_probabilities(model, states, asked)]).mean()
-        loss_kept = _divergence(model, upper, states[len(asked) :], stays) if stays else torch.zeros(())
+        loss_kept = _divergence(training, states[len(asked) :], stays) if stays else torch.zeros(())
         loss = request.c_edit * loss_edit + request.c_loc * loss_kept.to(loss_edit)
         found = float(loss_edit.detach()), float(loss_kept.detach())
         if not all(map(math.isfinite, found)):
@@ -273,13 +274,26 @@ def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float,
     return found
 
 
-def _divergence(model: LoadedModel, upper: UpperLayers, states: Tensor, rows: Sequence[int]) -> Tensor:
+def _divergence(training: _Training, states: Tensor, rows: Sequence[int]) -> Tensor:
     """KL(unedited ‖ edited) in nats after the last tokens of some texts, their mean."""
-    at, last = list(range(len(rows))), [upper.length(row) - 1 for row in rows]
-    now = model.unembed(states[at, last]).float().log_softmax(dim=-1)
+    model = training.model
+    last = states[list(range(len(rows))), [training.upper.length(row) - 1 for row in rows]]
+    now = model.unembed(last).float().log_softmax(dim=-1)
     with torch.no_grad():
-        before = model.unembed(upper.states(rows)[at, last]).float().log_softmax(dim=-1)
+        before = model.unembed(torch.stack([training.unedited[row] for row in rows])).float().log_softmax(dim=-1)
     return torch.nn.functional.kl_div(now, before, log_target=True, reduction="batchmean")
+
+
+def _unedited(upper: UpperLayers, examples: Sequence[Example], size: int) -> dict[int, Tensor]:
+    """The states ``(d_model,)`` after the last block and token of every text that is to stay, by its row."""
+    rows = sorted({row for example in examples for row in example.stays}, key=lambda row: (upper.length(row), row))
+    found: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for begin in range(0, len(rows), size):
+            some = rows[begin : begin + size]
+            states = upper.states(some)
+            found.update((row, states[at, upper.length(row) - 1].clone()) for at, row in enumerate(some))
+    return found
 
 
 def held_out_scores(
