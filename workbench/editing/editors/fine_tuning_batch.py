@@ -40,10 +40,10 @@ DEPTH = 0.7
 
 
 class FtBatchSettings(Settings):
-    """How a down-projection is fine-tuned on many facts. The defaults are measured (docs/fine-tuning.md)."""
+    """How a down-projection is fine-tuned on many facts; docs/fine-tuning.md has what was measured."""
 
     layer: Annotated[int | None, Field(ge=0, description="Where to edit; else at 70 % of the depth.")] = None
-    epochs: Annotated[int, Field(ge=1, le=1000, description="Most passes over all facts.")] = 30
+    epochs: Annotated[int, Field(ge=1, le=1000, description="Most passes over all facts.")] = 50
     mini_batch: Annotated[int, Field(ge=1, le=1000, description="Facts of a mini-batch.")] = 8
     rate: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate.")] = 5e-4
     weight_decay: Annotated[
