@@ -35,7 +35,7 @@ def main() -> None:
         }
         shown = 0
 
-        def show(done: int, total: int, found: Any = None, *, stage: str = "") -> None:  # noqa: ARG001
+        def show(_done: int, _total: int, found: Any = None, **_stage: str) -> None:
             nonlocal shown
             if isinstance(found, SteerSweepResult):
                 for one in found.swept[shown:]:

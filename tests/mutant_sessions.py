@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, redirect_stdout
 from pathlib import Path
 
 from screens.replay import ReplayApp, ReplayScreen
+from tests.contrast_sets import REQUEST as STEERING
+from tests.contrast_sets import behaviour, steered, sweep
 from tests.screens.fake import (
     MODEL,
     STARTED,
@@ -34,8 +36,9 @@ from workbench.datasets.questions import Question
 from workbench.datasets.suites import EditRecord
 from workbench.editing.bisection import BisectRequest, BisectResult
 from workbench.editing.compare import CompareRequest
-from workbench.editing.edit import EditRequest
+from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.rome import RomeSettings
+from workbench.editing.editors.steering.steering import ContrastSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.records import (
     FactsEditRequest,
@@ -197,6 +200,11 @@ def steps() -> dict[str, tuple[Request, Result]]:
         "erasure": (erase, erasure_result(erase)),
         "erasure partial": (erase, erasure_result(erase, probed=1, effects=False)),
         "steering": (steer, erasure_result(steer)),
+        "behaviour": (
+            EditRequest(editor="contrast", settings=ContrastSettings(contrast="sentiment"), test=False),
+            EditResult(editor="contrast", details=steered(), queue=queue),
+        ),
+        "steering sweep": (STEERING, sweep((-1, behaviour(-2)), (0.5, behaviour(1)), (1, behaviour(3, 40)))),
         "suite": (SuiteRequest(suite=SUITE, prepends=("as-is",)), suite),
     }
 

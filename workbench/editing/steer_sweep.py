@@ -74,7 +74,7 @@ class SweptStrength(Frozen):
     """What one strength at one layer does. ``works``: the whole interval of the effect lies on the side steered to."""
 
     layer: int
-    strength: float
+    strength: Annotated[float, Field(allow_inf_nan=False)]
     behaviour: Behaviour
     works: bool
 
@@ -98,6 +98,8 @@ class SteerSweepResult(Result):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
+        if not all(one.strength for one in self.swept):
+            raise ValueError("a strength is 0, at which nothing is steered")
         different("strengths", ((one.layer, one.strength) for one in self.swept))
         return self
 

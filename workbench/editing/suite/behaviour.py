@@ -12,7 +12,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from workbench.case import Case
 from workbench.datasets.contrasts import ContrastSet, HeldOut, Property
@@ -47,6 +49,8 @@ REPETITION_LIMIT = 0.05
 """Growth of the share of repeated 3-grams beyond which the model is said to repeat itself more."""
 
 RESAMPLES = 2000
+
+Perplexity = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 PROSE_WORK = 20
 """What the held-out perplexity counts for in the progress: about as long as so many tokens of the replies."""
@@ -89,10 +93,10 @@ class Behaviour(Frozen):
     before: float
     after: float
     effect: Estimate
-    perplexity_before: float
-    perplexity: float
-    replies_perplexity_before: float | None
-    replies_perplexity: float | None
+    perplexity_before: Perplexity
+    perplexity: Perplexity
+    replies_perplexity_before: Perplexity | None
+    replies_perplexity: Perplexity | None
     repeated_before: float
     repeated: float
     replies: tuple[Reply, ...] = ()
@@ -110,7 +114,7 @@ class Behaviour(Frozen):
     @property
     def replies_growth(self) -> float | None:
         """Growth of the replies' perplexity, as a part of it."""
-        if self.replies_perplexity is None or not self.replies_perplexity_before:
+        if self.replies_perplexity is None or self.replies_perplexity_before is None:
             return None
         return self.replies_perplexity / self.replies_perplexity_before - 1
 
