@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.test_edits import digest, edit_info, weight_edit
-from tests.tiny import tiny_loaded
+from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.case import Case
 from workbench.datasets.facts import shipped_facts
 from workbench.editing import edit
@@ -21,6 +21,7 @@ from workbench.editing.suite.held_out import perplexity
 from workbench.errors import Cancelled, InputError
 from workbench.methods.generation import continuation
 from workbench.methods.lens import logit_lens
+from workbench.models.forward import unembedding
 from workbench.models.tokens import encode
 from workbench.protocol import silent
 
@@ -248,3 +249,32 @@ def test_cancelled_at_any_moment_nothing_is_before_the_prompt(when):
         IN_CONTEXT.make(loaded, (CASE,), NONE, cancelled)
     assert loaded.edits.prefix == ()
     assert loaded.edits.entries == ()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_all_texts_begin_with_is_run_once_and_the_predictions_stay_the_same(architecture, monkeypatch):
+    loaded = tiny_loaded(architecture)
+    random = torch.Generator().manual_seed(3)
+    head = tuple(torch.randint(1, 290, (unembedding.SHARED + 3,), generator=random).tolist())
+    rows = [
+        unembedding.TextRow(ids=(*head, *tail), positions=(len(head) + len(tail) - 1,))
+        for tail in ((5,), (7, 8, 9), (7, 8), (200, 3, 42, 9, 11, 12, 13, 14))
+    ]
+    run = []
+    last_states = unembedding._last_states
+    monkeypatch.setattr(
+        unembedding,
+        "_last_states",
+        lambda model, ids, shared=None: run.append(shared) or last_states(model, ids, shared),
+    )
+    found = {}
+    read = lambda places, log_p: found.update(zip(places, log_p, strict=True))  # noqa: E731
+    for _ in unembedding.read_predictions(loaded, rows, read):
+        pass
+    assert run[-1].tokens == len(head)
+    for at, row in enumerate(rows):
+        expected = final_logits(loaded, row.ids).log_softmax(dim=-1)
+        assert torch.allclose(found[at, row.positions[0]], expected, atol=1e-3)
+    assert unembedding._shared(loaded, rows[:1]).tokens == 0
+    early = [unembedding.TextRow(ids=row.ids, positions=(4, row.positions[0])) for row in rows]
+    assert unembedding._shared(loaded, early).tokens == 0
