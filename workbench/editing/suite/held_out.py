@@ -48,7 +48,7 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
 
 
 def _rows(model: LoadedModel, text: str) -> list[TextRow]:
-    """The pieces, each after BOS or separator and edits in context; the last token of a piece predicts nothing."""
+    """The pieces, each after BOS or separator and what edits in context say; its last token predicts nothing."""
     encoded = encode(model.tokenizer, Case(prompt=text, prepend="separator"), prefix=model.edits.prefix)
     front, own = encoded.ids[: encoded.prepended], encoded.ids[encoded.prepended :]
     room = model.info.context - len(front)
