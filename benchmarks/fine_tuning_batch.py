@@ -2,7 +2,7 @@
 
     python -m benchmarks.fine_tuning_batch [--facts RECORDS] [--limit 8] [--settings '{"layer": 20, "rate": 1e-3}' …]
 
-Efficacy / generalization / specificity in %, of the prompts as they are and after a document start, the growth of the
+Efficacy / generalization / specificity in %, of the prompts as they are and after a document prepend, the growth of the
 held-out perplexity, and seconds. Without records the shipped facts are used, with other answers of their relations.
 """
 
@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.datasets.suites import EditRecord, Suite, read_records
 from workbench.editing.editor import Made
 from workbench.editing.editors import fine_tuning_batch
@@ -28,7 +28,7 @@ from workbench.editing.editors.fine_tuning_batch import FT_BATCH, FtBatchSetting
 from workbench.editing.editors.mend.material import shipped_records
 from workbench.editing.records import mean_scores
 from workbench.editing.suite.held_out import perplexity
-from workbench.editing.suite.regression import SCORED, STARTS, RoleScore, SuiteRequest, measure, run_suite
+from workbench.editing.suite.regression import SCORED, PREPENDS, RoleScore, SuiteRequest, measure, run_suite
 from workbench.loading import LoadedModel, load
 from workbench.protocol import silent
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=8)
     parser.add_argument("--settings", nargs="*", default=[json.dumps({"layer": layer}) for layer in LAYERS])
     parser.add_argument("--ways", default="together,alone")
-    parser.add_argument("--starts", default=",".join(STARTS))
+    parser.add_argument("--prepend", default=",".join(PREPENDS))
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
@@ -52,8 +52,8 @@ def main() -> None:
     model = load(arguments.model, "float32", arguments.device)
     records = read_records(arguments.facts) if arguments.facts else shipped_records(0)[:: 1404 // arguments.limit]
     records = records[: arguments.limit]
-    starts: tuple[Start, ...] = tuple(arguments.starts.split(","))
-    bench = Bench(model, records, starts)
+    prepends: tuple[Prepend, ...] = tuple(arguments.prepends.split(","))
+    bench = Bench(model, records, prepends)
     Console(width=160).print(f"{len(records)} records, unedited {bench.said(bench.unedited, before=True)}")
     for text in arguments.settings:
         for way in arguments.ways.split(","):
@@ -63,10 +63,11 @@ def main() -> None:
 class Bench:
     """Records, and what the unedited model says to their suites."""
 
-    def __init__(self, model: LoadedModel, records: Sequence[EditRecord], starts: tuple[Start, ...]) -> None:
-        self._model, self._records, self._starts = model, records, starts
+    def __init__(self, model: LoadedModel, records: Sequence[EditRecord], prepends: tuple[Prepend, ...]) -> None:
+        self._model, self._records, self._prepends = model, records, prepends
         requests = [
-            SuiteRequest(suite=_small(record.suite), starts=starts, generate=False, canary=False) for record in records
+            SuiteRequest(suite=_small(record.suite), prepends=prepends, generate=False, held_out=False)
+            for record in records
         ]
         self._before = [measure(model, request) for request in requests]
         self._perplexity = perplexity(model)
@@ -101,22 +102,22 @@ class Bench:
     def _scores(self, place: int) -> tuple[RoleScore, ...]:
         suite, before = _small(self._records[place].suite), self._before[place]
         return run_suite(
-            self._model, suite, before=before, starts=self._starts, generate=False, canary=False
+            self._model, suite, before=before, prepends=self._prepends, generate=False, held_out=False
         ).scores  # fmt: skip
 
     def said(self, scores: Sequence[tuple[RoleScore, ...]], before: bool = False) -> str:
         """Efficacy / generalization / specificity after each start."""
-        means = {(each.role, each.start): each for each in mean_scores(scores)}
+        means = {(each.role, each.prepend): each for each in mean_scores(scores)}
         parts = []
-        for start in self._starts:
-            found = [means[role, start] for role in SCORED if (role, start) in means]
+        for start in self._prepends:
+            found = [means[role, prepend] for role in SCORED if (role, prepend) in means]
             parts.append(" / ".join(f"{100 * (each.score_before if before else each.score):.0f}" for each in found))
         return " | ".join(parts)
 
 
 def _small(suite: Suite) -> Suite:
     """The facts that make the three scores, at most four neighbors."""
-    neighbors = [fact for fact in suite.facts if fact.role == "neighbour"][:4]
+    neighbors = [fact for fact in suite.facts if fact.role == "neighborhood"][:4]
     return Suite(
         name=suite.name,
         facts=(*(fact for fact in suite.facts if fact.role in ("rewrite", "paraphrase")), *neighbors),

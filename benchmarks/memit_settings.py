@@ -20,7 +20,7 @@ from unittest.mock import patch
 from rich.console import Console
 from rich.table import Table
 
-from workbench.case import Start
+from workbench.case import Prepend
 from workbench.datasets.suites import EditRecord, Suite, read_records
 from workbench.editing.editor import Made
 from workbench.editing.editors import editor
@@ -31,8 +31,8 @@ from workbench.loading import LoadedModel, load
 from workbench.protocol import silent
 from workbench.settings import filled
 
-ROLES = ("rewrite", "paraphrase", "neighbour")
-STARTS: tuple[Start, ...] = ("as-is", "document")
+ROLES = ("rewrite", "paraphrase", "neighborhood")
+PREPENDS: tuple[Prepend, ...] = ("as-is", "separator")
 ROWS = (
     *(f"memit:covariance={weight}" for weight in (1500, 150, 500, 5000, 15000)),
     "memit:keys=mean",
@@ -60,7 +60,7 @@ def main() -> None:
     records = read_records(arguments.records)[arguments.skip : arguments.skip + arguments.limit]
     suite = Suite(name="records", facts=tuple(fact for record in records for fact in record.suite.facts))
     unedited = scores(model, suite)
-    columns = (f"{role} {start}" for start in STARTS for role in ROLES)
+    columns = (f"{role} {prepend}" for prepend in PREPENDS for role in ROLES)
     table = Table("settings", *columns, "ppl", "written", "s", box=None)
     table.add_row("unedited", *map(shown, unedited), f"{perplexity(model):.2f}", "", "")
     print(json.dumps({"row": "unedited", "scores": unedited}), flush=True)
@@ -114,9 +114,9 @@ def make(model: LoadedModel, row: str, records: Sequence[EditRecord]) -> Made:
 
 def scores(model: LoadedModel, suite: Suite) -> list[float | None]:
     """Efficacy, generalization and specificity of the model as it is, by start."""
-    tested = run_suite(model, suite, generate=False, canary=False)
-    found = {(score.start, score.role): score.score for score in tested.scores}
-    return [found.get((start, role)) for start in STARTS for role in ROLES]
+    tested = run_suite(model, suite, generate=False, held_out=False)
+    found = {(score.prepend, score.role): score.score for score in tested.scores}
+    return [found.get((prepend, role)) for prepend in PREPENDS for role in ROLES]
 
 
 def shown(score: float | None) -> str:

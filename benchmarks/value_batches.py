@@ -36,7 +36,7 @@ from workbench.protocol import silent
 Found = TypeVar("Found")
 
 CONTEXTS = 10
-"""Keys of a fact, about: the prompt with either start, behind six prefixes, and its subject at a text's beginning."""
+"""Keys of a fact, about: the prompt with BOS or separator and without, after six prefixes, and its subject at a text's beginning."""
 
 
 def main() -> None:

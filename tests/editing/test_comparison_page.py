@@ -23,7 +23,7 @@ def step(editor, efficacy, points=(), **more):
     scores = (
         score("rewrite", efficacy, intervals={"score": (efficacy - 0.05, efficacy)}),
         score("paraphrase", efficacy - 0.1, free=0.3, free_before=0.01),
-        score("neighbour", 0.7, 0.72),
+        score("neighborhood", 0.7, 0.72),
     )
     result = FactsEditResult(
         scores=scores, harmonic={}, harmonic_before={}, perplexity_before=24.0, perplexity=24.1, points=points

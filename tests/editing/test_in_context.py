@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
+import workbench
 from tests.test_edits import digest, edit_info, weight_edit
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.case import Case
@@ -179,6 +183,8 @@ def test_the_editor_states_the_fact_last_and_says_what_it_did(monkeypatch):
     assert result.after[0].target == pytest.approx(result.details.probability, rel=1e-4)
     names = [check.name for check in result.checks]
     assert names == ["rewrite", "target", "drift", "held-out perplexity", "context"]
+    (drift,) = [check.text for check in result.checks if check.name == "drift"]
+    assert not drift.startswith("0.0e+00")
     loaded.edits.undo()
     assert said(loaded, CASE)[0].target == before
     assert IN_CONTEXT.figures(result.details)
@@ -278,3 +284,16 @@ def test_what_all_texts_begin_with_is_run_once_and_the_predictions_stay_the_same
     assert unembedding._shared(loaded, rows[:1]).tokens == 0
     early = [unembedding.TextRow(ids=row.ids, positions=(4, row.positions[0])) for row in rows]
     assert unembedding._shared(loaded, early).tokens == 0
+
+
+def test_only_what_is_of_no_case_is_encoded_without_the_edits():
+    """Everything else goes through `LoadedModel.encode`, or names the prefix."""
+    plain = {"models/forward/sampling.py", "methods/cot/prompt.py"}
+    package = Path(workbench.__file__).parent
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for text in re.findall(r"(?<![.\w])encode\(model\.tokenizer[^\n]*", path.read_text(encoding="utf-8"))
+        if "prefix=" not in text
+    }
+    assert found == plain

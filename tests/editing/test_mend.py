@@ -44,7 +44,11 @@ from workbench.protocol import silent
 from workbench.registry import method
 
 NAMES = ("Tom", "Paris", "Rome", "Canberra", "Sydney", "Eiffel", "France", "Australia")
-CASES = (CASE, Case(prompt="Tom has", target=" apples"), Case(prompt="What is it?", target=" Paris", start="document"))
+CASES = (
+    CASE,
+    Case(prompt="Tom has", target=" apples"),
+    Case(prompt="What is it?", target=" Paris", prepend="separator"),
+)
 
 
 def a_record(place: int) -> EditRecord:
@@ -54,7 +58,7 @@ def a_record(place: int) -> EditRecord:
     facts = (
         SuiteFact(role="rewrite", prompt=f"The city of {name}", subject=name, target=new, against=old),
         SuiteFact(role="paraphrase", prompt=f"What is {name}", subject=name, target=new, against=old),
-        SuiteFact(role="neighbour", prompt=f"The city of {other}", target=old, against=new),
+        SuiteFact(role="neighborhood", prompt=f"The city of {other}", target=old, against=new),
         SuiteFact(role="unrelated", prompt="Tom buys 3 apples and", target=" 4"),
     )
     case = Case(prompt=f"The city of {name}", subject=name, target=new, foil=old)
@@ -84,12 +88,12 @@ def plain_gradients(architecture, case, layers):
     loaded, model = tiny_loaded(architecture), tiny_model(architecture).requires_grad_(False)
     prompt, answers = encode(loaded.tokenizer, case).ids, continuation_ids(loaded.tokenizer, case)
     anatomy = loaded.anatomy
-    weights = [model.get_submodule(f"{anatomy.blocks}.{layer}.{anatomy.value_matrix}").weight for layer in layers]
+    weights = [model.get_submodule(f"{anatomy.blocks}.{layer}.{anatomy.down_projection}").weight for layer in layers]
     for weight in weights:
         weight.requires_grad_()
     logits = model(input_ids=torch.tensor([prompt + answers[:-1]])).logits[0, len(prompt) - 1 :]
     (-logits.log_softmax(dim=-1)[range(len(answers)), list(answers)].mean()).backward()
-    return [weight.grad.T if anatomy.value_matrix_in_first else weight.grad for weight in weights]
+    return [weight.grad.T if anatomy.down_projection_in_first else weight.grad for weight in weights]
 
 
 def matrix(pair, edit=0):
@@ -122,7 +126,7 @@ def test_an_untrained_networks_edit_is_a_step_of_gradient_descent(architecture):
         for number, case in enumerate(CASES):
             expected = plain_gradients(architecture, case, (1, 2))[place]
             assert torch.allclose(matrix(changes[layer], number), -step * expected, atol=1e-5)
-        sizes = norms(changes[layer]).mean() / loaded.value_matrix(layer).weight.norm()
+        sizes = norms(changes[layer]).mean() / loaded.down_projection(layer).weight.norm()
         assert sizes.item() == pytest.approx(FIRST_STEP, rel=1e-3)
 
 
@@ -342,7 +346,7 @@ def test_an_edit_is_the_networks_and_twice_as_large_at_twice_the_scale(trained):
     assert made.edit.info.title == "L1-2 Tom → apples"
     assert twice.edit.info.id != made.edit.info.id
     names = [check.name for check in (*made.details.checks, *made.gates)]
-    assert names == ["edit", "network", "size", "drift", "canary"]
+    assert names == ["edit", "network", "size", "drift", "held-out perplexity"]
 
 
 def test_a_text_longer_than_the_matrix_is_wide_gives_a_change_of_full_rank(trained, tmp_path):

@@ -44,11 +44,12 @@ class Soundness:
 
 def soundness(model: LoadedModel, edit: Edit, subjects: Subjects, progress: Progress) -> Soundness:
     """Compare the model with the edit and without it, on prompts that are not about ``subjects``, and on prose."""
-    rows = _unrelated(model, frozenset({subjects}) if isinstance(subjects, str) else subjects or frozenset())
+    about = frozenset({subjects}) if isinstance(subjects, str) else subjects or frozenset()
 
     def measured(done: int, state: str) -> tuple[Tensor, float]:
         progress(done, 4, stage=f"other facts {state} the edit")
-        answers = _first_choices(model, rows)
+        # Encoded anew, as an edit in context changes what is read.
+        answers = _first_choices(model, _unrelated(model, about))
         progress(done + 1, 4, stage=f"plain prose {state} the edit")
         return answers, perplexity(model)
 
@@ -92,7 +93,7 @@ def _first_choices(model: LoadedModel, rows: tuple[TextRow, ...]) -> Tensor:
 
 
 def _unrelated(model: LoadedModel, subjects: frozenset[str]) -> tuple[TextRow, ...]:
-    """One prompt of every shipped relation, about another subject, after a BOS or separator."""
+    """One prompt of every shipped relation, about another subject, after BOS or separator."""
     rows = []
     for prompt in _prompts(subjects):
         ids = model.encode(Case(prompt=prompt, prepend="separator")).ids
