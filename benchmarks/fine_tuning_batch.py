@@ -2,7 +2,7 @@
 
     python -m benchmarks.fine_tuning_batch [--facts RECORDS] [--limit 8] [--settings '{"layer": 20, "rate": 1e-3}' …]
 
-Efficacy / generalization / specificity in %, of the prompts as they are and after a document prepend, the growth of the
+Efficacy / generalization / specificity in %, of the prompts as they are and after BOS or separator, the growth of the
 held-out perplexity, and seconds. Without records the shipped facts are used, with other answers of their relations.
 """
 
@@ -28,7 +28,7 @@ from workbench.editing.editors.fine_tuning_batch import FT_BATCH, FtBatchSetting
 from workbench.editing.editors.mend.material import shipped_records
 from workbench.editing.records import mean_scores
 from workbench.editing.suite.held_out import perplexity
-from workbench.editing.suite.regression import SCORED, PREPENDS, RoleScore, SuiteRequest, measure, run_suite
+from workbench.editing.suite.regression import PREPENDS, SCORED, RoleScore, SuiteRequest, measure, run_suite
 from workbench.loading import LoadedModel, load
 from workbench.protocol import silent
 
@@ -52,7 +52,7 @@ def main() -> None:
     model = load(arguments.model, "float32", arguments.device)
     records = read_records(arguments.facts) if arguments.facts else shipped_records(0)[:: 1404 // arguments.limit]
     records = records[: arguments.limit]
-    prepends: tuple[Prepend, ...] = tuple(arguments.prepends.split(","))
+    prepends: tuple[Prepend, ...] = tuple(arguments.prepend.split(","))
     bench = Bench(model, records, prepends)
     Console(width=160).print(f"{len(records)} records, unedited {bench.said(bench.unedited, before=True)}")
     for text in arguments.settings:
@@ -109,7 +109,7 @@ class Bench:
         """Efficacy / generalization / specificity after each start."""
         means = {(each.role, each.prepend): each for each in mean_scores(scores)}
         parts = []
-        for start in self._prepends:
+        for prepend in self._prepends:
             found = [means[role, prepend] for role in SCORED if (role, prepend) in means]
             parts.append(" / ".join(f"{100 * (each.score_before if before else each.score):.0f}" for each in found))
         return " | ".join(parts)

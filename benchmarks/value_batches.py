@@ -36,7 +36,7 @@ from workbench.protocol import silent
 Found = TypeVar("Found")
 
 CONTEXTS = 10
-"""Keys of a fact, about: the prompt with BOS or separator and without, after six prefixes, and its subject at a text's beginning."""
+"""Keys of a fact, about: its prompt with two things prepended, after six prefixes, and its subject at the beginning."""
 
 
 def main() -> None:
