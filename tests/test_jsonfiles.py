@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import workbench
 from workbench.datasets.json_files import read_values
 from workbench.errors import InputError
 from workbench.reading import read_text
@@ -55,3 +58,12 @@ def test_a_file_that_cannot_be_read_is_one_sentence(path):
         read_text(path)
     path.write_text("\ufeff[1]", encoding="utf-8")
     assert read_text(path) == "[1]"
+
+
+def test_nobody_else_takes_lines_of_json_apart():
+    """Sessions are lines too, but ours: they are mended where they are torn."""
+    root = Path(workbench.__file__).parent
+    splitting = {str(file.relative_to(root)) for file in root.rglob("*.py") if 'split("\\n")' in file.read_text()}
+    assert "datasets/json_files.py" in splitting
+    parsing = {str(file.relative_to(root)) for file in root.rglob("*.py") if "BadJson" in file.read_text()}
+    assert splitting & parsing == {"datasets/json_files.py"}

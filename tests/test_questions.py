@@ -99,12 +99,14 @@ def test_a_file_has_one_question_a_line_with_or_without_choices(tmp_path: Path) 
     assert [question.id for question in questions] == ["a", "b"]
     assert questions[0].choices == ("a stone", "ice")
     assert (questions[1].choices, questions[1].answer) == ((), None)
+    assert read_questions(lines(tmp_path, f"[{GOOD},", f"{free}]")) == questions
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("{", "line 1 .* not JSON"),
+        ("{", "not complete JSON: it breaks at line 2 "),
+        (f"{GOOD}\n\nwhat", "not complete JSON: it breaks at line 3 "),
         ("[1]", "line 1 .* not a question"),
         ('{"id": "a", "task": "t"}', "question .Field required"),
         ('{"id": "a", "task": "t", "question": " "}', "no question in it"),

@@ -74,10 +74,11 @@ def test_both_layouts_are_read_and_the_prompt_goes_before_the_template(tmp_path)
         {"subject": "Rome", "attribute": "Italy", "template": "{} lies in"},
     ]
     file = tmp_path / "facts.jsonl"
-    file.write_text("\n\n".join(map(json.dumps, lines)), encoding="utf-8")
-    facts = read_facts(file)
-    assert [fact.prompt for fact in facts] == ["Rome is in", "Rome is in", "Rome lies in"]
-    assert {(fact.subject, fact.target) for fact in facts} == {("Rome", "Italy")}
+    for text in ("\n\n".join(map(json.dumps, lines)), json.dumps(lines, indent=1)):
+        file.write_text(text, encoding="utf-8")
+        facts = read_facts(file)
+        assert [fact.prompt for fact in facts] == ["Rome is in", "Rome is in", "Rome lies in"]
+        assert {(fact.subject, fact.target) for fact in facts} == {("Rome", "Italy")}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_line_that_is_no_fact_is_named(tmp_path, line):
 def test_a_line_that_is_no_json_is_named(tmp_path, line):
     file = tmp_path / "facts.jsonl"
     file.write_text('{"prompt": "Rome is in", "subject": "Rome", "target": "Italy"}\n' + line, encoding="utf-8")
-    with pytest.raises(InputError, match=r"^line 2 of .*facts\.jsonl is not JSON \(.+\); write an object with prompt"):
+    with pytest.raises(InputError, match=r"facts\.jsonl is not complete JSON: it breaks at line 2 \(.+\); mend"):
         read_facts(file)
 
 

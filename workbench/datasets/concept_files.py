@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from workbench.datasets.concepts import TEST_SHARE, ConceptData, Example, Split, distinct
+from workbench.datasets.json_files import numbered_lines
 from workbench.errors import InputError
 from workbench.reading import BadJson, parse, quoted, read_text, shortened
 
@@ -96,9 +97,7 @@ def _refuse_twice(path: Path, heading: Sequence[str]) -> None:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, RawRow]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(text):  # not `read_values`, as every bad row is to be named
         try:
             row = parse(line)
         except BadJson as error:

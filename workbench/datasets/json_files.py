@@ -19,17 +19,22 @@ def read_values(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     if text.lstrip().startswith("["):
         yield from elements(text, len(text) - len(text.lstrip()), path)
     elif is_lines(text):
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield number, decode(line, path, number)
+        for number, line in numbered_lines(text):
+            yield number, decode(line, path, number)
     elif text.strip():
         yield 1 + text[: len(text) - len(text.lstrip())].count("\n"), decode(text, path)
 
 
 def is_lines(text: str) -> bool:
     """Whether there are several lines, of which the first is a JSON object by itself or is meant to be."""
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    lines = [line.strip() for _, line in numbered_lines(text)]
     return len(lines) > 1 and lines[0].startswith("{") and lines[0].endswith("}")
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, the first of all being 1."""
+    # Not splitlines(), which also breaks at characters that may stand inside a JSON text.
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
 def decode(text: str, path: Path, line: int = 1) -> Any:

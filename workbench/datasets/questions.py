@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
+from workbench.datasets.json_files import read_values
 from workbench.errors import InputError
 from workbench.protocol import Frozen
-from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, read_text
+from workbench.reading import Unreadable, first_problem, quoted, read_text
 
 SHIPPED = ("arithmetic", "common-sense", "ethical-judgement")
 """Names of the sets that were written for this project. The first is generated: see `workbench.datasets.arithmetic`."""
@@ -78,7 +80,7 @@ def questions_of(name: str) -> tuple[Question, ...]:
 
 
 def read_questions(path: Path) -> tuple[Question, ...]:
-    """Questions from a file with one JSON object a line. Raises `InputError` for anything else."""
+    """Questions from a file of JSON lines or a JSON array. Raises `InputError` for anything else."""
     try:
         text = read_text(path)
     except Unreadable as error:
@@ -91,9 +93,8 @@ def read_questions(path: Path) -> tuple[Question, ...]:
 
 
 def _read(text: str, source: str) -> tuple[Question, ...]:
-    # Not splitlines(), which also breaks at characters that may stand inside a JSON text.
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    questions = tuple(_question(line, f"line {number} of {source}") for number, line in lines)
+    values = read_values(text, Path(source))
+    questions = tuple(_question(fields, f"line {number} of {source}") for number, fields in values)
     if not questions:
         raise InputError(f"{source} holds no questions; write one JSON object a line, with id, task and question")
     seen: set[str] = set()
@@ -104,13 +105,11 @@ def _read(text: str, source: str) -> tuple[Question, ...]:
     return questions
 
 
-def _question(line: str, where: str) -> Question:
+def _question(fields: Any, where: str) -> Question:
     try:
-        question = Question.model_validate(parse(line))
+        question = Question.model_validate(fields)
     except ValidationError as error:
         raise InputError(f"{where} is not a question: {first_problem(error)}") from None
-    except BadJson as error:
-        raise InputError(f"{where} is not JSON ({error.why}); write an object with id, task and question") from None
     if not question.question.strip():
         raise InputError(f"{where} has no question in it; write one, or take the line out")
     try:

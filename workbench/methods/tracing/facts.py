@@ -10,11 +10,12 @@ import math
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from workbench.case import Case, Prepend
+from workbench.datasets.json_files import read_values
 from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
 from workbench.lazy import torch
@@ -26,7 +27,7 @@ from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen, Progress, Request, Result
-from workbench.reading import BadJson, Unreadable, parse, read_bytes, read_text
+from workbench.reading import Unreadable, read_bytes, read_text
 from workbench.settings import Listed
 from workbench.shapes import as_many, different
 
@@ -130,33 +131,28 @@ class _Outcome(Frozen):
 
 
 def read_facts(path: Path) -> tuple[TracedFact, ...]:
-    """Read facts from a file with one JSON object a line.
+    """Read facts from a file of JSON lines or a JSON array.
 
     Either with "prompt", "subject" and "target", or as in the published known facts: "subject", "attribute" and
     "prompt" or "template" (the prompt is used where both are given). Raises `InputError` for anything else.
     """
     try:
-        lines = read_text(path).split("\n")  # not splitlines(): other characters may stand inside a JSON text
+        text = read_text(path)
     except Unreadable as error:
         raise InputError(
             f"the facts in {path} cannot be read ({error.why}); name a file with a JSON object a line"
         ) from error
-    facts = [_fact(line, f"line {number} of {path}") for number, line in enumerate(lines, 1) if line.strip()]
+    facts = [_fact(fields, f"line {number} of {path}") for number, fields in read_values(text, path)]
     if not facts:
         raise InputError(f"{path} holds no facts; write one JSON object a line, with prompt, subject and target")
     return tuple(facts)
 
 
-def _fact(line: str, where: str) -> TracedFact:
+def _fact(fields: Any, where: str) -> TracedFact:
     try:
-        fields = parse(line)
         prompt = fields["prompt"] if "prompt" in fields else fields["template"].replace("{}", fields["subject"])
         target = fields["target"] if "target" in fields else fields["attribute"]
         return TracedFact(prompt=prompt, subject=fields["subject"], target=target)
-    except BadJson as error:
-        raise InputError(
-            f"{where} is not JSON ({error.why}); write an object with prompt, subject and target"
-        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where} is not a fact: it needs the texts prompt, subject and target") from error
 
