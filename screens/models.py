@@ -8,26 +8,26 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from screens.dialog import Dialog
+from screens.dialog import Framed
 from screens.widgets.options import Options
 from workbench.models.store.catalog import list_models
 
 
-class ModelsScreen(Dialog[str | None]):
+class ModelsScreen(Framed[str | None]):
     """Dismissed with what ``--model`` would take, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="models.back", tooltip="Keep the model that is loaded"),
     ]
 
+    HINT = ""
+    SHARE, WIDEST = 90, 100
+
     DEFAULT_CSS = """
-    ModelsScreen { align: center middle; }
-    ModelsScreen > Vertical { width: 90%; max-width: 100; height: auto; max-height: 80%; border: round $border;
-        background: $surface; padding: 0 1; }
+    ModelsScreen > #frame { max-height: 80%; }
     ModelsScreen OptionList { height: auto; max-height: 14; border: none; }
     """
 
@@ -36,16 +36,15 @@ class ModelsScreen(Dialog[str | None]):
         self._loaded = loaded
         self._names: list[str] = []
 
-    def compose(self) -> ComposeResult:
+    def compose_inside(self) -> ComposeResult:
         """The list, and a field for anything else."""
-        with Vertical() as box:
-            box.border_title = "Load a model"
-            yield Label("Enter loads, escape goes back.")
-            yield Options(*self._options())
-            yield Input(placeholder="or a directory, a GGUF file, a Hugging Face id (owner/name)")
+        yield Label("Enter loads, escape goes back.")
+        yield Options(*self._options())
+        yield Input(placeholder="or a directory, a GGUF file, a Hugging Face id (owner/name)")
 
     def on_mount(self) -> None:
         """Begin in the list."""
+        self.entitle("Load a model")
         self.query_one(OptionList).focus()
 
     def _options(self) -> list[Option]:

@@ -12,12 +12,11 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from screens.dialog import Dialog
+from screens.dialog import Framed
 from screens.widgets.options import Options
 from workbench.errors import SessionError
 from workbench.reading import MB
@@ -99,17 +98,18 @@ class SessionList(Options):
         self.post_message(self.Chosen(self._paths[message.option_index]))
 
 
-class SessionsScreen(Dialog[Path | None]):
+class SessionsScreen(Framed[Path | None]):
     """Pick one of the recent sessions, or type the path of another. Dismissed with its path, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="sessions.back", tooltip="Leave things as they are"),
     ]
 
+    HINT = ""
+    SHARE, WIDEST = 90, 110
+
     DEFAULT_CSS = """
-    SessionsScreen { align: center middle; }
-    SessionsScreen > Vertical { width: 90%; max-width: 110; height: auto; max-height: 80%; border: round $border;
-        background: $surface; padding: 0 1; }
+    SessionsScreen > #frame { max-height: 80%; }
     SessionsScreen SessionList { height: auto; max-height: 14; border: none; }
     """
 
@@ -117,13 +117,15 @@ class SessionsScreen(Dialog[Path | None]):
         super().__init__()
         self._folders = folders
 
-    def compose(self) -> ComposeResult:
+    def compose_inside(self) -> ComposeResult:
         """The list, and a field for a path."""
-        with Vertical() as box:
-            box.border_title = "Open a session"
-            yield Label("looking …", id="hint")
-            yield SessionList(self._folders)
-            yield Input(placeholder="or the path of a session file", id="path")
+        yield Label("looking …", id="hint")
+        yield SessionList(self._folders)
+        yield Input(placeholder="or the path of a session file", id="path")
+
+    def on_mount(self) -> None:
+        """Say what it is for."""
+        self.entitle("Open a session")
 
     @on(SessionList.Found)
     def found(self, message: SessionList.Found) -> None:

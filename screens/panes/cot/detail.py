@@ -5,35 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
-from screens.dialog import Dialog
+from screens.dialog import FramedText
 from screens.panes.cot.ledger import CotRun
 from screens.panes.cot.views import DIM, FULL, OTHER, OutcomeRow, answer_bars
 from workbench.models.tokentext import display
 
 
-class CotDetail(Dialog[None]):
+class CotDetail(FramedText):
     """Shows a row of the list and asks its owner, by ``step(rows)``, for the neighboring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
 
-    DEFAULT_CSS = """
-    CotDetail {
-        align: center middle;
-        & > VerticalScroll {
-            width: 95%; max-width: 110; height: auto; max-height: 95%;
-            border: round $border; padding: 0 1; background: $surface; scrollbar-size: 1 1;
-            border-title-color: $foreground;
-        }
-        & Static { height: auto; }
-    }
-    """
+    HINT = "j k rows · escape closes"
+    WIDEST = 110
+
     # Before the frame's own, which scroll; pageup and pagedown are left to it.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "close", "Close", tooltip="Back to the list", id="cot_detail.close"),
@@ -46,35 +35,18 @@ class CotDetail(Dialog[None]):
         self._row, self._run = row, run
         self._step = step
 
-    def compose(self) -> ComposeResult:
-        """A frame that scrolls."""
-        with VerticalScroll():
-            yield Static()
-
-    def on_mount(self) -> None:
-        """Show what it was opened with."""
-        self.query_one(VerticalScroll).border_subtitle = "j k rows · escape closes"
-        self.show(self._row, self._run)
-
-    def on_resize(self) -> None:
-        """Bars are as long as there is room."""
-        self.show(self._row, self._run)
-
     def show(self, row: OutcomeRow, run: CotRun) -> None:
         """Show another row, or more about this one."""
         self._row, self._run = row, run
-        frame = self.query_one(VerticalScroll)
-        frame.border_title = Content(f"{row.sign} {row.done}")
-        width = min(110, self.size.width * 95 // 100) - 5
-        self.query_one(Static).update(Content("\n").join(lines(row, run, width)))
+        self.write()
+
+    def text(self, width: int) -> tuple[str, Content]:
+        """All about the row."""
+        return f"{self._row.sign} {self._row.done}", Content("\n").join(lines(self._row, self._run, width))
 
     def action_step(self, rows: int) -> None:
         """Ask for a neighboring row."""
         self._step(rows)
-
-    def action_close(self) -> None:
-        """Close."""
-        self.dismiss()
 
 
 def lines(row: OutcomeRow, run: CotRun, width: int) -> list[Content]:

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from screens.dialog import Dialog
+from screens.dialog import Framed
 from workbench.editing.sequence import TURNED, SequencePoint, turning_point
 
 NONE = (
@@ -21,17 +20,13 @@ SCORE, PERPLEXITY = "●", "x"
 """The signs of the two curves, which differ without colour."""
 
 
-class EditChart(Dialog[None]):
+class EditChart(Framed[None]):
     """Draws points; says in words what they are, and warns where the curve turns."""
 
     DEFAULT_CSS = """
     EditChart {
-        align: center middle;
-        & > Vertical {
-            width: 95%; max-width: 130; height: 95%; max-height: 40; border: round $border; padding: 0 1;
-            background: $surface; border-title-color: $foreground;
-        }
-        & Static { height: auto; max-height: 6; }
+        & > #frame { height: 95%; max-height: 40; }
+        & Static { max-height: 6; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,22 +37,19 @@ class EditChart(Dialog[None]):
         super().__init__()
         self._points = points
 
-    def compose(self) -> ComposeResult:
+    def compose_inside(self) -> ComposeResult:
         """The chart and the words under it."""
-        with Vertical() as frame:
-            frame.border_title = "Score and perplexity over the number of edits"
-            frame.border_subtitle = "escape closes"
-            if len(self._points) > 1:
-                from textual_plotext import PlotextPlot  # 0.07 s at the first chart, and none before
+        if len(self._points) > 1:
+            from textual_plotext import PlotextPlot  # 0.07 s at the first chart, and none before
 
-                chart = PlotextPlot()
-                draw(chart.plt, self._points)
-                yield chart
-            yield Static(in_words(self._points))
+            chart = PlotextPlot()
+            draw(chart.plt, self._points)
+            yield chart
+        yield Static(in_words(self._points))
 
-    def action_close(self) -> None:
-        """Close."""
-        self.dismiss()
+    def on_mount(self) -> None:
+        """Say what is drawn."""
+        self.entitle("Score and perplexity over the number of edits")
 
 
 def draw(plt: Any, points: Sequence[SequencePoint]) -> None:

@@ -9,12 +9,11 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from screens.dialog import Dialog
+from screens.dialog import Framed
 from screens.panes.edits.ledger import MadeEdit, Measured
 from screens.panes.edits.views import FactRow, fact_content, fact_rows, summary
 from screens.widgets.options import Options
@@ -30,20 +29,18 @@ class EditInFull:
     said: str = ""
 
 
-class EditDetail(Dialog[None]):
+class EditDetail(Framed[None]):
     """Shows an `EditInFull`; ``bisect`` is called with the fact for which the edit that broke it is wanted.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
 
+    HINT = "j k facts · f finds the edit that broke one · escape closes"
+
     DEFAULT_CSS = """
     EditDetail {
-        align: center middle;
-        & > Vertical {
-            width: 95%; max-width: 130; height: 95%; border: round $border; padding: 0 1;
-            background: $surface; border-title-color: $foreground;
-        }
-        & Static { height: auto; max-height: 8; }
+        & > #frame { height: 95%; }
+        & Static { max-height: 8; }
         & #said { color: $text-warning; max-height: 4; }
         & OptionList { height: 1fr; border: none; padding: 0; background: $surface; scrollbar-size: 1 1; }
         & OptionList:focus { border: none; background-tint: $foreground 0%; }
@@ -65,16 +62,14 @@ class EditDetail(Dialog[None]):
         self._bisect = bisect
         self._rows: list[FactRow] = []
 
-    def compose(self) -> ComposeResult:
+    def compose_inside(self) -> ComposeResult:
         """Summary, what was said last, the facts."""
-        with Vertical():
-            yield Static(id="summary")
-            yield Static(id="said")
-            yield Options()
+        yield Static(id="summary")
+        yield Static(id="said")
+        yield Options()
 
     def on_mount(self) -> None:
         """Show what it was opened with."""
-        self.query_one(Vertical).border_subtitle = "j k facts · f finds the edit that broke one · escape closes"
         self.show(self._detail)
         self.query_one(OptionList).focus()
 
@@ -110,14 +105,14 @@ class EditDetail(Dialog[None]):
             self._bisect(self._rows[place])
 
     @on(OptionList.OptionSelected)
-    def action_close(self) -> None:
-        """Close."""
+    def selected(self) -> None:
+        """Enter closes here too."""
         self.dismiss()
 
     def _show_summary(self) -> None:
-        detail, width = self._detail, min(130, self.size.width * 95 // 100) - 4
-        self.query_one(Vertical).border_title = Content(detail.title)
-        lines = summary(detail.made, detail.measured, width)
+        detail = self._detail
+        self.entitle(detail.title)
+        lines = summary(detail.made, detail.measured, self.text_width)
         if detail.measured is None:
             lines.append(Content("No suite was run with it yet; c runs one."))
         self.query_one("#summary", Static).update(Content("\n").join(lines))

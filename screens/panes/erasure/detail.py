@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
-from screens.dialog import Dialog
+from screens.dialog import FramedText
 from screens.panes.erasure.ledger import Erasure
 from screens.panes.erasure.views import DIM, both, head, row_text
 from screens.widgets import numbers
@@ -23,18 +21,13 @@ from workbench.editing.editors.erasure.layer import ErasedLayer
 from workbench.models.tokentext import display
 
 
-class ErasureDetail(Dialog[None]):
+class ErasureDetail(FramedText):
     """Shows what `sections` says, to be scrolled."""
 
+    HINT = "j k scroll · escape closes"
+
     DEFAULT_CSS = """
-    ErasureDetail {
-        align: center middle;
-        & > VerticalScroll {
-            width: 95%; max-width: 130; height: 95%; border: round $border; padding: 0 1;
-            background: $surface; border-title-color: $foreground; scrollbar-size: 1 1;
-        }
-        & Static { height: auto; }
-    }
+    ErasureDetail > #frame { height: 95%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "close", "Close", tooltip="Back", id="erasure_detail.close"),
@@ -46,29 +39,18 @@ class ErasureDetail(Dialog[None]):
         super().__init__()
         self._title, self._content = title, content
 
-    def compose(self) -> ComposeResult:
-        """Text in a frame."""
-        with VerticalScroll() as frame:
-            frame.border_subtitle = "j k scroll · escape closes"
-            yield Static(id="said")
-
-    def on_mount(self) -> None:
-        """Show what it was opened with."""
-        self.show(self._title, self._content)
-        self.query_one(VerticalScroll).focus()
-
     def show(self, title: str, content: Content) -> None:
         """Show another state of the same erasure."""
-        self.query_one(VerticalScroll).border_title = Content(title)
-        self.query_one("#said", Static).update(content)
+        self._title, self._content = title, content
+        self.write()
+
+    def text(self, width: int) -> tuple[str, Content]:  # noqa: ARG002 - lines are wrapped where they end
+        """What it was given."""
+        return self._title, self._content
 
     def action_scroll(self, by: int) -> None:
         """A line down or up."""
         self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
-
-    def action_close(self) -> None:
-        """Close."""
-        self.dismiss()
 
 
 def sections(found: Erasure, row: ErasedLayer, others: Sequence[Erasure]) -> Content:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
-from screens.dialog import Dialog
+from screens.dialog import FramedText
 from screens.messages import Cursor
 from screens.panes.lens.words import contenders, layer_label, overtake_sentence, overtakes
 from screens.widgets import numbers
@@ -36,23 +33,15 @@ class CellDetail:
     note: str = ""
 
 
-class LensDetail(Dialog[None]):
+class LensDetail(FramedText):
     """Shows a `CellDetail` and asks its owner, by ``step(layers, tokens)``, for the neighboring ones.
 
     A modal's messages do not reach the screen beneath, hence a function in place of a message.
     """
 
-    DEFAULT_CSS = """
-    LensDetail {
-        align: center middle;
-        & > VerticalScroll {
-            width: 90%; max-width: 100; height: auto; max-height: 95%;
-            border: round $border; padding: 0 1; background: $surface; scrollbar-size: 1 1;
-            border-title-color: $foreground;
-        }
-        & Static { height: auto; }
-    }
-    """
+    HINT = "j k layers · h l tokens · escape closes"
+    SHARE, WIDEST = 90, 100
+
     # Arrows come before the frame's own, which scroll; pageup and pagedown are left to it.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "close", "Close", tooltip="Back to the lens", id="lens_detail.close"),
@@ -67,38 +56,20 @@ class LensDetail(Dialog[None]):
         self._detail = detail
         self._step = step
 
-    def compose(self) -> ComposeResult:
-        """A frame that scrolls."""
-        with VerticalScroll():
-            yield Static()
-
-    def on_mount(self) -> None:
-        """Show what it was opened with."""
-        self.query_one(VerticalScroll).border_subtitle = "j k layers · h l tokens · escape closes"
-        self.show(self._detail)
-
-    def on_resize(self) -> None:
-        """Bars are as long as there is room."""
-        self.show(self._detail)
-
     def show(self, detail: CellDetail) -> None:
         """Show another cell, or more about this one."""
         self._detail = detail
-        frame = self.query_one(VerticalScroll)
-        token = detail.cursor.token
-        frame.border_title = Content(
-            f'layer {layer_label(detail.cursor.layer)} · token {token} "{detail.encoded.texts[token]}"'
-        )
-        width = min(100, self.size.width * 9 // 10) - 5
-        self.query_one(Static).update(Content("\n").join(lines(detail, width)))
+        self.write()
+
+    def text(self, width: int) -> tuple[str, Content]:
+        """All about the cell."""
+        cursor, texts = self._detail.cursor, self._detail.encoded.texts
+        title = f'layer {layer_label(cursor.layer)} · token {cursor.token} "{texts[cursor.token]}"'
+        return title, Content("\n").join(lines(self._detail, width))
 
     def action_step(self, layers: int, tokens: int) -> None:
         """Ask for a neighboring cell."""
         self._step(layers, tokens)
-
-    def action_close(self) -> None:
-        """Close."""
-        self.dismiss()
 
 
 def lines(detail: CellDetail, width: int) -> list[Content]:
