@@ -152,7 +152,7 @@ class Heatmap(_Figure):
         return bool(self.estimated) and self.estimated[row][column] and self.values[row][column] is not None
 
 
-class Cell(Frozen):
+class _Meant(Frozen):
     """A text and what it means; a plain one may be given as a string."""
 
     text: Shown
@@ -162,6 +162,10 @@ class Cell(Frozen):
     @classmethod
     def _of_a_string(cls, data: Any) -> Any:
         return {"text": data} if isinstance(data, str) else data
+
+
+class Cell(_Meant):
+    """What stands in one place of a table."""
 
 
 class Column(Frozen):
@@ -279,16 +283,8 @@ class Curves(_Figure):
         return tuple(sorted({x for curve in self.curves for x, _ in curve.points}))
 
 
-class Line(Frozen):
-    """A sentence and what it means; a plain one may be given as a string."""
-
-    text: Shown
-    meaning: Meaning = "plain"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_a_string(cls, data: Any) -> Any:
-        return {"text": data} if isinstance(data, str) else data
+class Line(_Meant):
+    """A sentence of its own."""
 
     @property
     def shown(self) -> str:
