@@ -11,13 +11,11 @@ from typing import Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
 from screens.messages import Ask, Cursor
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
 from screens.widgets.figure import FigureView
-from screens.widgets.trust_strip import TrustStrip
 from workbench.figures import Figure
 from workbench.protocol import Check, Request, Result
 
@@ -55,11 +53,9 @@ class FigurePane(PicturePane):
         super().__init__()
         self._shown: tuple[Request, Result] | None = None
 
-    def compose(self) -> ComposeResult:
-        """A sentence where something went wrong, the figures, how far to believe them."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The figures."""
         yield FigureView()
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the first figure with a cursor."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
@@ -28,7 +29,7 @@ NOT_RECORDED = "Nothing of this was recorded up to this step."
 class PicturePane(Pane):
     """A pane says by `take` what to do with a result, and by the methods below it what to draw.
 
-    Its `compose` yields a ``Static(id="legend")`` and a `TrustStrip` around its own widgets. ``ASK_BY`` is what to
+    Its own widgets, which `compose_picture` yields, stand between a legend and a `TrustStrip`. ``ASK_BY`` is what to
     press to ask again, where that is not the ``ASK_KEY``; a pane that ``ASKS_AGAIN`` is cheap, and asked anew by the
     main screen when the edits have changed.
     """
@@ -59,7 +60,17 @@ class PicturePane(Pane):
         self._legend_shown = Content("")
         self._echoes = Echoes()
 
+    def compose(self) -> ComposeResult:
+        """The legend, the picture, how far to believe it."""
+        yield Static(id="legend")
+        yield from self.compose_picture()
+        yield TrustStrip()
+
     # For the panes
+
+    def compose_picture(self) -> ComposeResult:
+        """The pane's own widgets."""
+        raise NotImplementedError
 
     @property
     def empty(self) -> bool:

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
 
 from screens.keys import Key
 from screens.messages import Ask, Cursor
@@ -17,7 +16,6 @@ from screens.panes.attribution import views
 from screens.panes.attribution.views import BASELINES, METHODS, AttributionVariant, variant_of
 from screens.panes.picture import PicturePane
 from screens.widgets.score_strip import ScoreStrip
-from screens.widgets.trust_strip import TrustStrip
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step
@@ -55,11 +53,9 @@ class AttributionPane(PicturePane):
         self._position: int | None = None  # that is asked about
         self._asked: list[AttributionRequest] = []  # by us, and not ended yet
 
-    def compose(self) -> ComposeResult:
-        """The scale, the tokens, how far to believe it."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The tokens."""
         yield ScoreStrip()
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the tokens."""

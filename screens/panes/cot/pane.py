@@ -22,7 +22,6 @@ from screens.panes.cot.views import OutcomeRow
 from screens.panes.cot.widgets import CHANGED, CotForm, CotLine, LinePurpose
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
-from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.methods.cot.interventions import Filler, Intervention, LeaveOneOut
@@ -73,14 +72,12 @@ class CotPane(PicturePane):
         self._weights: str | None = None
         self._detail: CotDetail | None = None
 
-    def compose(self) -> ComposeResult:
-        """The caption, the sentences beside the answers, the lines to type into, how far to believe it."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The form, the sentences beside the answers, the line to type into."""
         yield Static(id="instead", markup=False)
         yield CotForm()
         yield ReasoningView()
         yield CotLine()
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the sentences."""

@@ -25,7 +25,6 @@ from screens.panes.edits.views import FactRow
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.settings_fields import SettingsFields
-from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.editing.bisection import BisectRequest
 from workbench.editing.compare import CompareRequest, CompareResult
@@ -111,15 +110,13 @@ class EditsPane(PicturePane):
         self._comparison: CompareResult | None = None
         self._comparing = False  # whether that is looked at, and not the queue
 
-    def compose(self) -> ComposeResult:
-        """What was done, the queue, the lines to type into, how far to believe it."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The queue, the form, the line to type into."""
         yield Static(id="instead", markup=False)
         yield EditList()
         yield RivalTable()
         yield EditForm()
         yield PathLine()
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the queue, or among the editors that are compared."""

@@ -23,7 +23,6 @@ from screens.panes.erasure.widgets import LayerList, ProbeChart
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.settings_fields import SettingsFields
-from screens.widgets.trust_strip import TrustStrip
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.operations import QueueRequest
@@ -94,14 +93,12 @@ class ErasurePane(PicturePane):
         self._timer: Timer | None = None
         self._detail: ErasureDetail | None = None
 
-    def compose(self) -> ComposeResult:
-        """The numbers at a layer, the chart or the table, the form, how far to believe it."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The numbers at a layer, the chart or the table, the form."""
         yield Static(id="head", markup=False)
         yield LayerList()
         yield ProbeChart()
         yield ErasureForm()
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the chart or the table."""

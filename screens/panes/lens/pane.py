@@ -11,7 +11,6 @@ from textual.content import Content
 from textual.geometry import clamp
 from textual.reactive import reactive
 from textual.timer import Timer
-from textual.widgets import Static
 
 from screens.keys import Key
 from screens.messages import Ask, Cursor
@@ -20,7 +19,6 @@ from screens.panes.lens.views import LensGrid, LensTable, Metric, metrics_for, r
 from screens.panes.lens.words import at_cell, lead_summary, title
 from screens.panes.picture import PicturePane
 from screens.widgets.grid import CellGrid
-from screens.widgets.trust_strip import TrustStrip
 from workbench.engine import Progressed
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
 from workbench.protocol import Check, Request, Result
@@ -59,11 +57,9 @@ class LensPane(PicturePane):
         self._wider_note = ""
         self._wider_timer: Timer | None = None
 
-    def compose(self) -> ComposeResult:
-        """A line about the picture, the picture, how far to believe it."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The table or grid."""
         yield CellGrid(EMPTY)
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the grid."""

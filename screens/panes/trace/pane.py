@@ -20,7 +20,6 @@ from screens.panes.trace import views
 from screens.panes.trace.views import KINDS, NAMES, Traced, TracePicture
 from screens.panes.trace.widgets import SubjectInput, TraceHeatmap
 from screens.widgets.grid import CellGrid
-from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest, TraceResult
 from workbench.protocol import Check, Request, Result
@@ -65,13 +64,11 @@ class TracePane(PicturePane):
         self._asked: list[TraceRequest] = []  # by us, and not ended yet
         self._replaced: tuple[Case, str | None] | None = None  # another subject, and the case that it is for
 
-    def compose(self) -> ComposeResult:
-        """The scale, the heatmap, the cell under the cursor, how far to believe it."""
-        yield Static(id="legend")
+    def compose_picture(self) -> ComposeResult:
+        """The heatmap, the cell under the cursor, a line for another subject."""
         yield TraceHeatmap()
         yield Static(id="cell")
         yield SubjectInput(placeholder="another subject of as many tokens; nothing for noise", compact=True)
-        yield TrustStrip()
 
     def focus_content(self) -> None:
         """Put the keyboard into the heatmap."""
