@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from workbench.editing.changes import DenseChange
-from workbench.editing.editor import Cases, Details, Editor, Made, Settings
+from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import check_layer
+from workbench.editing.layers import LayerDetails, check_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import continuations
 from workbench.errors import NumericalError
@@ -55,15 +55,13 @@ class FtBatchSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of the order of the facts in each epoch.")] = 0
 
 
-class FineTunedTogether(Details):
+class FineTunedTogether(LayerDetails):
     """``losses`` are means over the facts, in nats a token of the target: as met in each epoch, and after the last.
 
     Probabilities are those of whole targets, means over the facts; ``reached`` counts those that are over one half.
     ``size`` is ‖ΔW‖ / ‖W‖ and ``largest`` the largest entry of ΔW.
     """
 
-    layer: int
-    layer_from: str
     facts: int
     losses: tuple[float, ...]
     probability_before: float

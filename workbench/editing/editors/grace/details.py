@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from workbench.editing.editor import Details
+from workbench.editing.layers import LayerDetails
 from workbench.figures import Curve, Curves, Figure, said
 from workbench.wording import count
 
 
-class GraceDetails(Details):
+class GraceDetails(LayerDetails):
     """``losses`` are those of the last fact's value, before each step and after the last, in nats a token.
 
     ``keys`` is how many the codebook holds, ``radius`` the median of their radii and ``norm`` of their lengths.
     Probabilities are those of the whole target, the least over all prompts.
     """
 
-    layer: int
-    layer_from: str
     key: str
     facts: int
     keys: int
