@@ -1,7 +1,7 @@
 """Print a table and draw a chart of editors over records.
 
     workbench edit --facts FILE --editors a,b,c --limit 100 --json > comparison.json
-    python docs/make_comparison.py comparison.json [more.json …] [--start document] [--chart docs/pictures/x.svg]
+    python docs/make_comparison.py comparison.json [more.json …] [--prepend separator] [--chart docs/pictures/x.svg]
 
 Reads the steps that the command prints, one JSON object after the other, of one file or several. The table is Markdown;
 of single edits the chart has a bar for each score with its interval, of sequences and batches a curve for each editor.
@@ -28,20 +28,20 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 
 SIGNS = "●■▲◆▼○□△"
 MEASURES = (("rewrite", "score", "efficacy"), ("paraphrase", "score", "generalization"),
-            ("neighbour", "score", "specificity"), ("paraphrase", "free", "free generation"))  # fmt: skip
+            ("neighborhood", "score", "specificity"), ("paraphrase", "free", "free generation"))  # fmt: skip
 
 
 def main() -> None:
     """Print the table; write the chart where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--start", default="document", help="whose prompts: as-is or document")
+    parser.add_argument("--prepend", default="separator", help="whose prompts: as-is or separator")
     parser.add_argument("--chart", type=Path)
     arguments = parser.parse_args()
     found = [step for file in arguments.files for step in steps(file.read_text(encoding="utf-8"))]
-    print(table(found, arguments.start))
+    print(table(found, arguments.prepend))
     if arguments.chart:
-        arguments.chart.write_text(chart(found, arguments.start), encoding="utf-8")
+        arguments.chart.write_text(chart(found, arguments.prepend), encoding="utf-8")
 
 
 def steps(text: str) -> Iterator[Step]:
@@ -73,16 +73,16 @@ def standings(found: Sequence[Step]) -> list[Standing]:
     return rows
 
 
-def table(found: Sequence[Step], start: Any) -> str:
+def table(found: Sequence[Step], prepend: Any) -> str:
     """Markdown: editors down, scores with their intervals across, best and worst marked; then what was not run."""
     rows = standings(found)
-    columns = compared(rows, start)
+    columns = compared(rows, prepend)
     lines = [f"| editor | {' | '.join(column.heading for column in columns)} |"]
     lines += [f"|---|{'---:|' * len(columns)}", _row("unedited", [column.unedited for column in columns])]
     lines += [_row(row.title, [column.cells[place] for column in columns]) for place, row in enumerate(rows)]
     records = max((score.facts for row in rows for score in row.scores), default=0)
     lines.append(
-        f"\n{records} records, prompts {start}; {BEST} best, {WORST} worst; 95 % intervals by bootstrap over records."
+        f"\n{records} records, prompts {prepend}; {BEST} best, {WORST} worst; 95 % intervals by bootstrap over records."
     )
     lines += [f"\n{row.title}: {row.why}." for row in rows if row.why and not row.scores]
     return "\n".join(lines)
@@ -98,11 +98,11 @@ def _row(title: str, cells: Sequence[Cell]) -> str:
 WIDE, BAR, LEFT, TOP, HIGH = 900, 14, 60, 40, 300
 
 
-def chart(found: Sequence[Step], start: Any) -> str:
+def chart(found: Sequence[Step], prepend: Any) -> str:
     """SVG: curves where edits lie on top of each other, else bars."""
     kept = [step for step in found if isinstance(step.result, FactsEditResult)]
     curves = [step for step in kept if isinstance(step.result, FactsEditResult) and len(step.result.points) > 1]
-    drawn, high = _curves(curves, start) if curves else _bars(kept, start)
+    drawn, high = _curves(curves, prepend) if curves else _bars(kept, prepend)
     style = "font-family:sans-serif;font-size:12px;fill:#222"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {high}" style="{style}">'
@@ -118,7 +118,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str = "#222", widt
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _bars(found: Sequence[Step], start: Any) -> tuple[list[str], float]:
+def _bars(found: Sequence[Step], prepend: Any) -> tuple[list[str], float]:
     """For each score a bar an editor, its interval over it, and a dashed line where the unedited model is."""
     drawn, y, left, room = [], float(TOP), 220, WIDE - 220 - 60
     for role, field, heading in MEASURES:
@@ -128,7 +128,7 @@ def _bars(found: Sequence[Step], start: Any) -> tuple[list[str], float]:
         before = None
         for place, step in enumerate(found):
             assert isinstance(step.result, FactsEditResult)
-            score = next((s for s in step.result.scores if (s.role, s.start) == (role, start)), None)
+            score = next((s for s in step.result.scores if (s.role, s.prepend) == (role, prepend)), None)
             value = getattr(score, field) if score else None
             drawn.append(_text(left - 8, y + BAR - 3, label(step), "end"))
             if score is not None and value is not None:
@@ -152,9 +152,9 @@ def _bars(found: Sequence[Step], start: Any) -> tuple[list[str], float]:
     return drawn, y + 20
 
 
-def _curves(found: Sequence[Step], start: Any) -> tuple[list[str], float]:
+def _curves(found: Sequence[Step], prepend: Any) -> tuple[list[str], float]:
     """A panel for each score and one for perplexity, over the number of edits."""
-    panels = [(heading, _of_score(role, field, start)) for role, field, heading in MEASURES]
+    panels = [(heading, _of_score(role, field, prepend)) for role, field, heading in MEASURES]
     most = max(point.edits for step in found for point in step.result.points)  # type: ignore[union-attr]
     drawn: list[str] = []
     wide = (WIDE - 3 * LEFT) / 2
@@ -190,10 +190,10 @@ def _curves(found: Sequence[Step], start: Any) -> tuple[list[str], float]:
     return drawn, y + 10
 
 
-def _of_score(role: str, field: str, start: Any) -> Any:
+def _of_score(role: str, field: str, prepend: Any) -> Any:
     def value(point: Any, result: FactsEditResult) -> float | None:
         del result
-        return next((getattr(s, field) for s in point.scores if (s.role, s.start) == (role, start)), None)
+        return next((getattr(s, field) for s in point.scores if (s.role, s.prepend) == (role, prepend)), None)
 
     return value
 

@@ -247,7 +247,7 @@ def test_facts_that_fail_with_and_without_edits_alone_are_no_warning():
 
 
 def with_bos(model):
-    """The model with a tokenizer that puts its BOS in front by itself."""
+    """The model with a tokenizer that prepends its BOS by itself."""
     tokenizer = copy.deepcopy(model.tokenizer)
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]

@@ -27,7 +27,7 @@ def document_start(model: LoadedModel) -> tuple[int, ...]:
 
 
 def sample(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Progress = silent) -> Tensor:
-    """Texts ``(rows, prepended + tokens)`` that the model begins at a document's start, as token ids on the CPU.
+    """Texts ``(rows, prepended + tokens)`` that the model begins after BOS or separator, as token ids on the CPU.
 
     At temperature 1 among the `TOP_K` likeliest tokens, with random numbers of ``numpy.random.RandomState(seed)``,
     whose stream is the same on every device. Progress counts tokens.
