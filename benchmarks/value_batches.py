@@ -25,7 +25,7 @@ from workbench.case import Case
 from workbench.datasets.facts import shipped_facts
 from workbench.editing.editors.key_statistics import KeyStatistics
 from workbench.editing.editors.memit import values
-from workbench.editing.editors.memit.facts import Fact, facts_of
+from workbench.editing.editors.memit.facts import FactContexts, facts_of
 from workbench.editing.editors.memit.memit import MemitSettings
 from workbench.editing.editors.memit.null_space import null_space
 from workbench.editing.editors.memit.solve import Keys, alphaedit, memit
@@ -69,7 +69,7 @@ def found(model: LoadedModel, number: int) -> Table:
     settings, layer = MemitSettings(), chosen_layers(model, ())[0][-1]
     facts = facts_of(model, cases(number), settings, silent)
 
-    def search(some: tuple[Fact, ...]) -> list[values.Value]:
+    def search(some: tuple[FactContexts, ...]) -> list[values.Value]:
         return list(values.values_of(model, layer, some, settings.optimisation, silent))
 
     with TemporaryDirectory() as folder, patch.object(values, "cache_folder", lambda: Path(folder)):

@@ -70,7 +70,7 @@ def test_an_error_is_one_sentence_that_begins_small_and_has_no_full_stop(path: P
         assert not text.rstrip().endswith("."), f"{path}:{line} ends with a full stop: {text}"
 
 
-NAMES = {"Shapley"}
+NAMES = {"MEND", "Shapley"}
 """Words that are written large wherever they stand."""
 
 

@@ -25,8 +25,8 @@ from workbench.editing.editors.mend import training
 from workbench.editing.editors.mend.gradients import edited, gradients, norms
 from workbench.editing.editors.mend.kept import (
     History,
-    Kept,
-    Scores,
+    MendScores,
+    TrainedNetwork,
     checkpoint_file,
     keep,
     kept,
@@ -380,7 +380,7 @@ def test_without_a_network_it_is_said_how_to_train_one_and_how_long_that_takes(h
         MEND.make(other, (CASE,), MendSettings(), silent)
 
 
-SCORES = Scores(step=1, efficacy=1.0, generalization=0.5, specificity=0.5)
+SCORES = MendScores(step=1, efficacy=1.0, generalization=0.5, specificity=0.5)
 
 
 @pytest.mark.parametrize("how", ["cut", "another shape", "not finite", "no history", "a layer too many"])
@@ -396,7 +396,9 @@ def test_a_damaged_network_is_a_sentence(trained, how):
         history = history.model_copy(update={"layers": (1, 7)})
     if how == "no history":
         history = history.model_copy(update={"step": None})
-    keep(file, trained.info.fingerprint, Kept(dataclasses.replace(there.network, tensors=tensors), history, {}))
+    keep(
+        file, trained.info.fingerprint, TrainedNetwork(dataclasses.replace(there.network, tensors=tensors), history, {})
+    )
     if how == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ModelError, match="is a damaged network of MEND; remove it and train again"):

@@ -15,7 +15,7 @@ from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.errors import Cancelled, NumericalError, OutOfMemory
 from workbench.loading import LoadedModel
 from workbench.models.forward import decoding
-from workbench.models.forward.decoding import Batch, Ids, decode, generate
+from workbench.models.forward.decoding import Ids, TextBatch, decode, generate
 from workbench.models.forward.sampling import TOP_K, document_start, drawn, sample
 
 ROWS: list[Ids] = [(5, 6, 7), (8,), (9, 10, 11, 12, 13, 14)]
@@ -73,7 +73,7 @@ def test_a_token_is_drawn_by_its_share_of_the_probability_and_never_one_that_is_
 def test_what_is_wanted_of_a_text_that_stops_can_be_kept_and_its_last_token_is_run() -> None:
     model = tiny_loaded("llama")
     heard: list[tuple[Ids, Ids, int]] = []
-    batch = Batch(model, ROWS)
+    batch = TextBatch(model, ROWS)
 
     def stopped(place: int, row: int, new: Ids) -> None:
         heard.append((ROWS[row], new, int(batch.mask[place].sum())))
@@ -86,7 +86,7 @@ def test_what_is_wanted_of_a_text_that_stops_can_be_kept_and_its_last_token_is_r
 
 def test_nothing_is_run_after_the_last_token_that_is_wanted() -> None:
     model = tiny_loaded("llama")
-    batch, reports = Batch(model, ROWS), list[int]()
+    batch, reports = TextBatch(model, ROWS), list[int]()
     new = decode(batch, [2, 4, 0], likeliest, reports.append)
     assert [len(tokens) for tokens in new] == [2, 4, 0]
     assert batch.computed == 3 * max(map(len, ROWS)) + 1 + 3
@@ -119,7 +119,7 @@ def test_memory_that_runs_out_makes_smaller_batches_that_write_the_same(monkeypa
     model = tiny_loaded("llama")
     expected = generate(model, ROWS, 4, likeliest)
 
-    class Small(Batch):
+    class Small(TextBatch):
         most = 1
 
         def __init__(self, model: LoadedModel, rows: list[Ids]) -> None:
@@ -127,7 +127,7 @@ def test_memory_that_runs_out_makes_smaller_batches_that_write_the_same(monkeypa
                 raise torch.OutOfMemoryError("full")
             super().__init__(model, rows)
 
-    monkeypatch.setattr(decoding, "Batch", Small)
+    monkeypatch.setattr(decoding, "TextBatch", Small)
     assert generate(model, ROWS, 4, likeliest) == expected
     Small.most = 0
     with pytest.raises(OutOfMemory):

@@ -373,7 +373,9 @@ def steer(
     from workbench.cli import edit_plans
 
     if case != Case(prompt=prompt):
-        raise InputError("steering takes no --subject, --target, --foil, --prepend or --chat; it brings its own prompts")
+        raise InputError(
+            "steering takes no --subject, --target, --foil, --prepend or --chat; it brings its own prompts"
+        )
     typed = {**typed, "contrast": typed["contrast"] or prompt or None}
     if sweep:
         if save or gguf:

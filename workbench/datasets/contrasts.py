@@ -25,10 +25,10 @@ LEAST_PAIRS, LEAST_HELD_OUT = 4, 4
 MOST_PAIRS, MOST_HELD_OUT, MOST_WORDS = 10_000, 1_000, 10_000
 """Bounds of a stranger's file. Below the least nothing can be told from chance."""
 
-Text = Annotated[str, Field(max_length=20_000)]
-Words = Annotated[tuple[Text, ...], Field(max_length=MOST_WORDS)]
+ShortText = Annotated[str, Field(max_length=20_000)]
+Words = Annotated[tuple[ShortText, ...], Field(max_length=MOST_WORDS)]
 
-Kind = Literal["length", "words", "phrases", "completions"]
+PropertyKind = Literal["length", "words", "phrases", "completions"]
 """What is measured of a reply: how many words it has; how many of ``more`` less those of ``less``, in 100 words;
 whether it holds one of ``phrases`` (1 or 0); or, of no reply but of the held-out completions, how much likelier the
 positive is than the negative, in nats."""
@@ -37,8 +37,8 @@ positive is than the negative, in nats."""
 class Property(Frozen):
     """What is measured of replies, by a name with its unit. ``wanted``: where the positive side of the pairs lies."""
 
-    kind: Kind
-    name: Text
+    kind: PropertyKind
+    name: ShortText
     wanted: Literal["higher", "lower"] = "higher"
     more: Words = ()
     less: Words = ()
@@ -61,9 +61,9 @@ class Property(Frozen):
 class ContrastPair(Frozen):
     """Two texts that differ in what is steered: replies to ``prompt``, or prompts where there is none."""
 
-    prompt: Text | None = None
-    positive: Text
-    negative: Text
+    prompt: ShortText | None = None
+    positive: ShortText
+    negative: ShortText
 
 
 def _prompted(given: Any) -> Any:
@@ -73,18 +73,18 @@ def _prompted(given: Any) -> Any:
 class HeldOut(Frozen):
     """A prompt that no direction was read from; a plain string in files where there are no completions to compare."""
 
-    prompt: Text
-    positive: Text | None = None
-    negative: Text | None = None
+    prompt: ShortText
+    positive: ShortText | None = None
+    negative: ShortText | None = None
 
 
 class ContrastSet(Frozen):
     """Pairs, whose positive side is ``towards``, the prompts on which the effect is measured, and what is measured."""
 
-    name: Text
-    description: Text = ""
-    towards: Text = "positive"
-    away: Text = "negative"
+    name: ShortText
+    description: ShortText = ""
+    towards: ShortText = "positive"
+    away: ShortText = "negative"
     measure: Property
     pairs: Annotated[tuple[ContrastPair, ...], Field(max_length=MOST_PAIRS)]
     held_out: Annotated[tuple[Annotated[HeldOut, BeforeValidator(_prompted)], ...], Field(max_length=MOST_HELD_OUT)]

@@ -27,7 +27,7 @@ COMMON = (
 )
 
 
-class Curve(Frozen):
+class MeasuredSequence(Frozen):
     """A sequence that was measured on this model: score 0 … 1 and perplexity before and after the last edit."""
 
     editor: str
@@ -48,7 +48,7 @@ class Curve(Frozen):
 
 
 class _Curves(Frozen):
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[MeasuredSequence, ...] = ()
 
 
 def advice(model: LoadedModel, edits: int) -> Check | None:
@@ -70,7 +70,7 @@ def remember_curve(
         return
     first = next((prepend for prepend, score in last.harmonic.items() if score is not None), None)
     unedited = harmonics(last.scores, before=True).get(first) if first else None
-    curve = Curve(
+    curve = MeasuredSequence(
         editor=title,
         edits=last.edits,
         turned=turning_point(points, before),

@@ -45,7 +45,7 @@ OFTEN, SELDOM = 100, 100
 MEASURED = "2"
 """To be raised when records are measured in another way: what the cache holds of before is not read any more."""
 
-Kept = TypeVar("Kept", bound=Frozen)
+Remembered = TypeVar("Remembered", bound=Frozen)
 
 
 class SequencePoint(Frozen):
@@ -275,7 +275,7 @@ def remember(file: Path, outcome: Frozen) -> None:
     write_atomically(file, outcome.model_dump_json())
 
 
-def remembered(file: Path, kind: type[Kept]) -> Kept | None:
+def remembered(file: Path, kind: type[Remembered]) -> Remembered | None:
     """What an earlier run has kept, None where there is nothing that can be read."""
     try:
         return kind.model_validate_json(read_bytes(file))

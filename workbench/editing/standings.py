@@ -41,7 +41,7 @@ class Standing(Frozen):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StandingColumn:
     """One column: a cell for the unedited model, and one for each editor. Those of higher ``spare`` matter less."""
 
     heading: str
@@ -51,7 +51,7 @@ class Comparison:
     cells: tuple[Cell, ...]
 
 
-def compared(standings: Sequence[Standing], prepend: Prepend, intervals: bool = True) -> tuple[Comparison, ...]:
+def compared(standings: Sequence[Standing], prepend: Prepend, intervals: bool = True) -> tuple[StandingColumn, ...]:
     """Every measure of which anything is known, with one thing prepended."""
     found = []
     for measure in MEASURES:
@@ -61,7 +61,7 @@ def compared(standings: Sequence[Standing], prepend: Prepend, intervals: bool = 
             ends = _ends(values, measure.more_is_better)
             cells = tuple(_cell(measure, value, ends, intervals) for value in values)
             unedited = _cell(measure, before, None, intervals)
-            found.append(Comparison(measure.heading, measure.short, measure.spare, unedited, cells))
+            found.append(StandingColumn(measure.heading, measure.short, measure.spare, unedited, cells))
     return tuple(found)
 
 
@@ -84,7 +84,7 @@ def _table(title: str, standings: Sequence[Standing], prepend: Prepend) -> Table
 
 # --- What is measured ---
 
-Value = tuple[float, tuple[float, float] | None] | None
+WithInterval = tuple[float, tuple[float, float] | None] | None
 """A number with its interval; None where there is none."""
 
 
@@ -94,16 +94,16 @@ class _Measure:
 
     heading: str
     short: str
-    of: Callable[[Standing, Prepend], Value]
-    before: Callable[[Standing, Prepend], Value]
+    of: Callable[[Standing, Prepend], WithInterval]
+    before: Callable[[Standing, Prepend], WithInterval]
     written: Callable[[float], str]
     spare: int = 0
     more_is_better: bool = True
 
 
 def _score(role: Role, field: str, heading: str, short: str, part: str = "scores", spare: int = 0) -> _Measure:
-    def of(name: str) -> Callable[[Standing, Prepend], Value]:
-        def value(standing: Standing, prepend: Prepend) -> Value:
+    def of(name: str) -> Callable[[Standing, Prepend], WithInterval]:
+        def value(standing: Standing, prepend: Prepend) -> WithInterval:
             scores: tuple[RoleScore, ...] = getattr(standing, part)
             found = next((score for score in scores if (score.role, score.prepend) == (role, prepend)), None)
             number = None if found is None else getattr(found, name)
@@ -114,11 +114,11 @@ def _score(role: Role, field: str, heading: str, short: str, part: str = "scores
     return _Measure(heading, short, of(field), of(f"{field}_before"), lambda share: f"{100 * share:.1f}", spare)
 
 
-def _alone(value: float | None, interval: tuple[float, float] | None = None) -> Value:
+def _alone(value: float | None, interval: tuple[float, float] | None = None) -> WithInterval:
     return None if value is None else (value, interval)
 
 
-def _nothing(standing: Standing, prepend: Prepend) -> Value:
+def _nothing(standing: Standing, prepend: Prepend) -> WithInterval:
     del standing, prepend
     return None
 
@@ -147,13 +147,13 @@ MEASURES = (
 """Scores, with one thing prepended; what an edit costs."""
 
 
-def _ends(values: Iterable[Value], more_is_better: bool) -> tuple[float, float] | None:
+def _ends(values: Iterable[WithInterval], more_is_better: bool) -> tuple[float, float] | None:
     """The best and the worst number of a column; None where all are the same."""
     numbers = sorted((value[0] for value in values if value), reverse=more_is_better)
     return (numbers[0], numbers[-1]) if len(set(numbers)) > 1 else None
 
 
-def _cell(measure: _Measure, value: Value, ends: tuple[float, float] | None, intervals: bool) -> Cell:
+def _cell(measure: _Measure, value: WithInterval, ends: tuple[float, float] | None, intervals: bool) -> Cell:
     if value is None:
         return Cell(text="–", meaning="muted")
     number, interval = value

@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from screens.widgets.options import Options
 from workbench.case import Prepend
 from workbench.editing.compare import CompareResult, Rival
-from workbench.editing.standings import BEST, WORST, Comparison, compared
+from workbench.editing.standings import BEST, WORST, StandingColumn, compared
 from workbench.figures import Meaning
 
 NAME = 12
@@ -91,7 +91,7 @@ def lines(result: CompareResult, prepend: Prepend, width: int) -> list[Content]:
     return found + [_row(rival, place, columns, width) for place, rival in enumerate(result.rivals)]
 
 
-def _row(rival: Rival, place: int, columns: list[Comparison], width: int) -> Content:
+def _row(rival: Rival, place: int, columns: list[StandingColumn], width: int) -> Content:
     name = set_cell_size(rival.editor, NAME)
     if rival.edit is None:
         why = f" could not: {rival.why}"
@@ -103,7 +103,7 @@ def _row(rival: Rival, place: int, columns: list[Comparison], width: int) -> Con
     return Content.assemble(*parts, ("" if rival.sound else " !", "$text-warning"))
 
 
-def _wide(column: Comparison) -> int:
+def _wide(column: StandingColumn) -> int:
     """Cells of a column. Numbers stand under each other, as what has no sign has a blank in its place."""
     texts = (_aligned(cell.text) for cell in (column.unedited, *column.cells))
     return max(cell_len(text) for text in (column.short + " ", *texts))

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-Kind = Literal["copy", "update", "retain"]
+DemonstrationKind = Literal["copy", "update", "retain"]
 
-KINDS: tuple[Kind, ...] = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
+KINDS: tuple[DemonstrationKind, ...] = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
 """In this order, over and over: one to three to four, as published, and nearly so for four of them."""
 
 
@@ -54,7 +54,7 @@ class InContextDetails(Details):
 
     text: str
     tokens: int
-    demonstrations: tuple[Kind, ...]
+    demonstrations: tuple[DemonstrationKind, ...]
     probability_before: float
     probability: float
 
@@ -115,7 +115,7 @@ def make(model: LoadedModel, cases: Cases, settings: InContextSettings, progress
     return Made(edit, details, (said_now, *gates(model, edit, first.subject, progress)[1:]))
 
 
-def prefix_text(cases: Sequence[Case], settings: InContextSettings) -> tuple[str, tuple[Kind, ...]]:
+def prefix_text(cases: Sequence[Case], settings: InContextSettings) -> tuple[str, tuple[DemonstrationKind, ...]]:
     """What stands before a prompt, and of which kinds its demonstrations are. The new facts come last."""
     import numpy as np
 
@@ -129,7 +129,7 @@ def prefix_text(cases: Sequence[Case], settings: InContextSettings) -> tuple[str
     return "".join((*reversed(shown), *new)), kinds[::-1]
 
 
-def _demonstration(relation: Relation, kind: Kind, random: RandomState) -> str:
+def _demonstration(relation: Relation, kind: DemonstrationKind, random: RandomState) -> str:
     """A fact that is changed, and a prompt with its answer once it is."""
     fact = _drawn(relation.facts, random)
     others = [each for each in relation.facts if each.object != fact.object]

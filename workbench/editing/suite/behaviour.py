@@ -23,6 +23,7 @@ from workbench.editing.suite.repetition import repeated
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.methods.cot.bootstrap import Estimate, estimate
+from workbench.models.forward.decoding import Ids
 from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.loading import LoadedModel
-
-Ids = tuple[int, ...]
 
 PERPLEXITY_LIMIT = 0.1
 """Growth of the held-out perplexity, as a part of it, beyond which fluency is lost."""
@@ -57,7 +56,7 @@ PROSE_WORK = 20
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedReplies:
     """What a model says to the held-out prompts: ids of prompts and replies, the texts, the property of each.
 
     ``perplexity`` is that of plain prose. ``repeated`` is the mean share of repeated 3-grams.
@@ -133,7 +132,7 @@ def uses_chat(model: LoadedModel) -> bool:
     return bool(model.tokenizer.chat_template)
 
 
-def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Progress = silent) -> Observed:
+def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Progress = silent) -> ObservedReplies:
     """Let the model as it is now reply to the held-out prompts by at most ``tokens`` tokens each, and measure.
 
     Raises `InputError` for a prompt without room after it, `workbench.errors.NumericalError` for NaN logits.
@@ -150,7 +149,7 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
     replies = Prefixes(model).go_on(prompts, tokens, greedy, lambda n: progress(n, total, stage="replies"))
     progress(tokens, total, stage="fluency")
     texts = tuple(_decoded(model, reply) for reply in replies)
-    return Observed(
+    return ObservedReplies(
         prompts=prompts,
         replies=tuple(replies),
         texts=texts,
@@ -160,7 +159,7 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
     )
 
 
-def replies_perplexity(model: LoadedModel, observed: Observed) -> float | None:
+def replies_perplexity(model: LoadedModel, observed: ObservedReplies) -> float | None:
     """exp of the mean −log p, in nats a token, of all replies under the model as it is now, each after its prompt."""
     pairs = [pair for pair in zip(observed.prompts, observed.replies, strict=True) if pair[1]]
     found = [log_p for some in log_probabilities(model, pairs) for log_p in some]
@@ -169,8 +168,8 @@ def replies_perplexity(model: LoadedModel, observed: Observed) -> float | None:
 
 def compare(
     contrast: ContrastSet,
-    before: Observed,
-    after: Observed,
+    before: ObservedReplies,
+    after: ObservedReplies,
     replies: tuple[float | None, float | None],
     seed: int,
     shown: int | None = None,

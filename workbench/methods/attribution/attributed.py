@@ -23,7 +23,7 @@ MOST_IN_FLOAT64 = 500_000_000
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedTokens:
     """The next token that is explained, and the one it is compared with. ``origin`` says who chose the target."""
 
     target: TokenChoice
@@ -49,7 +49,7 @@ class Attributed:
     after: Tensor
     baseline: Tensor
     baseline_text: str
-    compared: Comparison
+    compared: ComparedTokens
     weights: dict[str, Tensor]
     dtype: str
 
@@ -139,25 +139,25 @@ def _place(encoded: EncodedCase, position: int | None) -> int:
     return place
 
 
-def _at_the_end(model: LoadedModel, encoded: EncodedCase, top: int, named: dict[str, str]) -> Comparison:
+def _at_the_end(model: LoadedModel, encoded: EncodedCase, top: int, named: dict[str, str]) -> ComparedTokens:
     if encoded.target is not None:
-        return Comparison(encoded.target, encoded.foil, "named here" if "target" in named else "the case's")
+        return ComparedTokens(encoded.target, encoded.foil, "named here" if "target" in named else "the case's")
     own = TokenChoice(id=top, text=token_text(model.tokenizer, top), pieces=1)
-    return Comparison(own, encoded.foil, "the model's own top token")
+    return ComparedTokens(own, encoded.foil, "the model's own top token")
 
 
-def _inside(model: LoadedModel, encoded: EncodedCase, place: int, named: dict[str, str]) -> Comparison:
+def _inside(model: LoadedModel, encoded: EncodedCase, place: int, named: dict[str, str]) -> ComparedTokens:
     """After an earlier token. What was named is encoded as a continuation of the text up to there."""
     follows = TokenChoice(id=encoded.ids[place + 1], text=encoded.texts[place + 1], pieces=1)
     if not named:
-        return Comparison(follows, None, "the token that follows")
+        return ComparedTokens(follows, None, "the token that follows")
     text = model.tokenizer.decode(encoded.ids[encoded.prepended : place + 1], clean_up_tokenization_spaces=False)
     if not text.strip():
         raise InputError(f"nothing but blanks stands before token {place + 1}; choose a later one")
     there = model.encode(Case(prompt=text, **named))
     if there.target is None:
-        return Comparison(follows, there.foil, "the token that follows")
-    return Comparison(there.target, there.foil, "named here")
+        return ComparedTokens(follows, there.foil, "the token that follows")
+    return ComparedTokens(there.target, there.foil, "named here")
 
 
 def _embeddings(model: LoadedModel, ids: Tensor) -> Tensor:

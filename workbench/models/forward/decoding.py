@@ -29,7 +29,7 @@ ROWS = 64
 """Texts generated together where all begin at once."""
 
 
-class Batch:
+class TextBatch:
     """Texts that are being run. They end together, on the right, so that what is shorter is padded on the left.
 
     ``mask`` ``(rows, slots)`` on the CPU is 1 where a slot of the cache is a row's own, ``logits`` ``(rows, wanted,
@@ -84,7 +84,7 @@ class Batch:
 
 
 def decode(
-    batch: Batch,
+    batch: TextBatch,
     limits: Sequence[int],
     choose: Choose,
     report: Callable[[int], None] = lambda _: None,
@@ -136,7 +136,7 @@ def generate(
             progress(limit * indices[0] + tokens * len(indices), limit * len(rows), stage=stage)
 
         report(0)
-        batch = Batch(model, [rows[i] for i in indices])
+        batch = TextBatch(model, [rows[i] for i in indices])
         found.extend(decode(batch, [limit] * len(indices), lambda row, *rest: choose(indices[row], *rest), report))
 
     bytes_each = bytes_of_a_text(model, max(map(len, rows), default=0) + limit)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch, transformers
 from workbench.memory import in_batches
-from workbench.models.forward.decoding import Batch, Choose, Ids, bytes_of_a_text, check_finite, decode
+from workbench.models.forward.decoding import Choose, Ids, TextBatch, bytes_of_a_text, check_finite, decode
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Prefixes:
                 best = trunk, n
         return best
 
-    def _start(self, rows: Sequence[Ids], wanted: int) -> Batch:
+    def _start(self, rows: Sequence[Ids], wanted: int) -> TextBatch:
         """Run the rows' last tokens after what is kept of them; at least ``wanted`` of them."""
         shared = [self._shared(row) for row in rows]
         new = max(max(len(row) - n for row, (_, n) in zip(rows, shared, strict=True)), wanted)
@@ -184,7 +184,7 @@ class Prefixes:
         cache = transformers.DynamicCache()  # without a configuration it keeps every token, sliding window or not
         if any(before):
             self._fill(cache, [trunk for trunk, _ in shared], before)
-        return Batch(self._model, rows, cache, new, wanted)
+        return TextBatch(self._model, rows, cache, new, wanted)
 
     def _fill(self, cache: Any, trunks: Sequence[_Trunk | None], before: Sequence[int]) -> None:
         """Put each row's kept keys and values into the cache, their ends together, and zeros before them."""
@@ -201,7 +201,7 @@ class Prefixes:
                 pair.append(both)
             cache.update(*pair, layer)
 
-    def _keep(self, batch: Batch, row: int, ids: Ids) -> None:
+    def _keep(self, batch: TextBatch, row: int, ids: Ids) -> None:
         """Keep a row's keys and values, as far as they are computed: they are the last ones of the cache."""
         layers = batch.cache.layers
         if self.reuses and layers and all(layer.get_seq_length() for layer in layers):

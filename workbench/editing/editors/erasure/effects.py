@@ -79,7 +79,7 @@ class Effects(Frozen):
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedModel:
     """What is read of the model at one moment. ``answers``: by prompt, first choice and whether it is right."""
 
     words: tuple[tuple[float, ...], ...]
@@ -90,7 +90,7 @@ class Observed:
 
 def observe(
     model: LoadedModel, data: ConceptData, case: Case | None, prepend: Prepend, says: Callable[[str], None]
-) -> Observed:
+) -> ObservedModel:
     """Read the model as it is now; ``says`` is told what is read next.
 
     Raises `InputError` for a case that cannot be encoded.
@@ -102,10 +102,10 @@ def observe(
     says("prose")
     prose = rounded(perplexity(model))
     says("facts")
-    return Observed(words=words, perplexity=prose, answers=_answers(model), case=lens)
+    return ObservedModel(words=words, perplexity=prose, answers=_answers(model), case=lens)
 
 
-def compare(data: ConceptData, before: Observed, after: Observed) -> Effects:
+def compare(data: ConceptData, before: ObservedModel, after: ObservedModel) -> Effects:
     """What has changed between two moments."""
     known = [prompt for prompt, (_, right) in before.answers.items() if right]
     lost = [prompt for prompt in known if not after.answers[prompt][1]]

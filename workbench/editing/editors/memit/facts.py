@@ -19,16 +19,15 @@ from workbench.editing.editors.rome.contexts import (
 from workbench.editing.editors.rome.key import FIRST_WEIGHT
 from workbench.editing.editors.rome.value import Sought
 from workbench.errors import InputError
+from workbench.models.forward.decoding import Ids
 from workbench.protocol import Progress
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-Ids = tuple[int, ...]
-
 
 @dataclass(frozen=True, eq=False)
-class Fact:
+class FactContexts:
     """A case, the contexts of its target, and in ``texts`` each context up to the subject's last token.
 
     ``weights`` are those of the texts, 1 in sum. ``prefixes`` are the sampled texts that are prepended in some.
@@ -41,7 +40,9 @@ class Fact:
     prefixes: tuple[str, ...]
 
 
-def facts_of(model: LoadedModel, cases: Cases, settings: SpreadSettings, progress: Progress) -> tuple[Fact, ...]:
+def facts_of(
+    model: LoadedModel, cases: Cases, settings: SpreadSettings, progress: Progress
+) -> tuple[FactContexts, ...]:
     """Every case as contexts. Raises `InputError` for one whose subject has no key but that of the first position."""
     progress(0, len(cases), stage="prefixes")
     prefixes = prefixes_of(model, settings.prefixes, settings.prefix_tokens, settings.seed)
@@ -57,7 +58,7 @@ def facts_of(model: LoadedModel, cases: Cases, settings: SpreadSettings, progres
         texts = _weighted(rewrites, subject_contexts(model, case))
         total = sum(texts.values())
         weights = tuple(weight / total for weight in texts.values())
-        found.append(Fact(case, Sought(rewrites, essence_contexts(model, case)), tuple(texts), weights, used))
+        found.append(FactContexts(case, Sought(rewrites, essence_contexts(model, case)), tuple(texts), weights, used))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from workbench.editing.editor import Cases, Made
 from workbench.editing.editors.key_statistics import KeyStatistics, key_statistics
 from workbench.editing.editors.memit.anchor import anchored, mean_length
 from workbench.editing.editors.memit.details import Capacity, SpreadDetails
-from workbench.editing.editors.memit.facts import Fact, facts_of
+from workbench.editing.editors.memit.facts import FactContexts, facts_of
 from workbench.editing.editors.memit.settings import SpreadSettings
 from workbench.editing.editors.memit.solve import Keys
 from workbench.editing.editors.memit.spread import spread
@@ -122,7 +122,7 @@ def title(layers: tuple[int, ...], cases: Cases) -> str:
 def _aims(
     model: LoadedModel,
     layer: int,
-    facts: tuple[Fact, ...],
+    facts: tuple[FactContexts, ...],
     values: tuple[Value, ...],
     settings: SpreadSettings,
     progress: Progress,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.editing.changes import WeightUpdate
-from workbench.editing.editors.memit.facts import Fact
+from workbench.editing.editors.memit.facts import FactContexts
 from workbench.editing.editors.memit.solve import Keys
 from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import NumericalError
@@ -39,7 +39,7 @@ class Written:
 def spread(
     model: LoadedModel,
     info: EditInfo,
-    facts: Sequence[Fact],
+    facts: Sequence[FactContexts],
     aims: Callable[[Tensor], Tensor],
     solve: Solve,
     progress: Progress,
@@ -83,7 +83,7 @@ def spread(
 class _Walk:
     """The contexts of all facts on their way through the layers."""
 
-    def __init__(self, model: LoadedModel, facts: Sequence[Fact], layers: int, progress: Progress) -> None:
+    def __init__(self, model: LoadedModel, facts: Sequence[FactContexts], layers: int, progress: Progress) -> None:
         self.number = 0
         self._model, self._progress, self._layers = model, progress, layers
         self._number = len(facts)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.editing.editors.memit.facts import Fact
+from workbench.editing.editors.memit.facts import FactContexts
 from workbench.editing.editors.rome.value import Optimisation, Value, optimise_all
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
@@ -30,7 +30,7 @@ TOGETHER_ELSEWHERE = 64
 
 
 def values_of(
-    model: LoadedModel, layer: int, facts: Sequence[Fact], settings: Optimisation, progress: Progress
+    model: LoadedModel, layer: int, facts: Sequence[FactContexts], settings: Optimisation, progress: Progress
 ) -> tuple[Value, ...]:
     """The value of each fact at the residual stream after ``layer``. Progress counts steps of facts.
 
@@ -54,13 +54,13 @@ def values_of(
     return tuple(found[place] for place in range(len(facts)))
 
 
-def _shape(fact: Fact) -> list[tuple[int, ...]]:
+def _shape(fact: FactContexts) -> list[tuple[int, ...]]:
     """Facts of one shape run as one batch: what is alike should come together."""
     contexts = (*fact.sought.rewrites, fact.sought.essence)
     return [(len(some.ids[0]) - some.subject_last, *some.reads, len(some.ids[0])) for some in contexts]
 
 
-def _file(model: LoadedModel, layer: int, fact: Fact, settings: Optimisation) -> Path:
+def _file(model: LoadedModel, layer: int, fact: FactContexts, settings: Optimisation) -> Path:
     """Where a value is kept: by the weights and by everything that it is computed from."""
     contexts = [some.ids.tolist() for some in (*fact.sought.rewrites, fact.sought.essence)]
     of = fact.case.model_dump_json(exclude={"foil"})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT = "lm-workbench-mend"
 
 
-class Scores(Frozen):
+class MendScores(Frozen):
     """Shares 0 … 1 of facts that pass on records that were held out, after so many steps, each edit by itself.
 
     None where the held-out records have no fact of that role.
@@ -59,18 +59,18 @@ class History(Frozen):
     records: int
     held_out: int
     step: int
-    unedited: Scores
-    scores: tuple[Scores, ...] = ()
+    unedited: MendScores
+    scores: tuple[MendScores, ...] = ()
     losses: tuple[Loss, ...] = ()
 
     @property
-    def best(self) -> Scores | None:
+    def best(self) -> MendScores | None:
         """The scores of the network that is used."""
         return max(self.scores, key=lambda scores: scores.harmonic, default=None)
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class TrainedNetwork:
     """A network with its history, and the optimiser's ``state`` where the training can go on."""
 
     network: Network
@@ -88,7 +88,7 @@ def checkpoint_file(fingerprint: str) -> Path:
     return cache_folder() / "mend" / fingerprint / "checkpoint.safetensors"
 
 
-def keep(path: Path, fingerprint: str, kept: Kept) -> None:
+def keep(path: Path, fingerprint: str, kept: TrainedNetwork) -> None:
     """Write it, whole or not at all. Raises `InputError` where there is no room."""
     from safetensors.torch import save
 
@@ -103,7 +103,7 @@ def keep(path: Path, fingerprint: str, kept: Kept) -> None:
         raise InputError(f"the network could not be kept at {path}: {error.strerror or error}; make room") from error
 
 
-def kept(path: Path, model: LoadedModel) -> Kept | None:
+def kept(path: Path, model: LoadedModel) -> TrainedNetwork | None:
     """What a file holds, on the model's device; None where there is none, or one for other weights.
 
     Raises `ModelError` for a damaged one.
@@ -133,4 +133,4 @@ def kept(path: Path, model: LoadedModel) -> Kept | None:
         raise damaged
     network = Network(history.layers, {name: tensor for name, tensor in own.items() if tensor is not None})
     state = {name.removeprefix("state."): each for name, each in tensors.items() if name.startswith("state.")}
-    return Kept(network, history, state)
+    return TrainedNetwork(network, history, state)

@@ -25,30 +25,30 @@ HELD_OUT = 0.1
 MOST_HELD_OUT, MOST_FACTS = 64, 4
 """Records on which scores are measured while training, and facts of each role that are used of any record."""
 
-Part = Literal["rewrite", "paraphrase", "neighborhood"]
-PARTS: tuple[Part, ...] = ("rewrite", "paraphrase", "neighborhood")
+MendRole = Literal["rewrite", "paraphrase", "neighborhood"]
+PARTS: tuple[MendRole, ...] = ("rewrite", "paraphrase", "neighborhood")
 
 PREPENDS: tuple[Prepend, ...] = ("as-is", "separator")
 """What is prepended to the records of every other subject."""
 
 
 @dataclass(frozen=True)
-class Question:
+class HeldOutFact:
     """A fact of a held-out record: it passes where ``right`` is likelier than ``wrong``."""
 
-    role: Part
+    role: MendRole
     right: Continued
     wrong: Continued
 
 
 @dataclass(frozen=True)
-class Example:
+class RecordTokens:
     """A record as tokens. ``stays`` are rows of texts after which the model is to say what it says without the edit."""
 
     rewrite: Continued
     paraphrases: tuple[Continued, ...]
     stays: tuple[int, ...]
-    questions: tuple[Question, ...] = ()
+    questions: tuple[HeldOutFact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Material:
     """All of it; ``unusable`` counts records that the model cannot read."""
 
     texts: Texts
-    examples: tuple[Example, ...]
-    held_out: tuple[Example, ...]
+    examples: tuple[RecordTokens, ...]
+    held_out: tuple[RecordTokens, ...]
     unusable: int
 
 
@@ -92,7 +92,7 @@ def material(model: LoadedModel, records: Sequence[EditRecord], seed: int) -> Ma
     apart = {names[place] for place in drawn}
     starts = {name: PREPENDS[place % len(PREPENDS)] for place, name in enumerate(names)}
     texts, reader = Texts(), _Reader(model)
-    examples, held_out, unusable = list[Example](), list[Example](), 0
+    examples, held_out, unusable = list[RecordTokens](), list[RecordTokens](), 0
     for record in records:
         name = record.case.subject or record.case.prompt
         if name in apart and len(held_out) >= MOST_HELD_OUT:
@@ -136,10 +136,10 @@ class _Reader:
         return texts.continued(ids, answers)
 
 
-def _example(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend) -> Example:
+def _example(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend) -> RecordTokens:
     facts = record.suite.facts
     rewrite = reader.continued(texts, record.case.prompt, record.case.target, prepend)
-    return Example(
+    return RecordTokens(
         rewrite=rewrite,
         paraphrases=tuple(
             reader.continued(texts, fact.prompt, fact.target, prepend) for fact in facts if fact.role == "paraphrase"
@@ -152,14 +152,14 @@ def _example(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend
     )
 
 
-def _questions(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend) -> Example:
+def _questions(reader: _Reader, texts: Texts, record: EditRecord, prepend: Prepend) -> RecordTokens:
     """A record that is held out: how often its facts pass is measured, and nothing else of it is run."""
     found = []
     for role in PARTS:
         for fact in _spread([fact for fact in record.suite.facts if fact.role == role and fact.against]):
             right, wrong = (reader.continued(texts, fact.prompt, text, prepend) for text in (fact.target, fact.against))
-            found.append(Question(role, right, wrong))
-    return Example(reader.continued(texts, record.case.prompt, record.case.target, prepend), (), (), tuple(found))
+            found.append(HeldOutFact(role, right, wrong))
+    return RecordTokens(reader.continued(texts, record.case.prompt, record.case.target, prepend), (), (), tuple(found))
 
 
 def _spread(facts: Sequence[SuiteFact]) -> list[SuiteFact]:

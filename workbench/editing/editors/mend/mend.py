@@ -15,7 +15,7 @@ from pydantic import Field
 from workbench.editing.changes import DenseChange, WeightChange
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors.mend.gradients import edited, gradients
-from workbench.editing.editors.mend.kept import History, Kept, Scores, kept, network_file
+from workbench.editing.editors.mend.kept import History, MendScores, TrainedNetwork, kept, network_file
 from workbench.editing.editors.mend.training import POOR, said_of
 from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer
@@ -51,8 +51,8 @@ class MendDetails(Details):
     probability: float
     trained: str
     records: int
-    scores: Scores
-    unedited: Scores
+    scores: MendScores
+    unedited: MendScores
 
 
 def _fits(model: LoadedModel, cases: Cases, settings: MendSettings) -> None:  # noqa: ARG001 - fields check themselves
@@ -115,7 +115,7 @@ def make(model: LoadedModel, cases: Cases, settings: MendSettings, progress: Pro
     return Made(edit, details, gates(model, edit, case.subject, part(progress, 2, 1, 3)))
 
 
-def _version(trained: Kept) -> str:
+def _version(trained: TrainedNetwork) -> str:
     return f"{trained.history.training} {trained.history.step}"
 
 

@@ -23,15 +23,15 @@ from workbench.datasets.suites import EditRecord
 from workbench.editing.editors.mend.gradients import Factors, edited, gradients
 from workbench.editing.editors.mend.kept import (
     History,
-    Kept,
     Loss,
-    Scores,
+    MendScores,
+    TrainedNetwork,
     checkpoint_file,
     keep,
     kept,
     network_file,
 )
-from workbench.editing.editors.mend.material import PARTS, Example, Material, material, shipped_records
+from workbench.editing.editors.mend.material import PARTS, Material, RecordTokens, material, shipped_records
 from workbench.editing.editors.mend.network import LEARNED, Network, untrained
 from workbench.editing.layers import check_layer
 from workbench.errors import Cancelled, NumericalError
@@ -147,7 +147,7 @@ class _Training:
         if self.since:
             state["since"] = torch.tensor(self.since, dtype=torch.float64)
         fingerprint = self.model.info.fingerprint
-        keep(checkpoint_file(fingerprint), fingerprint, Kept(self.network, self.history, state))
+        keep(checkpoint_file(fingerprint), fingerprint, TrainedNetwork(self.network, self.history, state))
 
     def measured(self) -> None:
         """Measure on what is held out, and keep the network where it is the best so far."""
@@ -155,7 +155,7 @@ class _Training:
         self.history = self.history.model_copy(update={"scores": (*self.history.scores, scores)})
         if self.history.best is scores:
             fingerprint = self.model.info.fingerprint
-            keep(network_file(fingerprint), fingerprint, Kept(self.network, self.history, {}))
+            keep(network_file(fingerprint), fingerprint, TrainedNetwork(self.network, self.history, {}))
 
     def result(self, steps: int) -> TrainResult:
         """What there is so far."""
@@ -284,7 +284,7 @@ def _divergence(training: _Training, states: Tensor, rows: Sequence[int]) -> Ten
     return torch.nn.functional.kl_div(now, before, log_target=True, reduction="batchmean")
 
 
-def _unedited(upper: UpperLayers, examples: Sequence[Example], size: int) -> dict[int, Tensor]:
+def _unedited(upper: UpperLayers, examples: Sequence[RecordTokens], size: int) -> dict[int, Tensor]:
     """The states ``(d_model,)`` after the last block and token of every text that is to stay, by its row."""
     rows = sorted({row for example in examples for row in example.stays}, key=lambda row: (upper.length(row), row))
     found: dict[int, Tensor] = {}
@@ -297,8 +297,8 @@ def _unedited(upper: UpperLayers, examples: Sequence[Example], size: int) -> dic
 
 
 def held_out_scores(
-    model: LoadedModel, upper: UpperLayers, network: Network | None, held_out: Sequence[Example], step: int
-) -> Scores:
+    model: LoadedModel, upper: UpperLayers, network: Network | None, held_out: Sequence[RecordTokens], step: int
+) -> MendScores:
     """Each record edited by itself, or not at all without a network, and its facts asked."""
     passed: dict[str, list[bool]] = {role: [] for role in PARTS}
     with torch.no_grad():
@@ -318,14 +318,14 @@ def held_out_scores(
             for (_, role, _), right, wrong in zip(asked[::2], found[::2], found[1::2], strict=True):
                 passed[role].append(bool(right.mean() > wrong.mean()))
     efficacy, generalization, specificity = (fmean(passed[role]) if passed[role] else None for role in PARTS)
-    return Scores(step=step, efficacy=efficacy or 0.0, generalization=generalization, specificity=specificity)
+    return MendScores(step=step, efficacy=efficacy or 0.0, generalization=generalization, specificity=specificity)
 
 
-def _batches(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
+def _batches(examples: Sequence[RecordTokens], size: int) -> list[Sequence[RecordTokens]]:
     return [examples[begin : begin + size] for begin in range(0, len(examples), size)]
 
 
-def said_of(scores: Scores) -> str:
+def said_of(scores: MendScores) -> str:
     """Efficacy / generalization / specificity in %."""
     return " / ".join(points(each) for each in (scores.efficacy, scores.generalization, scores.specificity))
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-Place = Literal["value", "residual"]
+ValuePlace = Literal["value", "residual"]
 """What is changed: the output of a layer's down-projection, or the residual stream after that layer."""
 
 
@@ -96,7 +96,7 @@ def optimise_all(
     sought: Sequence[Sought],
     settings: Optimisation,
     progress: Progress,
-    place: Place = "value",
+    place: ValuePlace = "value",
 ) -> list[Value]:
     """Find the changes of many facts in the same steps, each with an end of its own. Progress counts steps.
 
@@ -177,7 +177,7 @@ def _read(model: LoadedModel, layer: int, readings: Sequence[_Reading], delta: T
     return [log_p.view(*states.shape[:2], -1) for log_p, states in zip(split, wanted, strict=True)]
 
 
-def _readings(model: LoadedModel, layer: int, place: Place, sought: Sequence[Sought]) -> list[_Reading]:
+def _readings(model: LoadedModel, layer: int, place: ValuePlace, sought: Sequence[Sought]) -> list[_Reading]:
     """The contexts of all facts; those of one shape run together."""
     groups: dict[tuple[Any, ...], list[tuple[int, Contexts]]] = {}
     for fact, one in enumerate(sought):
@@ -214,7 +214,7 @@ class _Reading:
         self,
         model: LoadedModel,
         layer: int,
-        place: Place,
+        place: ValuePlace,
         like: Contexts,
         run: Run,
         facts: Tensor,
@@ -228,7 +228,9 @@ class _Reading:
         self.resumed = bool(run.keys) and self._is_the_same()
 
     @classmethod
-    def of(cls, model: LoadedModel, layer: int, place: Place, contexts: Sequence[tuple[int, Contexts]]) -> _Reading:
+    def of(
+        cls, model: LoadedModel, layer: int, place: ValuePlace, contexts: Sequence[tuple[int, Contexts]]
+    ) -> _Reading:
         """Those of contexts of one shape, each with its fact's number."""
         device = model.hf.device
         ids = torch.cat([some.ids for _, some in contexts]).to(device)

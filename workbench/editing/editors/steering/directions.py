@@ -53,14 +53,14 @@ class Direction:
 
 
 @dataclass(frozen=True)
-class Text:
+class PairText:
     """A text of a pair as token ids; its last ``read`` ones are those whose states count."""
 
     ids: tuple[int, ...]
     read: int
 
 
-def encoded_pairs(model: LoadedModel, contrast: ContrastSet) -> list[tuple[Text, Text]]:
+def encoded_pairs(model: LoadedModel, contrast: ContrastSet) -> list[tuple[PairText, PairText]]:
     """Both texts of each pair. Read is the reply, or where there is none the last token before it would begin.
 
     Raises `InputError` for a pair that does not fit into the context, or whose texts are the same tokens.
@@ -77,16 +77,16 @@ def encoded_pairs(model: LoadedModel, contrast: ContrastSet) -> list[tuple[Text,
     return found
 
 
-def _text(model: LoadedModel, pair: ContrastPair, text: str, chat: bool) -> Text:
+def _text(model: LoadedModel, pair: ContrastPair, text: str, chat: bool) -> PairText:
     if pair.prompt is None:
-        return Text(encode(model.tokenizer, Case(prompt=text, chat=chat), model.info.context).ids, 1)
+        return PairText(encode(model.tokenizer, Case(prompt=text, chat=chat), model.info.context).ids, 1)
     case = Case(prompt=pair.prompt, target=text, chat=chat)
     prompt, reply = encode(model.tokenizer, case, model.info.context).ids, continuation_ids(model.tokenizer, case)
     if len(prompt) + len(reply) > model.info.context:
         raise InputError(
             f"it has {len(prompt) + len(reply)} tokens and the model reads {model.info.context}; shorten it"
         )
-    return Text(prompt + reply, len(reply))
+    return PairText(prompt + reply, len(reply))
 
 
 def read_directions(
@@ -109,7 +109,7 @@ def read_directions(
 
 
 def _pooled(
-    model: LoadedModel, texts: Sequence[Text], layers: Sequence[int], progress: Progress
+    model: LoadedModel, texts: Sequence[PairText], layers: Sequence[int], progress: Progress
 ) -> list[tuple[int, Array]]:
     """For each layer the mean state of what is read of each text, ``(texts, d_model)`` in float64."""
     import numpy as np

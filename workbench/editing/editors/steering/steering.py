@@ -19,7 +19,7 @@ from workbench.editing.editors.steering.directions import By, Direction, encoded
 from workbench.editing.editors.steering.figures import steered_figures
 from workbench.editing.editors.steering.steered import ReadDirection, Steered
 from workbench.editing.queue import Edit, EditInfo, edit_id
-from workbench.editing.suite.behaviour import Observed, behaviour_checks, compare, observe, replies_perplexity
+from workbench.editing.suite.behaviour import ObservedReplies, behaviour_checks, compare, observe, replies_perplexity
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import off_by, states_after
@@ -108,8 +108,8 @@ def steered(
     contrast: ContrastSet,
     settings: ContrastSettings,
     directions: Sequence[Direction],
-    before: Observed,
-    after: Observed,
+    before: ObservedReplies,
+    after: ObservedReplies,
 ) -> Steered:
     """What was found, with the model as it is without the edit."""
     replies = replies_perplexity(model, before), replies_perplexity(model, after)
