@@ -108,8 +108,8 @@ class _Reading:
     def _above(self, value: Tensor) -> Tensor:
         """States after the last block from the key's token on ``(1, tokens, d_model)``."""
         first = self._prompt.place
-        later = self._resumed.entry(self._layer + 1, first)[:, 1:]
-        states = torch.cat([value.to(later.dtype)[None, None], later], dim=1)
+        after = self._resumed.entry(self._layer + 1, first)[:, 1:]
+        states = torch.cat([value.to(after.dtype)[None, None], after], dim=1)
         for layer in range(self._layer + 1, self._model.info.layers):
             states = self._resumed.block(layer, first, states)
         return states
