@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-ROLES = (("paraphrase", "paraphrases"), ("neighborhood", "neighbors"))
+ROLES = (("paraphrase", "paraphrases"), ("neighborhood", "neighborhood prompts"))
 
 
 def codebooks(model: LoadedModel, layer: int) -> list[Codebook]:
