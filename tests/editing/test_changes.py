@@ -10,12 +10,12 @@ import torch
 from tests.test_edits import EDITABLE, digest, edit_info, logits, state_edit, states, weight_edit
 from tests.tiny import tiny_loaded
 from workbench.editing import changes
-from workbench.editing.changes import KINDS, Codebook, DenseChange, PromptPrefix, StateMap
+from workbench.editing.changes import KINDS, Codebook, DenseChange, KeyedChange, PromptPrefix, StateMap
 from workbench.editing.patches import load_patch, save_model, save_patch
 from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError
 
-D, G, P, R, S = "0000000d", "000000ab", "000000ba", "000000cd", "000000ef"
+D, G, K, P, R, S = "0000000d", "000000ab", "000000ac", "000000ba", "000000cd", "000000ef"
 
 
 def dense_edit(loaded, name=D, layer=1, factor=0.1):
@@ -57,8 +57,11 @@ def test_every_kind_of_change_goes_through_one_patch(tmp_path):
     loaded, path = tiny_loaded("gpt2"), tmp_path / "all.safetensors"
     key = states(loaded)[2][:, 3]
     book = Codebook(2, key, torch.ones_like(key), torch.tensor([0.5]), torch.tensor([7]))
+    low = weight_edit(loaded, K, layer=2).changes[0]
+    keyed = KeyedChange(2, low.left, low.right, torch.ones(loaded.anatomy.d_mlp, 2))
     edits = (
         dense_edit(loaded),
+        Edit(edit_info(K, "memit", K, 2), (keyed,)),
         weight_edit(loaded, R, layer=0),
         state_edit(loaded, S),
         Edit(edit_info(G, "grace", G, 2), (book,)),

@@ -136,7 +136,7 @@ def test_a_prompt_that_fits_only_without_it_is_refused():
     long = Case(prompt="Rome is " * 5)
     assert len(loaded.encode(long).ids) < loaded.info.context
     loaded.edits.add(prefix_edit(loaded, TEXT * 3))
-    with pytest.raises(InputError, match=r"tokens with the .* that edits in context put before it and the model reads"):
+    with pytest.raises(InputError, match=r"tokens with the .* that edits in context prepend and the model reads"):
         loaded.encode(long)
 
 
@@ -172,6 +172,7 @@ def test_no_folder_of_weights_can_hold_it(tmp_path):
 
 def test_the_editor_states_the_fact_last_and_says_what_it_did(monkeypatch):
     loaded = tiny_loaded("llama")
+    monkeypatch.setattr("workbench.editing.gates._prompts", lambda _: ("Rome is", "Italy is"))
     monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: "Rome is the capital of Italy.")
     before = said(loaded, CASE)[0].target
     result = edit.run(loaded, EditRequest(editor="in-context", case=CASE, settings=NONE, test=False), silent)

@@ -25,7 +25,7 @@ from workbench.errors import NumericalError
 from workbench.figures import Curve, Curves, Figure, said
 from workbench.lazy import torch
 from workbench.models.forward.upper import Texts, UpperLayers, log_probabilities
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress, part
 from workbench.wording import count
@@ -74,7 +74,7 @@ class FineTunedTogether(LayerDetails):
 def _fits(model: LoadedModel, cases: Cases, settings: FtBatchSettings) -> None:
     for case in cases:
         answers = continuation_ids(model.tokenizer, case)
-        encode(model.tokenizer, case, model.info.context - len(answers) + 1)
+        model.encode(case, len(answers) - 1)
     check_layer(model, settings.layer)
 
 
@@ -135,9 +135,7 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
     path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.down_projection}.weight"
     weight = model.hf.get_parameter(path)
     texts = Texts()
-    facts = [
-        texts.continued(encode(model.tokenizer, case).ids, continuation_ids(model.tokenizer, case)) for case in cases
-    ]
+    facts = [texts.continued(model.encode(case).ids, continuation_ids(model.tokenizer, case)) for case in cases]
     upper = UpperLayers(model, layer, texts.ids, part(progress, 0, 0, 1))
     drawn = _Orders(settings.seed, len(facts))
     losses: list[float] = []

@@ -27,7 +27,7 @@ from workbench.models.forward.decoding import Ids
 from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, silent
 from workbench.wording import signed
@@ -257,7 +257,7 @@ def _cost(name: str, text: str, too_much: bool) -> Check:
 
 def _encoded(model: LoadedModel, number: int, held: HeldOut, chat: bool) -> Ids:
     try:
-        return encode(model.tokenizer, Case(prompt=held.prompt, chat=chat), model.info.context - 1).ids
+        return model.encode(Case(prompt=held.prompt, chat=chat), 1).ids
     except InputError as error:
         raise InputError(f"held-out prompt {number}: {error}") from None
 
@@ -273,9 +273,7 @@ def _values(model: LoadedModel, contrast: ContrastSet, texts: Sequence[str], cha
     for held in contrast.held_out:
         for target in (held.positive, held.negative):
             case = Case(prompt=held.prompt, target=target, chat=chat)
-            pairs.append(
-                (encode(model.tokenizer, case, model.info.context).ids, continuation_ids(model.tokenizer, case))
-            )
+            pairs.append((model.encode(case).ids, continuation_ids(model.tokenizer, case)))
     if longest := max(
         (len(prompt) + len(text) for prompt, text in pairs if len(prompt) + len(text) > model.info.context), default=0
     ):

@@ -25,7 +25,7 @@ from workbench.errors import ModelError, NumericalError
 from workbench.figures import Figure, said
 from workbench.lazy import torch
 from workbench.models.forward.upper import Continued, Texts, UpperLayers, log_probabilities
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress, part
 
@@ -57,7 +57,7 @@ class MendDetails(Details):
 
 def _fits(model: LoadedModel, cases: Cases, settings: MendSettings) -> None:  # noqa: ARG001 - fields check themselves
     answers = continuation_ids(model.tokenizer, cases[0])
-    encode(model.tokenizer, cases[0], model.info.context - len(answers) + 1)
+    model.encode(cases[0], len(answers) - 1)
     check_layer(model, None)
     if not network_file(model.info.fingerprint).exists():
         raise untrained_model(model)
@@ -80,7 +80,7 @@ def make(model: LoadedModel, cases: Cases, settings: MendSettings, progress: Pro
         raise untrained_model(model)
     network, layers = trained.network, trained.history.layers
     texts = Texts()
-    asked = texts.continued(encode(model.tokenizer, case).ids, continuation_ids(model.tokenizer, case))
+    asked = texts.continued(model.encode(case).ids, continuation_ids(model.tokenizer, case))
     upper = UpperLayers(model, layers[0], texts.ids, part(progress, 0, 0, 3))
     progress(1, 3, stage="gradient")
     with torch.no_grad():

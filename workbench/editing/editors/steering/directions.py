@@ -17,7 +17,7 @@ from workbench.editing.suite.behaviour import uses_chat
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise
-from workbench.models.tokens import continuation_ids, encode
+from workbench.models.tokens import continuation_ids
 from workbench.numbers import rounded
 from workbench.protocol import Progress, part, silent
 
@@ -79,9 +79,9 @@ def encoded_pairs(model: LoadedModel, contrast: ContrastSet) -> list[tuple[PairT
 
 def _text(model: LoadedModel, pair: ContrastPair, text: str, chat: bool) -> PairText:
     if pair.prompt is None:
-        return PairText(encode(model.tokenizer, Case(prompt=text, chat=chat), model.info.context).ids, 1)
+        return PairText(model.encode(Case(prompt=text, chat=chat)).ids, 1)
     case = Case(prompt=pair.prompt, target=text, chat=chat)
-    prompt, reply = encode(model.tokenizer, case, model.info.context).ids, continuation_ids(model.tokenizer, case)
+    prompt, reply = model.encode(case).ids, continuation_ids(model.tokenizer, case)
     if len(prompt) + len(reply) > model.info.context:
         raise InputError(
             f"it has {len(prompt) + len(reply)} tokens and the model reads {model.info.context}; shorten it"
