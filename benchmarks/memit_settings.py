@@ -22,6 +22,7 @@ from rich.table import Table
 
 from workbench.case import Prepend
 from workbench.datasets.suites import EditRecord, Suite, read_records
+from workbench.editing.edit import check
 from workbench.editing.editor import Made
 from workbench.editing.editors import editor
 from workbench.editing.editors.memit import making
@@ -80,14 +81,15 @@ def report(
     groups: Sequence[Sequence[EditRecord]],
 ) -> None:
     """Write each group of records, score it, and take it back; the row has the means."""
-    found, perplexities, shares, checks, began = [], [], [], [], time.perf_counter()
+    found, perplexities, shares, seconds, checks = [], [], [], [], list[str]()
     for records in groups:
+        began = time.perf_counter()
         try:
             made = make(model, row, records)
         except Exception as error:  # noqa: BLE001 - the next row is worth having
             print(json.dumps({"row": name, "error": str(error)}), flush=True)
             return
-        seconds = time.perf_counter() - began
+        seconds.append(time.perf_counter() - began)
         own = Suite(name="records", facts=tuple(fact for record in records for fact in record.suite.facts))
         with model.edits.added(made.edit):
             found.append(scores(model, own))
@@ -96,9 +98,11 @@ def report(
         checks = [f"{check.name}: {check.text}" for check in made.details.checks]
     columns = [[value for value in column if value is not None] for column in zip(*found, strict=True)]
     means = [fmean(column) if column else None for column in columns]
-    numbers = {"scores": means, "perplexity": fmean(perplexities), "written": fmean(shares), "seconds": seconds}
+    numbers = {"scores": means, "perplexity": fmean(perplexities), "written": fmean(shares), "seconds": fmean(seconds)}
     print(json.dumps({"row": name, **numbers, "checks": checks}), flush=True)
-    table.add_row(name, *map(shown, means), f"{fmean(perplexities):.2f}", f"{fmean(shares):.0%}", f"{seconds:.1f}")
+    table.add_row(
+        name, *map(shown, means), f"{fmean(perplexities):.2f}", f"{fmean(shares):.0%}", f"{fmean(seconds):.1f}"
+    )
 
 
 def make(model: LoadedModel, row: str, records: Sequence[EditRecord]) -> Made:
@@ -108,7 +112,7 @@ def make(model: LoadedModel, row: str, records: Sequence[EditRecord]) -> Made:
     pairs = [pair.partition("=") for pair in typed.split(",") if pair]
     settings = filled(by.settings, {key: value.replace("+", ",") for key, _, value in pairs})
     cases = tuple(record.case.model_copy(update={"foil": None}) for record in records)
-    by.check(cases, settings)
+    check(model, by, cases, settings)
     return by.make(model, cases, settings, silent)
 
 

@@ -217,8 +217,10 @@ def test_values_found_together_are_those_found_one_at_a_time_each_with_an_end_of
         assert [len(value.losses) for value in together] == [12, 1, 3]
 
 
-@pytest.mark.parametrize("architecture", EDITABLE)
-@each
+@pytest.mark.parametrize(
+    ("editor", "architecture"),
+    [(MEMIT, every) for every in EDITABLE] + [(ALPHAEDIT, every) for every in TELLING],
+)
 def test_the_target_is_likelier_with_the_edit_and_undoing_gives_the_original_bits(architecture, editor):
     loaded, case = tiny_loaded(architecture), CASES[0].model_copy(update={"target": ","})
     original = digest(loaded)
