@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 FIRST_STEP = 0.01
-"""How large the edit of an untrained network is, in mean norms of the matrix. From there step sizes are learned."""
+"""How large the mean edit of an untrained network is, in norms of the matrix. Training halves it until it is best."""
 
 OUTLIERS = 10.0
 """Standard deviations beyond which normalised inputs are cut: the first token of a text is often far out there."""

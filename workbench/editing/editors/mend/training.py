@@ -54,6 +54,9 @@ LAST = 3
 SAMPLED = 256
 """Records whose gradients say what is normal."""
 
+HALVINGS = 12
+"""How often the first step sizes are halved at most."""
+
 STAYING = 3
 """Prompts of each record after which nothing is to change, in each step: as many again as rewrite and paraphrase."""
 
@@ -172,7 +175,8 @@ def _begin(model: LoadedModel, request: TrainRequest, layers: tuple[int, ...], p
     name = _name(model, request, records, layers)
     upper = UpperLayers(model, layers[0], read.texts.ids, part(progress, 0, 0, request.steps))
     before = kept(checkpoint_file(model.info.fingerprint), model)
-    if before is not None and before.history.training == name:
+    is_new = before is None or before.history.training != name
+    if before is not None and not is_new:
         network, history, state = before.network, before.history, before.state
     else:
         progress(0, request.steps, stage="gradients of the records")
@@ -192,7 +196,10 @@ def _begin(model: LoadedModel, request: TrainRequest, layers: tuple[int, ...], p
     adam = _optimiser(network, request, history.step, state)
     since = [(float(edit), float(kept)) for edit, kept in state["since"]] if "since" in state else []
     unedited = _unedited(upper, read.examples, 4 * request.batch)
-    return _Training(model, upper, read, unedited, network, adam, history, history.step, since)
+    training = _Training(model, upper, read, unedited, network, adam, history, history.step, since)
+    if is_new:
+        _find_first_steps(training, request, progress)
+    return training
 
 
 def _name(model: LoadedModel, request: TrainRequest, records: Sequence[EditRecord], layers: tuple[int, ...]) -> str:
@@ -240,6 +247,21 @@ def _train(training: _Training, request: TrainRequest, progress: Progress) -> No
 
 def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float, float]:
     """One step of Adam on some records drawn by the step's number. Returns the two losses."""
+    with torch.enable_grad():
+        loss_edit, loss_kept = _losses(training, request, step)
+        found = float(loss_edit.detach()), float(loss_kept.detach())
+        if not all(map(math.isfinite, found)):
+            raise NumericalError(f"the loss is not finite in step {step + 1}; use a smaller rate, or --dtype float32")
+        training.adam.zero_grad()
+        loss = request.c_edit * loss_edit + request.c_loc * loss_kept
+        loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(list(training.network.learned.values()), CLIP)
+    training.adam.step()
+    return found
+
+
+def _losses(training: _Training, request: TrainRequest, step: int) -> tuple[Tensor, Tensor]:
+    """The targets' loss and the divergence of what is to stay, in nats, after the edits of a step's records."""
     import numpy
 
     model, upper, network = training.model, training.upper, training.network
@@ -257,21 +279,26 @@ def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float,
             if pool:
                 stays.append(pool[random.randint(len(pool))])
                 stay_owners.append(edit)
-    with torch.enable_grad():
-        changes = network.edits(gradient)
-        with edited(model, changes, [*owners, *stay_owners]):
-            states = upper.states([*(each.row for each in asked), *stays])
-        loss_edit = -torch.stack([each.mean() for each in log_probabilities(model, states, asked)]).mean()
-        loss_kept = _divergence(training, states[len(asked) :], stays) if stays else torch.zeros(())
-        loss = request.c_edit * loss_edit + request.c_loc * loss_kept.to(loss_edit)
-        found = float(loss_edit.detach()), float(loss_kept.detach())
-        if not all(map(math.isfinite, found)):
-            raise NumericalError(f"the loss is not finite in step {step + 1}; use a smaller rate, or --dtype float32")
-        training.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(list(network.learned.values()), CLIP)
-    training.adam.step()
-    return found
+    with edited(model, network.edits(gradient), [*owners, *stay_owners]):
+        states = upper.states([*(each.row for each in asked), *stays])
+    loss_edit = -torch.stack([each.mean() for each in log_probabilities(model, states, asked)]).mean()
+    if not stays:
+        return loss_edit, torch.zeros_like(loss_edit)
+    return loss_edit, _divergence(training, states[len(asked) :], stays)
+
+
+def _find_first_steps(training: _Training, request: TrainRequest, progress: Progress) -> None:
+    """Halve the untrained network's steps until the loss of the first records' edits is at its lowest."""
+    log_step = training.network.tensors["log_step"]
+    found: dict[int, float] = {}
+    with torch.no_grad():
+        for halvings in range(HALVINGS):
+            progress(0, request.steps, stage="finding the first step size")
+            loss_edit, loss_kept = _losses(training, request, 0)
+            found[halvings] = float(request.c_edit * loss_edit + request.c_loc * loss_kept)
+            log_step -= math.log(2)
+        best = min(found, key=lambda halvings: found[halvings])
+        log_step += (HALVINGS - best) * math.log(2)
 
 
 def _divergence(training: _Training, states: Tensor, rows: Sequence[int]) -> Tensor:
