@@ -151,7 +151,7 @@ ROWS = (
 
 def test_the_best_and_the_worst_of_a_column_are_marked_and_the_unedited_model_stands_first():
     columns = {column.heading: column for column in compared(ROWS, "as-is")}
-    assert [cell.text for cell in columns["efficacy"].cells] == [f"100.0{BEST} 95.0–100.0", f"90.0{WORST}", "–"]
+    assert [cell.text for cell in columns["efficacy"].cells] == [f"100.0{BEST} 95–100", f"90.0{WORST}", "–"]
     assert columns["efficacy"].unedited.text == "20.0"
     assert [cell.text for cell in columns["generalization"].cells] == ["50.0", "50.0", "–"]  # none is better
     assert [cell.text for cell in columns["free"].cells] == [f"40.0{BEST}", f"10.0{WORST}", "–"]

@@ -44,8 +44,8 @@ def test_the_table_has_the_unedited_model_first_and_says_what_was_not_run():
     lines = SCRIPT["table"](list(SCRIPT["steps"](text)), "as-is").splitlines()
     assert lines[0] == "| editor | efficacy | generalization | specificity | free | perplexity |"
     assert lines[2] == "| unedited | 20.0 | 20.0 | 72.0 | 1.0 | 24.00 |"
-    assert lines[3] == "| ROME | **100.0▲ 95.0–100.0** | **90.0▲** | 70.0 | 30.0 | 24.10 |"
-    assert lines[4] == "| Fine-tuning | 90.0▼ 85.0–90.0 | 80.0▼ | 70.0 | 30.0 | 24.10 |"
+    assert lines[3] == "| ROME | **100.0▲ 95–100** | **90.0▲** | 70.0 | 30.0 | 24.10 |"
+    assert lines[4] == "| Fine-tuning | 90.0▼ 85–90 | 80.0▼ | 70.0 | 30.0 | 24.10 |"
     assert lines[-1] == "Fine-tuning within bounds: it takes no batch."
 
 

@@ -97,6 +97,7 @@ class _Measure:
     of: Callable[[Standing, Prepend], WithInterval]
     before: Callable[[Standing, Prepend], WithInterval]
     written: Callable[[float], str]
+    bound: Callable[[float], str]
     spare: int = 0
     more_is_better: bool = True
 
@@ -111,7 +112,11 @@ def _score(role: Role, field: str, heading: str, short: str, part: str = "scores
 
         return value
 
-    return _Measure(heading, short, of(field), of(f"{field}_before"), lambda share: f"{100 * share:.1f}", spare)
+    return _Measure(heading, short, of(field), of(f"{field}_before"), _percent(1), _percent(0), spare)
+
+
+def _percent(decimals: int) -> Callable[[float], str]:
+    return lambda share: f"{100 * share:.{decimals}f}"
 
 
 def _alone(value: float | None, interval: tuple[float, float] | None = None) -> WithInterval:
@@ -121,6 +126,10 @@ def _alone(value: float | None, interval: tuple[float, float] | None = None) -> 
 def _nothing(standing: Standing, prepend: Prepend) -> WithInterval:
     del standing, prepend
     return None
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 MEASURES = (
@@ -137,12 +146,29 @@ MEASURES = (
         lambda one, _: _alone(one.perplexity, one.perplexity_interval),
         lambda one, _: _alone(one.perplexity_before),
         lambda value: f"{value:.2f}",
+        lambda value: f"{value:.2f}",
         more_is_better=False,
     ),
     _Measure(
-        "seconds", "s", lambda one, _: _alone(one.seconds), _nothing, lambda value: f"{value:.2g}", more_is_better=False
+        "seconds",
+        "s",
+        lambda one, _: _alone(one.seconds),
+        _nothing,
+        _seconds,
+        _seconds,
+        spare=1,
+        more_is_better=False,
     ),
-    _Measure("size", "size", lambda one, _: _alone(one.bytes), _nothing, bytes_in_words, spare=1, more_is_better=False),
+    _Measure(
+        "size",
+        "size",
+        lambda one, _: _alone(one.bytes),
+        _nothing,
+        bytes_in_words,
+        bytes_in_words,
+        spare=1,
+        more_is_better=False,
+    ),
 )
 """Scores, with one thing prepended; what an edit costs."""
 
@@ -161,6 +187,6 @@ def _cell(measure: _Measure, value: WithInterval, ends: tuple[float, float] | No
     if ends is not None and number in ends:
         text += BEST if number == ends[0] else WORST
     if interval is not None and intervals:
-        text += " " + "–".join(map(measure.written, interval))
+        text += " " + "–".join(map(measure.bound, interval))
     meaning = "plain" if ends is None or number not in ends else "good" if number == ends[0] else "bad"
     return Cell.model_validate({"text": text, "meaning": meaning})
