@@ -40,8 +40,7 @@ class Standing(Frozen):
         return tuple(dict.fromkeys(score.prepend for score in self.scores))
 
 
-@dataclass(frozen=True)
-class StandingColumn:
+class StandingColumn(Frozen):
     """One column: a cell for the unedited model, and one for each editor. Those of higher ``spare`` matter less."""
 
     heading: str
@@ -61,7 +60,11 @@ def compared(standings: Sequence[Standing], prepend: Prepend, intervals: bool = 
             ends = _ends(values, measure.more_is_better)
             cells = tuple(_cell(measure, value, ends, intervals) for value in values)
             unedited = _cell(measure, before, None, intervals)
-            found.append(StandingColumn(measure.heading, measure.short, measure.spare, unedited, cells))
+            found.append(
+                StandingColumn(
+                    heading=measure.heading, short=measure.short, spare=measure.spare, unedited=unedited, cells=cells
+                )
+            )
     return tuple(found)
 
 
