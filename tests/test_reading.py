@@ -27,6 +27,7 @@ READS_ITSELF = {
     "workbench/datasets/questions.py",
     "workbench/datasets/facts.py",
     "workbench/datasets/concepts.py",
+    "workbench/datasets/contrasts.py",
 }
 
 

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-LAYERS = {("llama", 30, 576): 12}
-"""Where to steer, by architecture, layers and width: the default model by our measurement (docs/steering.md)."""
+LAYERS = {("llama", 30, 576): 8}
+"""Where to steer, by architecture, layers and width: the default model where a usable strength was found first; a sweep
+over layers may find a better one (docs/steering.md)."""
 
-DEPTH = 0.4
+DEPTH = 0.3
 """Where to steer a model that nobody has measured, as a part of its layers."""
 
 WHERE = "Where to steer: 12, 10-14 or 8,12 (a sweep: at each by itself); else one layer."
