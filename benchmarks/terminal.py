@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,7 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.child.close(force=True)
+        end(self.child)
 
     @property
     def text(self) -> str:
@@ -91,6 +92,14 @@ class Terminal:
         """Send keys as a terminal does."""
         for key in keys:
             self.child.send(key)
+
+
+def end(child: pexpect.spawn) -> None:
+    """End a program at once and wait until it has: pexpect would give up after some tenths of a second."""
+    if not child.closed and child.isalive():
+        child.kill(signal.SIGKILL)
+        child.ptyproc.wait()
+    child.close()
 
 
 def _environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from benchmarks.terminal import ROOT
+from benchmarks.terminal import ROOT, end
 from tests.terminal.conftest import WAIT, Start
 from tests.tiny import save_tiny
 from workbench.methods.lens.logit_lens import LensResult
@@ -103,7 +103,7 @@ def running(deaf: bool, *arguments: str | Path) -> Iterator[Program]:
         yield program
     finally:
         if not program.child.ptyproc.fileobj.closed:
-            program.child.close(force=True)
+            end(program.child)
 
 
 def assert_saved(file: Path) -> None:
