@@ -36,7 +36,7 @@ def shell_lines() -> list[tuple[str, list[str]]]:
     found = []
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-            words = [shlex.split(line, comments=True) for line in block.splitlines()]
+            words = [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
             found += [(page.name, line) for line in words if line]
     return found
 
