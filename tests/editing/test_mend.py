@@ -37,6 +37,7 @@ from workbench.editing.editors.mend.mend import MEND, MendSettings
 from workbench.editing.editors.mend.network import FIRST_STEP, untrained
 from workbench.editing.editors.mend.training import TrainRequest, TrainResult
 from workbench.editing.patches import load_patch, save_patch
+from workbench.editing.sequence import outcome_file
 from workbench.errors import Cancelled, InputError, ModelError, NumericalError
 from workbench.models.forward.upper import Texts, UpperLayers
 from workbench.models.tokens import continuation_ids, encode
@@ -445,6 +446,13 @@ def test_requests_of_both_come_back_from_files_and_the_edit_goes_through_the_que
     done = training.run(trained, TRAIN, silent)
     assert TrainResult.model_validate_json(done.model_dump_json()) == done
     assert json.loads(done.model_dump_json())["history"]["step"] == 6
+
+
+def test_outcomes_of_records_are_those_of_the_network_that_was_in_use(trained):
+    before = outcome_file(trained, MEND, MendSettings(), "a record")
+    assert outcome_file(trained, MEND, MendSettings(), "a record") == before
+    training.run(trained, TRAIN.model_copy(update={"rate": 0.02}), silent)
+    assert outcome_file(trained, MEND, MendSettings(), "a record") != before
 
 
 def test_what_there_is_to_draw():

@@ -57,7 +57,8 @@ class Editor:
     ``check`` raises `workbench.errors.InputError` for cases or settings that make no sense; no model is needed to see
     that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
     edit and leaves the model as it was; the partial results that it reports are `Details`. ``figures`` says what there
-    is to draw of these. ``many``: it makes one edit of several cases at once.
+    is to draw of these. ``many``: it makes one edit of several cases at once. ``trained_as`` names what else its edits
+    of a model depend on, such as a network that is trained anew now and then.
     """
 
     name: str
@@ -70,3 +71,4 @@ class Editor:
     make: Callable[[LoadedModel, Cases, Any, Progress], Made]
     figures: Callable[[Any], tuple[Figure, ...]]
     many: bool = False
+    trained_as: Callable[[LoadedModel], str] = lambda _: ""

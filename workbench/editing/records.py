@@ -184,7 +184,7 @@ def _singly(model: LoadedModel, request: FactsEditRequest, before: float, progre
     for number, record in enumerate(request.records):
         found = _found(outcomes, before, unusable) if outcomes else None
         progress(100 * number, total, found, stage=f"record {number + 1} of {len(request.records)}")
-        file = outcome_file(model, request.editor, request.settings, record.model_dump_json())
+        file = outcome_file(model, editor(request.editor), request.settings, record.model_dump_json())
         outcome = remembered(file, RecordOutcome)
         if outcome is None:
             try:

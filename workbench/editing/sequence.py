@@ -141,7 +141,7 @@ class _Run:
 
     def _file(self, *parts: str) -> Path:
         before = (edit.info.id for edit in self.edits)
-        return outcome_file(self.model, self.by.name, self.settings, "sequence", *before, *parts)
+        return outcome_file(self.model, self.by, self.settings, "sequence", *before, *parts)
 
     def _point(self, progress: Progress) -> SequencePoint:
         self._measure_unedited()
@@ -262,9 +262,9 @@ def turning_point(points: Sequence[SequencePoint], before: float) -> int | None:
 # --- What is kept ---
 
 
-def outcome_file(model: LoadedModel, editor: str, settings: Settings, *parts: str) -> Path:
-    """Where an outcome is kept: by weights, dtype and everything that is asked."""
-    made_of = (MEASURED, model.info.dtype, editor, settings.model_dump_json(), *parts)
+def outcome_file(model: LoadedModel, by: Editor, settings: Settings, *parts: str) -> Path:
+    """Where an outcome is kept: by weights, dtype, what the editor was trained as, and everything that is asked."""
+    made_of = (MEASURED, model.info.dtype, by.name, by.trained_as(model), settings.model_dump_json(), *parts)
     name = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:32]
     return cache_folder() / "edited" / model.info.fingerprint / f"{name}.json"
 

@@ -158,4 +158,21 @@ def figures(details: MendDetails) -> tuple[Figure, ...]:
     )
 
 
-MEND = Editor("mend", "MEND", "fact", MendSettings, MendDetails, one_continuation, _fits, make, figures)
+def trained_as(model: LoadedModel) -> str:
+    """The training and the step that the network in use comes from; empty where there is none."""
+    trained = kept(network_file(model.info.fingerprint), model)
+    return "" if trained is None else _version(trained)
+
+
+MEND = Editor(
+    "mend",
+    "MEND",
+    "fact",
+    MendSettings,
+    MendDetails,
+    one_continuation,
+    _fits,
+    make,
+    figures,
+    trained_as=trained_as,
+)
