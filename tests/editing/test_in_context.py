@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,7 @@ def test_it_stands_after_a_separator_that_was_typed_and_inside_a_chat_message():
     found = loaded.encode(Case(prompt=f"{text}Rome is"))
     if typed.ids[0] == separator:
         assert found.ids == (separator, *loaded.edits.prefix, *typed.ids[1:])
+    loaded = replace(loaded, tokenizer=copy.deepcopy(loaded.tokenizer))  # others share the one that it has
     loaded.tokenizer.chat_template = "{% for m in messages %}A{{ m['content'] }}B{% endfor %}"
     chat = Case(prompt="Rome is", chat=True)
     plain, found = encode(loaded.tokenizer, chat), loaded.encode(chat)

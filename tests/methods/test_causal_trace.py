@@ -373,7 +373,7 @@ def test_a_result_survives_json_partial_or_not():
         ({"kinds": ("states", "states")}, "each kind once"),
         ({"replacement": "France"}, "is the subject itself"),
         ({"replacement": "  "}, "replacement is empty"),
-        ({"replacement": "Australia"}, r'"Australia" has 4 tokens here and the subject "France" has 3: try "'),
+        ({"replacement": "Australia"}, r'"Australia" has 4 tokens here and the subject "France" has 3; try "'),
     ],
 )
 def test_what_cannot_be_traced_is_a_sentence(changes, sentence):

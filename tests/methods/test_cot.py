@@ -83,7 +83,7 @@ def test_free_answers_are_the_greedy_ones_of_each_text_by_itself(architecture: s
 
 def test_a_free_answer_that_begins_another_one_does_not_count_it() -> None:
     model = roomy("llama")
-    answers = cot_answers.Answers(model, Prefixes(model), (), "texts")
+    answers = cot_answers.AnswerReader(model, Prefixes(model), (), "texts")
     answers.candidates += [cot_answers.Candidate(name=text, text=text) for text in (" c", " ca", " cap")]
     context = "The capital is"
     own = [math.exp(log_probability(model, context, text)) for text in (" ca", " cap")]
@@ -278,7 +278,7 @@ def test_request_and_result_come_back_from_json() -> None:
         ({"choices": ("ice", " ")}, "empty"),
         ({"reasoning": " \n"}, "reasoning is empty"),
         ({"lead_in": " "}, "lead-in"),
-        ({"read": "letters"}, "Letters"),
+        ({"read": "letters"}, "letters can be read only for choices"),
         ({"sampling": Sampling(temperature=-1)}, "temperature"),
         ({"sampling": Sampling(top_p=0)}, "top-p"),
         ({"sampling": Sampling(tokens=0)}, "at least 1 token"),

@@ -23,6 +23,7 @@ from workbench.editing.editor import Details, Made
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.records import FactsEditRequest
+from workbench.editing.rewriting import rewrites
 from workbench.editing.sequence import FEW, SequencePoint, case_of, is_measured, turning_point
 from workbench.editing.suite.answers import evaluate
 from workbench.editing.suite.held_out import perplexity
@@ -138,7 +139,7 @@ def many(monkeypatch, takes_many=True):
         asked.append(tuple(case.subject for case in cases))
         return shifting(loaded, cases, settings, progress)
 
-    known = replace(edit_facts.editor("rome"), title="Many", make=make, many=takes_many)
+    known = replace(edit_facts.editor("rome"), title="Many", check=rewrites, make=make, many=takes_many)
     monkeypatch.setattr(edit_facts, "editor", lambda _: known)
     return asked
 
@@ -173,9 +174,9 @@ def test_batches_are_solved_together_and_lie_on_top_of_each_other(monkeypatch):
         loaded.edits.add(shifting(loaded, group, RomeSettings(layer=1, prefixes=2), silent).edit)
     plain = run_suite(loaded, suite(), generate=False, held_out=False)
     for score in result.scores:
-        expected = plain.score(score.role, score.start)
+        expected = plain.score(score.role, score.prepend)
         assert (score.score, score.facts) == (pytest.approx(expected.score), 5)
-        assert score.score_before == pytest.approx(unedited.score(score.role, score.start).score)
+        assert score.score_before == pytest.approx(unedited.score(score.role, score.prepend).score)
     assert result.perplexity == pytest.approx(perplexity(loaded), rel=1e-5)
 
 

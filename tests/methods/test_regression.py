@@ -15,7 +15,7 @@ from tokenizers.processors import TemplateProcessing
 
 from tests.tiny import LAYERS, telling, tiny_loaded
 from workbench.cli.figures import draw_all
-from workbench.datasets.suites import ROLES, Suite, SuiteFact, overlapping
+from workbench.datasets.suites import ROLES, SCORES, Suite, SuiteFact, overlapping
 from workbench.editing.changes import StateChange
 from workbench.editing.queue import Edit, EditInfo
 from workbench.editing.suite import answers as suite_answers
@@ -231,7 +231,7 @@ def test_what_the_unedited_model_did_not_know_is_no_failure_of_the_edit():
         known = [
             o.after.passes
             for o in result.outcomes
-            if FACTS[o.fact].role == score.role and o.start == score.start and o.before.passes
+            if FACTS[o.fact].role == score.role and o.prepend == score.prepend and o.before.passes
         ]
         stays = score.role in ("neighborhood", "unrelated", "attribute")
         assert score.kept == (fmean(known) if stays and known else None)
@@ -259,13 +259,13 @@ def test_starts_that_are_the_same_prompts_are_counted_once():
     plain = tiny_loaded("llama")
     model = with_bos(plain)
     result = run(model, REQUEST, silent)
-    assert {outcome.start for outcome in result.outcomes} == set(result.harmonic) == {"as-is"}
+    assert {outcome.prepend for outcome in result.outcomes} == set(result.harmonic) == {"as-is"}
     assert len(result.outcomes) == len(FACTS)
-    after = {o.fact: o.after for o in run(plain, REQUEST, silent).outcomes if o.start == "separator"}
+    after = {o.fact: o.after for o in run(plain, REQUEST, silent).outcomes if o.prepend == "separator"}
     assert {o.fact: o.after for o in result.outcomes} == after
-    check = next(check for check in result.checks if check.name == "starts")
-    assert check.text == "document is what the tokenizer does as it is, and counted once"
-    assert "starts" not in {check.name for check in run(plain, REQUEST, silent).checks}
+    check = next(check for check in result.checks if check.name == "prepended")
+    assert check.text == "separator is what the tokenizer does as it is, and counted once"
+    assert "prepended" not in {check.name for check in run(plain, REQUEST, silent).checks}
 
 
 def test_neighbors_that_share_a_word_with_the_subject_are_scored_by_themselves_too():
@@ -280,9 +280,9 @@ def test_neighbors_that_share_a_word_with_the_subject_are_scored_by_themselves_t
     result = run_suite(tiny_loaded("llama"), suite, generate=False, held_out=False)
     for score in result.overlapping:
         assert (score.role, score.facts) == ("neighborhood", 2)
-        passing = [o.after.passes for o in result.outcomes if o.start == score.start and o.fact in (1, 3)]
+        passing = [o.after.passes for o in result.outcomes if o.prepend == score.prepend and o.fact in (1, 3)]
         assert score.score == fmean(passing)
-    assert [score.start for score in result.overlapping] == ["as-is", "separator"]
+    assert [score.prepend for score in result.overlapping] == ["as-is", "separator"]
     (table, *_) = suite_figures(result)
     assert [row[0].text for row in table.rows].count(SAME_WORDS) == 2
 
@@ -452,7 +452,7 @@ def test_it_is_drawn_with_its_scores_and_every_failing_fact():
     text = console.export_text()
     assert "Regression suite · tiny" in text
     for role in ROLES:
-        assert role in text
+        assert SCORES[role] in text
     assert text.count("✗") == len(result.failing()) > 0
     flat = " ".join(text.split())
     for outcome in result.failing():

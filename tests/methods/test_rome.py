@@ -17,7 +17,7 @@ from workbench.editing import edit
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import key_statistics as statistics
 from workbench.editing.editors.rome import rome
-from workbench.editing.editors.rome.contexts import essence_contexts, rewrite_contexts, sampled_prefixes
+from workbench.editing.editors.rome.contexts import SPARE, essence_contexts, rewrite_contexts, sampled_prefixes
 from workbench.editing.editors.rome.key import BALANCE, KeyVariant
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.editors.rome.value import Optimisation, optimise
@@ -130,7 +130,7 @@ def test_the_change_is_the_published_formula_or_its_balanced_form(architecture, 
     """
     loaded = tiny_loaded(architecture)
     asked = request(variant=variant).settings
-    prefixes = sampled_prefixes(loaded, rome.SPARE * asked.prefixes, asked.prefix_tokens, asked.seed)
+    prefixes = sampled_prefixes(loaded, SPARE * asked.prefixes, asked.prefix_tokens, asked.seed)
     contexts, used = rewrite_contexts(loaded, CASE, prefixes, asked.prefixes)
     keys = torch.cat([keys_by_hook(loaded, 1, group.ids)[:, group.subject_last] for group in contexts]).double()
     weight = loaded.down_projection(1).weight.detach().double()

@@ -12,7 +12,6 @@ from workbench.editing import edit
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.memit.details import SpreadDetails
 from workbench.editing.said import said
-from workbench.models.tokens import encode
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -45,7 +44,7 @@ def test_the_default_case_is_written_by_both_leaves_another_capital_and_is_taken
         assert isinstance(result.details, SpreadDetails)
         assert result.details.shares[0] > 0.5
         values.append(result.details.probabilities)
-        near = said(default_model, NEAR, encode(default_model.tokenizer, NEAR))
+        near = said(default_model, NEAR)
         assert [answer.top for answer in near] == [" Paris", " Paris"]
         default_model.edits.undo()
         assert digest(default_model) == before

@@ -845,7 +845,7 @@ async def test_the_edits_of_a_continued_session_are_put_back_when_the_model_is_t
         run.engine.say_finished(queue_result(ONE, "1 edits are back"))
         await run.settle()
         assert "● on" in run.text
-        assert "specificity 2/3 (3)" in run.text
+        assert "spec. 2/3 (3)" in run.text
         assert "stale" not in run.text
         assert "→ with 1 edit: Canberra .98 #1" in " ".join(run.text.split())
 

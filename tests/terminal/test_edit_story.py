@@ -40,7 +40,7 @@ def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_pa
     terminal.press("e")
     terminal.until("suite")
     terminal.press("\r")
-    terminal.wait_for("efficacy 1/1", LONG)
+    terminal.wait_for("eff. 1/1", LONG)
     terminal.wait_for("● on", LONG)
     terminal.until(REPAIRED)
     terminal.until("with 1 edit: Canberra .99")

@@ -253,7 +253,7 @@ class PromptPane(Pane):
         if self.is_mounted:
             self.query_one(TokenStrip).cursor = self.cursor.token if self.cursor else None
 
-    def watch_start(self) -> None:
+    def watch_prepend(self) -> None:
         """Say what is prepended."""
         self._show_frame()
         self._changed()

@@ -297,7 +297,7 @@ def _checks(
     prepends = {prepend for _, prepend in before.readings}
     if same := [prepend for prepend in request.prepends if prepend not in prepends]:
         text = f"{' and '.join(same)} is what the tokenizer does as it is, and counted once"
-        yield Check(name="prepends", text=text)
+        yield Check(name="prepended", text=text)
     if len(outcomes) < asked:
         yield Check(name="facts", text=f"{len(outcomes)} of {asked} answered", level="warn")
     if lost := sum(outcome.first_position for outcome in failing):

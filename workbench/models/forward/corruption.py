@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.tokens import EncodedCase, display
+from workbench.models.tokens import EncodedCase, display, encode
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -88,7 +88,7 @@ def _with_subject(model: LoadedModel, case: Case, subject: str) -> tuple[int, ..
     assert case.subject is not None
     head, _, tail = case.prompt.rpartition(case.subject)
     other = Case(prompt=head + subject + tail, prepend=case.prepend, chat=case.chat)
-    return model.encode(other).ids
+    return encode(model.tokenizer, other, prefix=model.edits.prefix).ids  # however long: it is only compared
 
 
 def _fits(encoded: EncodedCase, ids: tuple[int, ...]) -> bool:

@@ -18,7 +18,7 @@ from workbench.editing.editors.rome.value import Optimisation, Value, optimise_a
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
 from workbench.protocol import Progress, part
-from workbench.reading import Unreadable, tensors_of
+from workbench.reading import BadJson, Unreadable, parse, tensors_of
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -72,12 +72,12 @@ def _file(model: LoadedModel, layer: int, fact: FactContexts, settings: Optimisa
 def _kept(file: Path) -> Value | None:
     try:
         with tensors_of(file) as kept:
-            of = json.loads(kept.metadata()["value"])
+            of = parse(kept.metadata()["value"])
             losses = tuple(map(float, of["losses"]))
             return Value(
                 kept.get_tensor("delta"), losses, float(of["probability"]), float(of["kl"]), bool(of["resumed"])
             )
-    except (Unreadable, KeyError, TypeError, ValueError):
+    except (Unreadable, BadJson, KeyError, TypeError, ValueError):
         return None
 
 
