@@ -45,13 +45,13 @@ class Picture:
 
 
 PICTURES = (
-    Picture("workbench", "australia", 10, (*TO_ATTRIBUTION, "r", "2"), size=(150, 48)),
+    Picture("workbench", "australia", 10, (*TO_ATTRIBUTION, "v", "2"), size=(150, 48)),
     Picture("lens", "australia", 1, TO_LENS),
     Picture("grid", "australia", 1, (*TO_LENS, "v")),
     Picture("detail", "australia", 1, (*TO_LENS, "enter")),
     Picture("separator", "australia", 5, TO_LENS),
     Picture("pull", "australia", 3, TO_ATTRIBUTION, size=(100, 30)),
-    Picture("attribution", "australia", 9, (*TO_ATTRIBUTION, "r"), size=(100, 32)),
+    Picture("attribution", "australia", 9, (*TO_ATTRIBUTION, "v"), size=(100, 32)),
     Picture("repaired", "canberra", 7, ("5",), size=(150, 40)),
     Picture("reasoning", "tom", 2, ("6", "home", "j", "j", "j"), size=(100, 30)),
     Picture("trace", "eiffel", 3, (*TO_TRACE, "."), size=(100, 34)),

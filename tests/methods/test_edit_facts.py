@@ -74,8 +74,8 @@ def test_scores_are_means_over_records_beside_those_of_the_unedited_model():
     unedited = run_suite(loaded, suite(), generate=False, held_out=False)
     for score in result.scores:
         of_records = [one for record in result.records for one in record.scores if one.role == score.role]
-        same_start = [one.score for one in of_records if one.prepend == score.prepend]
-        assert score.score == pytest.approx(sum(same_start) / len(same_start))
+        alike = [one.score for one in of_records if one.prepend == score.prepend]
+        assert score.score == pytest.approx(sum(alike) / len(alike))
         expected = unedited.score(score.role, score.prepend)
         assert expected is not None
         assert score.score_before == pytest.approx(expected.score_before)
