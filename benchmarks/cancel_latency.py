@@ -116,9 +116,12 @@ class Looks:
     def __call__(self, done: int, total: int, partial: Result | None = None, *, stage: str = "") -> None:  # noqa: ARG002
         self._look(stage)
 
-    def in_a_forward(self, *_: object) -> None:
-        """The hook."""
+    def in_a_forward(self, _: object, arguments: tuple[object, ...]) -> None:
+        """The hook, which looks on the way back as well, as the engine's does."""
         self._look(self._stage)
+        for argument in arguments:
+            if getattr(argument, "requires_grad", False):
+                argument.register_hook(lambda _: self._look(self._stage))  # type: ignore[attr-defined]
 
     def _look(self, stage: str) -> None:
         now = (time.perf_counter(), time.process_time())

@@ -26,6 +26,7 @@ from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
+from workbench.models.anatomy import tensor_of
 from workbench.protocol import Method, Request
 from workbench.registry import method
 from workbench.session import SessionFile, Step, load_session
@@ -165,6 +166,33 @@ def test_a_forward_is_cancelled_within_a_layer(listening: Listening, monkeypatch
     assert step.status == "cancelled"
     assert step.result is None
     assert blocks.run == 1
+    monkeypatch.undo()
+    assert listening.answer(lens()).status == "done"
+
+
+def test_a_way_back_is_cancelled_within_a_layer(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[int] = []
+
+    def run(model: Any, request: Any, progress: Any) -> Any:
+        embeddings = model.hf.get_input_embeddings()(torch.tensor([[1, 2, 3]])).requires_grad_()
+        outputs: dict[int, torch.Tensor] = {}
+        handles = [
+            block.register_forward_hook(lambda _m, _a, output, at=at: outputs.update({at: tensor_of(output)}))
+            for at, block in enumerate(model.block_modules)
+        ]
+        logits = model.hf(inputs_embeds=embeddings).logits
+        for handle in handles:
+            handle.remove()
+        for at, output in outputs.items():
+            output.register_hook(
+                lambda _, at=at: reached.append(at) or (listening.engine.cancel() if at == 2 else None)
+            )
+        logits.sum().backward()
+        raise AssertionError("it went all the way back")
+
+    _replace_run(monkeypatch, LensRequest, run)
+    assert listening.answer(lens()).status == "cancelled"
+    assert reached == [2]
     monkeypatch.undo()
     assert listening.answer(lens()).status == "done"
 

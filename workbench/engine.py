@@ -262,8 +262,17 @@ class Engine:
         self._model = model
         return LoadResult(model=model.info)
 
-    def _checkpoint(self, *_: object) -> None:
-        """Runs before every block and unembedding: nothing is ever more than a layer away from stopping."""
+    def _checkpoint(self, _: object, arguments: tuple[object, ...]) -> None:
+        """Runs before every block and unembedding, and on the way back before what led to them.
+
+        So nothing is ever more than a layer away from stopping.
+        """
+        self._stop_if_cancelled()
+        for argument in arguments:
+            if getattr(argument, "requires_grad", False):
+                argument.register_hook(self._stop_if_cancelled)  # type: ignore[attr-defined]
+
+    def _stop_if_cancelled(self, *_: object) -> None:
         if self._current is not None and self._current.cancelled.is_set():
             raise Cancelled
 
