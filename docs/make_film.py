@@ -13,10 +13,7 @@ import time
 from dataclasses import dataclass
 from html import escape
 
-if __package__:
-    from docs.make_pictures import FOLDER, Picture, drawn
-else:
-    from make_pictures import FOLDER, Picture, drawn
+from make_pictures import FOLDER, Picture, drawn
 
 SECONDS = 4
 """How long each scene is shown."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 FORMAT = "lm-workbench-mend"
+
+Taken = TypeVar("Taken")
 
 
 class MendScores(Frozen):
@@ -103,25 +105,28 @@ def keep(path: Path, fingerprint: str, kept: TrainedNetwork) -> None:
         raise InputError(f"the network could not be kept at {path}: {error.strerror or error}; make room") from error
 
 
+def kept_history(path: Path, fingerprint: str) -> History | None:
+    """The history in a file, of which no tensor is read; None where there is none, or one for other weights.
+
+    Raises `ModelError` for a damaged one.
+    """
+    return _read(path, fingerprint, lambda _, history: history)
+
+
 def kept(path: Path, model: LoadedModel) -> TrainedNetwork | None:
     """What a file holds, on the model's device; None where there is none, or one for other weights.
 
     Raises `ModelError` for a damaged one.
     """
-    damaged = ModelError(f"{path} is a damaged network of MEND; remove it and train again")
-    try:
-        with tensors_of(path) as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT or metadata.get("fingerprint") != model.info.fingerprint:
-                return None
-            history = History.model_validate_json(metadata.get("history", ""))
-            tensors = {name: file.get_tensor(name).to(model.hf.device) for name in file.keys()}  # noqa: SIM118
-    except Unreadable as error:
-        if error.missing:
-            return None
-        raise damaged from error
-    except ValidationError as error:
-        raise damaged from error
+
+    def whole(file: Any, history: History) -> tuple[History, dict[str, Tensor]]:
+        return history, {name: file.get_tensor(name).to(model.hf.device) for name in file.keys()}  # noqa: SIM118
+
+    found = _read(path, model.info.fingerprint, whole)
+    if found is None:
+        return None
+    history, tensors = found
+    damaged = _damaged(path)
     own = {name: tensors.get(f"network.{name}") for name in (*LEARNED, *GIVEN)}
     down = own["down_1"]
     expected = shapes(model, len(history.layers), down.shape[0] if down is not None and down.ndim else 0)
@@ -134,3 +139,23 @@ def kept(path: Path, model: LoadedModel) -> TrainedNetwork | None:
     network = Network(history.layers, {name: tensor for name, tensor in own.items() if tensor is not None})
     state = {name.removeprefix("state."): each for name, each in tensors.items() if name.startswith("state.")}
     return TrainedNetwork(network, history, state)
+
+
+def _read(path: Path, fingerprint: str, read: Callable[[Any, History], Taken]) -> Taken | None:
+    """What ``read`` takes from a file for these weights and its history; None where there is no such file."""
+    try:
+        with tensors_of(path) as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT or metadata.get("fingerprint") != fingerprint:
+                return None
+            return read(file, History.model_validate_json(metadata.get("history", "")))
+    except Unreadable as error:
+        if error.missing:
+            return None
+        raise _damaged(path) from error
+    except ValidationError as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path} is a damaged network of MEND; remove it and train again")

@@ -15,7 +15,7 @@ from pydantic import Field
 from workbench.editing.changes import DenseChange, WeightChange
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors.mend.gradients import edited, gradients
-from workbench.editing.editors.mend.kept import History, MendScores, TrainedNetwork, kept, network_file
+from workbench.editing.editors.mend.kept import History, MendScores, kept, kept_history, network_file
 from workbench.editing.editors.mend.training import POOR, said_of
 from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer
@@ -94,7 +94,7 @@ def make(model: LoadedModel, cases: Cases, settings: MendSettings, progress: Pro
     if not math.isfinite(after) or not all(bool(each.isfinite().all()) for pair in changes.values() for each in pair):
         raise NumericalError("the edit's numbers are not finite; load the model with --dtype float32")
     info = EditInfo(
-        id=edit_id(model, f"mend {_version(trained)}", cases, settings),
+        id=edit_id(model, f"mend {_version(trained.history)}", cases, settings),
         method="mend",
         title=f"{_layers(layers)} {case.subject or case.prompt} → {(case.target or '').strip()}",
         layers=layers,
@@ -115,8 +115,8 @@ def make(model: LoadedModel, cases: Cases, settings: MendSettings, progress: Pro
     return Made(edit, details, gates(model, edit, case.subject, part(progress, 2, 1, 3)))
 
 
-def _version(trained: TrainedNetwork) -> str:
-    return f"{trained.history.training} {trained.history.step}"
+def _version(history: History) -> str:
+    return f"{history.training} {history.step}"
 
 
 def _layers(layers: tuple[int, ...]) -> str:
@@ -160,8 +160,8 @@ def figures(details: MendDetails) -> tuple[Figure, ...]:
 
 def trained_as(model: LoadedModel) -> str:
     """The training and the step that the network in use comes from; empty where there is none."""
-    trained = kept(network_file(model.info.fingerprint), model)
-    return "" if trained is None else _version(trained)
+    history = kept_history(network_file(model.info.fingerprint), model.info.fingerprint)
+    return "" if history is None else _version(history)
 
 
 MEND = Editor(
