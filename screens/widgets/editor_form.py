@@ -2,66 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from textual import on
-from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from screens.widgets.choice_field import ChoiceField
+from screens.widgets.form import Form
 from screens.widgets.settings_fields import SettingsFields
 from workbench.editing.editors import editors
 from workbench.errors import InputError
 
 
-class EditorForm(Vertical):
+class EditorForm(Form):
     """A form for the editors ``OF`` one kind. What was typed stays for as long as the app runs.
 
-    A form composes a `ChoiceField` named ``editor``, `SettingsFields` and a `Static` named ``hint``, and says in
-    ``_asked`` what its fields ask.
+    Its fields are a `ChoiceField` named ``editor``, `SettingsFields` and a `Static` named ``hint``; it says in
+    ``_asked`` what they ask.
     """
 
     OF: ClassVar[Literal["fact", "concept"]]
-    HINT: ClassVar[str]
-
-    DEFAULT_CSS = """
-    EditorForm {
-        height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
-        & Horizontal { height: 1; }
-        & Horizontal Label { color: $foreground 60%; width: 14; }
-        & Horizontal ChoiceField {
-            width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
-        }
-        & ChoiceField:focus { background: $surface-lighten-3; }
-        & #hint { height: auto; color: $foreground 60%; }
-        & #hint.-problem { color: $text-error; }
-    }
-    """
 
     def __init__(self) -> None:
         super().__init__()
         self._editors = {each.name: each for each in editors(self.OF)}
 
-    def on_mount(self) -> None:
-        """Show the first editor's settings."""
-        self._show_settings()
+    def unfold(self, fill: Callable[[], None]) -> None:
+        """Show it, with the chosen editor's settings."""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is shown."""
-        return self.has_class("-open")
+        def filled() -> None:
+            self._show_settings()
+            self.fit()
+            fill()
 
-    def close(self) -> None:
-        """Hide it; what was typed stays."""
-        self.remove_class("-open")
+        super().unfold(filled)
 
-    def say(self, problem: str, hint: str = "") -> None:
-        """What is wrong; or, by an empty ``problem``, what to do."""
-        line = self.query_one("#hint", Static)
-        line.update(f"✗ {problem}" if problem else hint or self.HINT)
-        line.set_class(bool(problem), "-problem")
+    def fit(self) -> None:
+        """Take as many rows as there is room for on the screen."""
+        for settings in self.query(SettingsFields):
+            settings.fit(self.app.size.height)
 
     @on(Input.Changed, "#editor")
     def _show_settings(self) -> None:

@@ -100,7 +100,7 @@ class CotPane(PicturePane):
             request = request.model_copy(update={"reasoning": last.result.reasoning})
         self._post(request)
 
-    def action_new(self) -> None:
+    def action_new(self, problem: str = "") -> None:
         """Open the form for the question on screen."""
         question = self._question(self.case_on_screen())
         if not question:
@@ -108,7 +108,7 @@ class CotPane(PicturePane):
             return
         self.query_one(CotLine).close()
         last = self._ledger.last_about(question)
-        self.query_one(CotForm).open(question, last.request if last else None)
+        self.query_one(CotForm).open(question, last.request if last else None, problem)
         self.draw()
 
     @on(CotForm.Submitted)
@@ -119,8 +119,7 @@ class CotPane(PicturePane):
         """
         message.stop()
         if message.request.question != self._question(self.case_on_screen()):
-            self.action_new()
-            self.query_one(CotForm).say(CHANGED)
+            self.action_new(CHANGED)
             return
         self._close_lines()
         known = self._ledger.known(message.request, self.edits)
@@ -325,7 +324,7 @@ class CotPane(PicturePane):
         if not self.is_mounted:
             return
         self._reasoned.show(self._run, self._ledger.jobs)
-        self.query_one("#instead").display = self.empty and not self.query_one(CotForm).has_class("-open")
+        self.query_one("#instead").display = self.empty and not self.query_one(CotForm).is_open
         self.refresh_bindings()
 
     def draw_cursor(self) -> None:
@@ -334,7 +333,7 @@ class CotPane(PicturePane):
     def say_instead(self, sentence: str) -> None:
         """Say something where the sentences will be."""
         self.query_one("#instead", Static).update(sentence or EMPTY)
-        self.query_one("#instead").display = not self.query_one(CotForm).has_class("-open")
+        self.query_one("#instead").display = not self.query_one(CotForm).is_open
 
     def headline(self) -> str:
         """The answer, and how far it depends on the reasoning."""

@@ -8,12 +8,12 @@ from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Checkbox, Input, Label, Static
 
 from screens.widgets.closing_input import ClosingInput
+from screens.widgets.form import Form
 from workbench.datasets.questions import check_choices
 from workbench.errors import InputError
 from workbench.methods.cot.interventions import Cue, Early, Intervention, Mistake, Paraphrase
@@ -48,23 +48,15 @@ class Tick(Checkbox):
         super().watch_value()
 
 
-class CotForm(Vertical):
+class CotForm(Form):
     """Choices, the right answer and how to reason. Each question keeps the choices that were typed for it."""
+
+    HINT = HINT
 
     DEFAULT_CSS = """
     CotForm {
-        height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
-        & Horizontal { height: 1; }
-        & Label { color: $foreground 60%; width: auto; padding: 0 1 0 0; }
-        & ClosingInput {
-            width: 1fr; height: 1; border: none; padding: 0; margin: 0 1 0 0; background: $surface-lighten-2;
-        }
-        & ClosingInput:focus { background: $surface-lighten-3; }
+        & Horizontal Label { width: auto; padding: 0 1 0 0; }
         & #choices { width: 3fr; }
-        & Checkbox { background: $surface; }
-        & #cot-hint { height: auto; color: $foreground 60%; }
-        & #cot-hint.-problem { color: $text-error; }
     }
     """
 
@@ -79,7 +71,7 @@ class CotForm(Vertical):
         self._question = ""
         self._typed: dict[str, tuple[str, str]] = {}
 
-    def compose(self) -> ComposeResult:
+    def fields(self) -> ComposeResult:
         """Three rows of fields, and a line that says what to do or what is wrong."""
         with Horizontal():
             for name, placeholder in TEXTS:
@@ -94,26 +86,27 @@ class CotForm(Vertical):
             for name, placeholder in LEAD:
                 yield Label(name)
                 yield ClosingInput(placeholder=placeholder, compact=True, id=name)
-        yield Static(HINT, id="cot-hint", markup=False)
+        yield Static(HINT, id="hint", markup=False)
 
-    def open(self, question: str, last: CotRequest | None) -> None:
+    def open(self, question: str, last: CotRequest | None, problem: str = "") -> None:
         """Show it for a question, filled from what was typed for it, or else from what was asked about it."""
+        self.unfold(lambda: self._begin(question, last, problem))
+
+    def _begin(self, question: str, last: CotRequest | None, problem: str) -> None:
         if question != self._question:
             asked = last is not None and last.question == question
             recorded = ("; ".join(last.choices), last.answer or "") if last is not None and asked else ("", "")
-            self._keep()
+            self.keep()
             self._field("choices").value, self._field("right").value = self._typed.get(question, recorded)
             if last is not None and asked:
                 self._fill(last)
         self._question = question
-        self.say("")
-        self.add_class("-open")
+        self.say(problem)
         self._field("choices").focus()
 
-    def close(self) -> None:
-        """Hide it; what was typed stays."""
-        self._keep()
-        self.remove_class("-open")
+    def keep(self) -> None:
+        """The choices and the answer belong to the question."""
+        self._typed[self._question] = self._field("choices").value, self._field("right").value
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted) -> None:
@@ -171,37 +164,15 @@ class CotForm(Vertical):
         self._field("lead-in").value = last.lead_in or ""
         self.query_one(Checkbox).value = last.read == "letters"
 
-    def _keep(self) -> None:
-        self._typed[self._question] = self._field("choices").value, self._field("right").value
-
     def _field(self, name: str) -> ClosingInput:
         return self.query_one(f"#{name}", ClosingInput)
 
     def _value(self, name: str) -> str:
         return self._field(name).value.strip()
 
-    def say(self, problem: str) -> None:
-        """What is wrong, or by nothing what to do."""
-        hint = self.query_one("#cot-hint", Static)
-        hint.update(f"✗ {problem}" if problem else HINT)
-        hint.set_class(bool(problem), "-problem")
 
-
-class CotLine(Vertical):
+class CotLine(Form):
     """A mistake, other words or a cue, typed into one line; each keeps what was typed for its sentence."""
-
-    DEFAULT_CSS = """
-    CotLine {
-        height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
-        & #line-hint { height: auto; color: $foreground 60%; }
-        & #line-hint.-problem { color: $text-error; }
-        & Horizontal { height: 1; }
-        & ClosingInput { width: 1fr; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
-        & ClosingInput:focus { background: $surface-lighten-3; }
-        & Checkbox { background: $surface; }
-    }
-    """
 
     @dataclass
     class Submitted(Message):
@@ -217,9 +188,9 @@ class CotLine(Vertical):
         self._key: Hashable = None
         self._typed: dict[Hashable, str] = {}
 
-    def compose(self) -> ComposeResult:
+    def fields(self) -> ComposeResult:
         """What to type, and where."""
-        yield Static(id="line-hint", markup=False)
+        yield Static(id="hint", markup=False)
         with Horizontal():
             yield ClosingInput(compact=True, id="typed")
             yield Tick("by its position", id="position", compact=True)
@@ -232,19 +203,19 @@ class CotLine(Vertical):
         self.close()
         self._purpose, self._sentence, self._own = purpose, sentence, own
         self._key = purpose, sentence, about
+        self.unfold(lambda: self._begin(positions))
+
+    def _begin(self, positions: bool) -> None:
         field, position = self.query_one(ClosingInput), self.query_one(Checkbox)
-        field.value = self._typed.get(self._key, own)
+        field.value = self._typed.get(self._key, self._own)
         position.display = positions
         position.value = position.value and positions
-        self.query_one("#line-hint", Static).update(Content(HINTS[purpose].format(f"sentence {sentence + 1}")))
-        self.add_class("-open")
+        self.say("", HINTS[self._purpose].format(f"sentence {self._sentence + 1}"))
         field.focus()
 
-    def close(self) -> None:
-        """Hide it; what was typed stays."""
-        if self.has_class("-open"):
-            self._typed[self._key] = self.query_one(ClosingInput).value
-            self.remove_class("-open")
+    def keep(self) -> None:
+        """Each sentence keeps its line."""
+        self._typed[self._key] = self.query_one(ClosingInput).value
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted) -> None:

@@ -39,7 +39,7 @@ class EditForm(EditorForm):
         self._case: Case | None = None
         self._suggested: int | None = None
 
-    def compose(self) -> ComposeResult:
+    def fields(self) -> ComposeResult:
         """What is edited, by what, and how; and a line that says what to do or what is wrong."""
         first = next(iter(self._editors))
         with Horizontal():
@@ -55,11 +55,14 @@ class EditForm(EditorForm):
         yield SettingsFields(each.settings for each in self._editors.values())
         yield Static(self.HINT, id="hint", markup=False)
 
-    def open(self, case: Case, suggested: int | None) -> None:
+    def open(self, case: Case, suggested: int | None, problem: str = "") -> None:
         """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
 
         What was emptied is filled again, as it stands in the prompt.
         """
+        self.unfold(lambda: self._fill(case, suggested, problem))
+
+    def _fill(self, case: Case, suggested: int | None, problem: str) -> None:
         before, layer = self._case, self.query_one(SettingsFields).field("layer")
         if before is None or _of_edit(before) != _of_edit(case):
             self._field("subject").value = case.subject or ""
@@ -70,8 +73,7 @@ class EditForm(EditorForm):
         if suggested is not None and suggested != self._suggested:
             self._suggested, layer.value = suggested, str(suggested)
         self._case = case
-        self.say("")
-        self.add_class("-open")
+        self.say(problem)
         empty = [name for name in ("subject", "target") if not self._field(name).value]
         self._field(empty[0] if empty else "target").focus()
 

@@ -24,7 +24,6 @@ from screens.panes.edits.rivals import Rivals, RivalTable
 from screens.panes.edits.views import FactRow
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
-from screens.widgets.settings_fields import SettingsFields
 from workbench.case import Case
 from workbench.editing.bisection import BisectRequest
 from workbench.editing.compare import CompareRequest, CompareResult
@@ -128,14 +127,15 @@ class EditsPane(PicturePane):
         """Open the form."""
         self.action_new()
 
-    def action_new(self) -> None:
+    def action_new(self, problem: str = "") -> None:
         """Open the form, filled from the case on screen and from a trace of it."""
         case = self.case_on_screen()
         if case is None:
             self.notify("Type a prompt first.")
             return
         self.query_one(PathLine).close()
-        self.query_one(EditForm).open(case, traced_layer(((step.request, step.result) for step in self.answers), case))
+        layer = traced_layer(((step.request, step.result) for step in self.answers), case)
+        self.query_one(EditForm).open(case, layer, problem)
         self.draw()
 
     @on(EditForm.Submitted)
@@ -143,8 +143,7 @@ class EditsPane(PicturePane):
         """Ask for the edit, if the prompt that the form was filled from is still the one on the screen."""
         message.stop()
         if message.about != self.case_on_screen():
-            self.action_new()
-            self.query_one(EditForm).say(CHANGED)
+            self.action_new(CHANGED)
             return
         self._close_lines()
         self.post_message(Ask(message.request))
@@ -371,7 +370,7 @@ class EditsPane(PicturePane):
 
     def on_resize(self) -> None:
         """More scores may fit, and more settings."""
-        self.query_one(SettingsFields).fit(self.app.size.height)
+        self.query_one(EditForm).fit()
         self.draw()
 
     def say_instead(self, sentence: str) -> None:

@@ -9,12 +9,12 @@ from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
 from screens.widgets.closing_input import ClosingInput
+from screens.widgets.form import Form
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.models.info import ModelInfo
@@ -32,17 +32,11 @@ BYTES = {"float64": 8, "float32": 4}
 """A number's; 2 of any other type."""
 
 
-class PathLine(Vertical):
+class PathLine(Form):
     """A path, and under it what enter would do with it. Each purpose keeps what was typed for it."""
 
     DEFAULT_CSS = """
-    PathLine {
-        height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
-        & ClosingInput { height: 1; border: none; padding: 0; background: $surface-lighten-2; }
-        & ClosingInput:focus { border: none; background: $surface-lighten-3; }
-        & #place { height: auto; max-height: 3; color: $foreground 60%; }
-    }
+    PathLine #place { height: auto; max-height: 3; color: $foreground 60%; }
     """
 
     @dataclass
@@ -59,33 +53,28 @@ class PathLine(Vertical):
         self._typed: dict[PathPurpose, str] = {}
         self._model: ModelInfo | None = None
 
-    def compose(self) -> ComposeResult:
+    def fields(self) -> ComposeResult:
         """The line, and what becomes of it."""
         yield ClosingInput(compact=True, id="path")
         yield Static(id="place")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is shown."""
-        return self.has_class("-open")
 
     def open(self, purpose: PathPurpose, default: str, model: ModelInfo | None) -> None:
         """Show it and put the keyboard into it; ``default`` stands there where nothing else was typed."""
         self.close()
         self._purpose, self._default, self._model = purpose, default, model
-        self._field.value = self._typed.get(purpose, default)
-        self._field.placeholder = PLACEHOLDERS[purpose]
-        self.add_class("-open")
+        self.unfold(self._begin)
+
+    def _begin(self) -> None:
+        self._field.value = self._typed.get(self._purpose, self._default)
+        self._field.placeholder = PLACEHOLDERS[self._purpose]
         self._field.focus()
         self._say_place()
 
-    def close(self) -> None:
-        """Hide it; what was typed stays."""
-        if self.has_class("-open"):
-            self._typed[self._purpose] = self._field.value
-            if self._field.value == self._default:  # the next edit has another
-                del self._typed[self._purpose]
-            self.remove_class("-open")
+    def keep(self) -> None:
+        """Each purpose keeps its path; but the next edit has another default."""
+        self._typed[self._purpose] = self._field.value
+        if self._field.value == self._default:
+            del self._typed[self._purpose]
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted) -> None:

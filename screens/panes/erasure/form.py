@@ -46,7 +46,7 @@ class ErasureForm(EditorForm):
         super().__init__()
         self._case: Case | None = None
 
-    def compose(self) -> ComposeResult:
+    def fields(self) -> ComposeResult:
         """The data and the editor, its settings, and a line that says what to do or what is wrong."""
         names = tuple(self._editors)
         with Horizontal():
@@ -60,8 +60,10 @@ class ErasureForm(EditorForm):
     def open(self, case: Case | None) -> None:
         """Show it. ``case`` is watched, where there is one."""
         self._case = case if case is not None and case.prompt.strip() else None
+        self.unfold(self._begin)
+
+    def _begin(self) -> None:
         self.say("")
-        self.add_class("-open")
         self._field("concept").focus()
 
     def _asked(self) -> Submitted:

@@ -22,7 +22,6 @@ from screens.panes.erasure.ledger import EditState, Erasure, Erasures, is_erasur
 from screens.panes.erasure.widgets import LayerList, ProbeChart
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
-from screens.widgets.settings_fields import SettingsFields
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.operations import QueueRequest
@@ -344,7 +343,7 @@ class ErasurePane(PicturePane):
     def on_resize(self) -> None:
         """A chart needs room."""
         super().on_resize()
-        self.query_one(SettingsFields).fit(self.app.size.height)
+        self.query_one(ErasureForm).fit()
         self.redraw()
 
     def draw(self) -> None:
