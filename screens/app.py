@@ -162,6 +162,7 @@ class WorkbenchApp(BaseApp):
 
     def on_mount(self) -> None:
         """Paint first; then show what a continued session holds, and start the engine."""
+        self._main.fit(*self.size)
         self.push_screen(self._main)
         self._main.status.session = self._recording.path
         self.call_after_refresh(self._begin)

@@ -122,6 +122,11 @@ class MainScreen(Screen[None]):
         self._read_prompt()
         self.begin()
 
+    def fit(self, width: int, height: int) -> None:
+        """Say how large the terminal is before anything is styled: Textual would say so after, and style all again."""
+        for size, breakpoints in ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS)):
+            self.add_class(max((least, name) for least, name in breakpoints if size >= least)[1], update=False)
+
     def begin(self) -> None:
         """Where the keyboard is at first."""
         self.prompt.focus_content()
