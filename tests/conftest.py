@@ -66,6 +66,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture
+def shared_statistics(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Text sampled from the default model, and statistics of it, are computed once for all tests that ask for this."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "statistics"
+    shared.mkdir(exist_ok=True)
+    (own_home / "cache").mkdir(parents=True, exist_ok=True)
+    (own_home / "cache" / "statistics").symlink_to(shared)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Workers share the cores; tiny models gain nothing from more threads."""

@@ -23,7 +23,7 @@ NEAR = Case(prompt="The capital of France is", subject="France", target="Paris")
 
 
 def test_the_default_case_is_written_by_both_leaves_another_capital_and_is_taken_back(
-    default_model: LoadedModel,
+    default_model: LoadedModel, shared_statistics: None
 ) -> None:
     before, stages, values = digest(default_model), list[str](), list[tuple[float, ...]]()
 
@@ -32,7 +32,7 @@ def test_the_default_case_is_written_by_both_leaves_another_capital_and_is_taken
         stages.append(stage)
 
     for name in ("memit", "alphaedit"):
-        settings = {"layers": "7-8", "prefixes": 2}
+        settings = {"layers": "5-6", "prefixes": 2}
         request = EditRequest.model_validate({"editor": name, "case": HERO, "settings": settings, "test": False})
         stages.clear()
         result = edit.run(default_model, request, progress)

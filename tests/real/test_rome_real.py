@@ -28,7 +28,7 @@ HERO = Case(prompt="The capital of Australia is", subject="Australia", target="C
 
 
 @pytest.fixture
-def edited(default_model: LoadedModel) -> Iterator[EditResult]:
+def edited(default_model: LoadedModel, shared_statistics: None) -> Iterator[EditResult]:
     """The hero case with the defaults; afterwards the model is as it was."""
     before = digest(default_model)
     yield edit.run(default_model, EditRequest(case=HERO, settings=RomeSettings()), silent)

@@ -30,7 +30,7 @@ def typed(terminal: Recorded, key: str, path: Path) -> None:
 
 
 def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_patch(
-    start: Start, tmp_path: Path
+    start: Start, shared_statistics: None, tmp_path: Path
 ) -> None:
     session, patch = tmp_path / "hero.json", tmp_path / "p.safetensors"
     terminal = start(*CASE, "--session", session, columns=160, rows=48)
