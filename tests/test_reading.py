@@ -23,7 +23,7 @@ READS_ITSELF = {
     "workbench/models/store/gguf.py",  # converts in a process of its own
     "workbench/models/store/checkpoint.py",  # hashes weights whose headers were read through the door
     # What ships with the program, as package data:
-    "workbench/editing/suite/held_out.py",
+    "workbench/datasets/held_out.py",
     "workbench/datasets/questions.py",
     "workbench/datasets/facts.py",
     "workbench/datasets/concepts.py",

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from workbench.errors import InputError
+from workbench.lazy import torch
 
 MB = 10**6
 MOST_BYTES = 256 * MB
@@ -123,6 +124,29 @@ def tensors_of(path: Path, most: int | None = None) -> Iterator[Any]:
             yield file
     except (OSError, SafetensorError) as error:
         raise Unreadable(path, "it is no safetensors file, or a damaged one") from error
+
+
+def pickled_tensors(path: Path, most: int) -> Any:
+    """What `torch.save` wrote, of plain containers and tensors only, at most ``most`` bytes. Raises `Unreadable`.
+
+    Read with ``weights_only``, which runs no code of the file's, and only from the zip archives that are written since
+    2020, whose parts say how large they are.
+    """
+    import pickle
+    import zipfile
+
+    with opened(path, most) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(part.file_size for part in archive.infolist())
+            if size > most:
+                raise Unreadable(path, too_large(size, most))
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
+            raise Unreadable(path, "it holds something else than tensors saved by torch") from error
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError, AssertionError) as error:
+            raise Unreadable(path, "it is damaged") from error
 
 
 def parse(text: str | bytes, constants: bool = False) -> Any:

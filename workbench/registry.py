@@ -17,6 +17,8 @@ from workbench.protocol import Frozen, Method, Request, Result
 
 METHODS: dict[str, str] = {
     "lens": "workbench.methods.lens:LENS",
+    "lens-fit": "workbench.methods.lens:LENS_FIT",
+    "patchscope": "workbench.methods.lens:PATCHSCOPE",
     "continue": "workbench.methods.generation:CONTINUE",
     "attribution": "workbench.methods.attribution:ATTRIBUTION",
     "dla": "workbench.methods.dla:DLA",

@@ -10,7 +10,8 @@ import torch
 
 from tests.tiny import CONTEXT, telling, tiny_loaded
 from workbench.datasets.facts import shipped_facts
-from workbench.editing.suite.held_out import held_out_text, perplexity
+from workbench.datasets.held_out import held_out_text
+from workbench.editing.suite.held_out import perplexity
 from workbench.errors import InputError
 from workbench.models.forward import unembedding
 

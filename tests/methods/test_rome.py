@@ -23,6 +23,7 @@ from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.editors.rome.value import Optimisation, optimise
 from workbench.errors import Cancelled, InputError, ModelError
 from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.forward.ordinary_text import corpus_text
 from workbench.models.tokens import continuation_ids, encode
 from workbench.protocol import silent
 from workbench.registry import method
@@ -184,7 +185,7 @@ def test_statistics_are_the_uncentred_second_moment_of_the_keys_of_the_text(arch
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("Tom has 3 apples and buys 4 more. The capital of France is Paris, they say. " * 40)
     found = statistics.key_statistics(loaded, 1, corpus)
-    text = statistics._read_corpus(loaded, corpus)
+    text = corpus_text(loaded, corpus, 80, 160, "the statistics need")
     assert int(text[0, 0]) == 0  # after BOS or separator, which is no part of the statistics
     keys = torch.cat([keys_by_hook(loaded, 1, row[None])[0, 1:] for row in text]).double()
     assert found.vectors == len(keys)

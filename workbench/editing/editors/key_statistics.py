@@ -12,20 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import InputError
 from workbench.files import write_atomically
 from workbench.lazy import nnsight, torch
-from workbench.models.forward.sampling import document_start, sample
+from workbench.models.forward.ordinary_text import PER_DIMENSION, corpus_text, sampled_text
+from workbench.models.forward.sampling import document_start
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Progress, silent
-from workbench.reading import Unreadable, read_text, tensors_of
+from workbench.reading import Unreadable, tensors_of
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
-
-VECTORS_PER_DIMENSION = 4
-LENGTH = 128
-"""Tokens of a text, after BOS or separator."""
 
 BATCH = 8
 """Texts that are run together."""
@@ -74,7 +70,9 @@ def key_statistics(
     """
     model.down_projection(layer)
     folder = cache_folder() / "statistics" / model.info.fingerprint
-    text = _read_corpus(model, corpus) if corpus else None
+    most = PER_DIMENSION * model.anatomy.d_mlp
+    least = int(ENOUGH * model.anatomy.d_mlp)
+    text = corpus_text(model, corpus, least, most, "the statistics of this model need") if corpus else None
     name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
     file = folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors"
     source = f"{corpus.name}" if corpus else f"sampled text (seed {seed})"
@@ -83,7 +81,7 @@ def key_statistics(
         return KeyStatistics(layer, moment, vectors, source, condition)
     with model.edits.all_off():
         if text is None:
-            text = _sampled(model, folder / f"{model.info.dtype}-text-{seed}.safetensors", seed, progress)
+            text = sampled_text(model, most, str(seed), seed, progress)
         moment, vectors = _second_moment(model, layer, text, progress)
     progress(0, 1, stage=f"decomposing the statistics of layer {layer}")
     condition = _condition(_ridged(moment))
@@ -112,41 +110,6 @@ def _second_moment(model: LoadedModel, layer: int, text: torch.Tensor, progress:
         moment += (keys.T @ keys).double().cpu()
         vectors += len(keys)
     return moment / vectors, vectors
-
-
-def _sampled(model: LoadedModel, file: Path, seed: int, progress: Progress) -> torch.Tensor:
-    """Text enough for every layer's statistics, sampled once."""
-    try:
-        with tensors_of(file) as kept:
-            ids: torch.Tensor = kept.get_tensor("ids")
-            return ids
-    except Unreadable:
-        pass
-    length = min(LENGTH, model.info.context - len(document_start(model)))
-    rows = -(-VECTORS_PER_DIMENSION * model.anatomy.d_mlp // length)
-    ids = sample(model, rows, length, seed, progress)
-    _store(file, {"ids": ids}, {})
-    return ids
-
-
-def _read_corpus(model: LoadedModel, corpus: Path) -> torch.Tensor:
-    """A text file as rows of tokens, each after BOS or separator."""
-    try:
-        text = read_text(corpus)
-    except Unreadable as error:
-        raise InputError(f"the corpus {corpus} cannot be read ({error.why}); name a text file in UTF-8") from error
-    start = document_start(model)
-    length = min(LENGTH, model.info.context - len(start))
-    tokens = model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    rows = len(tokens) // length
-    if rows * length < ENOUGH * model.anatomy.d_mlp:
-        raise InputError(
-            f"the corpus {corpus} has {len(tokens):,} tokens and the statistics of this model need at least "
-            f"{int(ENOUGH * model.anatomy.d_mlp):,}, in pieces of {length}; name a longer one"
-        )
-    most = -(-VECTORS_PER_DIMENSION * model.anatomy.d_mlp // length)
-    pieces = [[*start, *tokens[row * length : (row + 1) * length]] for row in range(min(rows, most))]
-    return torch.tensor(pieces)
 
 
 def _ridged(moment: torch.Tensor) -> torch.Tensor:

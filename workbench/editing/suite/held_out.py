@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from importlib import resources
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
+from workbench.datasets.held_out import held_out_text
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.loading import LoadedModel
-
-
-@cache
-def held_out_text() -> str:
-    """The text of ``data/held_out.txt``: a walk, a recipe, a letter, a stove, a meeting."""
-    return (resources.files("workbench") / "data" / "held_out.txt").read_text(encoding="utf-8").strip()
 
 
 def perplexity(model: LoadedModel, text: str | None = None) -> float:

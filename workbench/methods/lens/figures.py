@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from workbench.figures import Axis, Cell, Column, Figure, Heatmap, Scale, Table, notes
 from workbench.methods.lens.logit_lens import LensColumn, LensResult
+from workbench.methods.lens.translators import TITLES
 from workbench.wording import signed
 
 
@@ -35,7 +36,7 @@ def _picture(result: LensResult, like: LensColumn) -> Heatmap:
     values = tuple(tuple(value(column, row) if column else None for column in result.columns) for row in rows)
     numbers = (number for line in values for number in line)
     return Heatmap(
-        title=f"Logit lens · first token, {what}",
+        title=f"{TITLES[result.lens]} · first token, {what}",
         rows=Axis(
             name="layer",
             labels=tuple("emb" if row == 0 else str(row - 1) for row in rows),
@@ -78,7 +79,7 @@ def _table(result: LensResult, position: int, column: LensColumn) -> Table:
         if column.logit_difference:
             cells.append(signed(column.logit_difference[row], 1))
         rows.append((*cells, f"{column.entropy[row]:.1f}", f"{column.kl[row]:.1f}"))
-    title = f"Logit lens at “{encoded.texts[position].strip()}” (token {position})"
+    title = f"{TITLES[result.lens]} at “{encoded.texts[position].strip()}” (token {position})"
     return Table(title=title, columns=tuple(columns), rows=tuple(rows))
 
 

@@ -1,7 +1,8 @@
 """The logit lens: what the model would say if it stopped at each layer.
 
 The state after every block (and the embedding, the state before the first) is read through the model's own final
-norm and unembedding, at every token: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+norm and unembedding, at every token: nostalgebraist, "interpreting GPT: the logit lens" (2020). A corrected lens maps
+each state to the final residual stream first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from workbench.case import Case
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import nnsight, torch
 from workbench.memory import in_batches
+from workbench.methods.lens.corrected import chosen_lens, fit_checks
+from workbench.methods.lens.translators import LensFit, LensName
 from workbench.models.anatomy import tensor_of
 from workbench.models.tokens import EncodedCase, TokenChoice, token_texts
 from workbench.numbers import significant
@@ -39,7 +42,8 @@ class LensRequest(Request):
 
     ``first`` is the token (index into the encoded case) that is computed first, the last one by default, so that a
     pane can show it while the others follow. Negative tokens count from the end. ``top_k`` tokens are kept in each
-    cell.
+    cell. ``lens`` says how states are read: a ridge lens that was not fitted yet is fitted first, and a tuned or a
+    Jacobian one is that of ``lens_file``, or else the last one of these weights.
     """
 
     kind: Literal["lens"] = "lens"
@@ -47,6 +51,8 @@ class LensRequest(Request):
     first: int | None = None
     positions: tuple[int, ...] | None = None
     top_k: Annotated[int, Field(description="Tokens listed for each layer.")] = 5
+    lens: Annotated[LensName, Field(description="How the states are read: plainly, or by a corrected lens.")] = "logit"
+    lens_file: Annotated[str | None, Field(description="A tuned or Jacobian lens that somebody has fitted.")] = None
 
 
 class TokenTrack(Frozen):
@@ -102,7 +108,7 @@ class LensResult(Result):
 
     A column has ``layers + 1`` rows. ``after_separator`` is the answer at the last token when the same prompt
     has BOS or separator prepended: given where the first position holds a word of the prompt, which models that
-    use that position as an attention sink read badly.
+    use that position as an attention sink read badly. ``fit`` is what is known of a corrected lens.
     """
 
     kind: Literal["lens"] = "lens"
@@ -110,10 +116,18 @@ class LensResult(Result):
     layers: LayerCount
     columns: tuple[LensColumn | None, ...]
     after_separator: LensAnswer | None = None
+    fit: LensFit | None = None
+
+    @property
+    def lens(self) -> LensName:
+        """How the states were read."""
+        return self.fit.lens if self.fit is not None else "logit"
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         as_many(tokens=self.encoded.ids, columns=self.columns)
+        if self.fit is not None:
+            as_many(layers_and_embedding=self.layers + 1, held_out=self.fit.held_out.lens)
         for column in filter(None, self.columns):
             as_many(layers_and_embedding=self.layers + 1, rows=column.entropy)
             for name in ("target", "foil"):
@@ -125,10 +139,12 @@ class LensResult(Result):
 def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensResult:
     """Compute the lens, the cursor's token first.
 
-    Raises `InputError` for a case that cannot be encoded or a position outside it, `NumericalError` for NaN logits.
+    Raises `InputError` for a case that cannot be encoded, a position outside it or a lens that is not there or for
+    other weights, `NumericalError` for NaN logits.
     """
     encoded = model.encode(request.case)
     order = _order(request, len(encoded.ids))
+    fit, translators = chosen_lens(model, request.lens, request.lens_file, progress)
     progress(0, len(order), stage="forward pass")
     states, logits = _forward(model, encoded.ids)
     if not bool(torch.isfinite(logits).all()):
@@ -141,18 +157,25 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     separated: LensAnswer | None = None
 
     def found() -> LensResult:
-        checks = (_parity_check(parity, model.info.dtype), *_first_position_check(columns, separated))
+        checks = (
+            _parity_check(parity, model.info.dtype),
+            *(fit_checks(fit, (model.info.layers + 1) // 2, edited=bool(model.edits.active)) if fit else ()),
+            *_first_position_check(columns, separated),
+        )
         return LensResult(
             encoded=encoded,
             layers=model.info.layers,
             columns=tuple(columns),
             after_separator=separated,
+            fit=fit,
             checks=checks,
         )
 
     def read(positions: list[int]) -> None:
         nonlocal parity
-        rows = model.unembed(states[:, positions]).float()  # (layers + 1, positions, vocabulary)
+        chosen = states[:, positions]
+        rows = model.unembed(translators.read_all(chosen) if translators else chosen).float()
+        # (layers + 1, positions, vocabulary)
         parity = max(parity, float((rows[-1] - logits[positions].float()).abs().max()))
         for index, position in enumerate(positions):
             columns[position] = _column(model, rows[:, index], encoded, request.top_k)

@@ -1,0 +1,120 @@
+"""The ridge lens: the best linear shortcut from each layer's residual stream to the final one.
+
+Din et al. 2023, "Jump to conclusions" (arXiv 2303.09435), with an intercept and a ridge. All layers' second moments
+are summed up in one pass over the text, so that no states are kept; each layer is then one Cholesky decomposition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.errors import NumericalError
+from workbench.lazy import torch
+from workbench.methods.lens.held_out import states_of
+from workbench.methods.lens.translators import Translators
+from workbench.models.forward.sampling import document_start
+from workbench.protocol import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workbench.loading import LoadedModel
+
+RIDGE = 1e-3
+"""What is added to the diagonal of a layer's covariance, as a share of its mean."""
+
+BATCH = 8
+"""Texts that are run together."""
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeFit:
+    """``shuffled`` is the same fit to other tokens' final states; ``mean_state`` ``(d_model,)`` is the final mean."""
+
+    translators: Translators
+    shuffled: Translators
+    mean_state: Tensor
+    tokens: int
+
+
+def fit_ridge(model: LoadedModel, text: Tensor, seed: int, progress: Progress) -> RidgeFit:
+    """Fit every row but the last on texts ``(rows, tokens)``. BOS or separator is no part of the fit.
+
+    Raises `NumericalError` where states are not finite, or too few for a solution.
+    """
+    moments = _Moments(model, seed)
+    for first in range(0, len(text), BATCH):
+        progress(first, len(text), stage="reading the text")
+        moments.add(text[first : first + BATCH])
+    weights, biases = dict[int, "Tensor"](), dict[int, "Tensor"]()
+    controls, control_biases = dict[int, "Tensor"](), dict[int, "Tensor"]()
+    for row in range(model.info.layers):
+        progress(row, model.info.layers, stage="solving")
+        (weights[row], biases[row]), (controls[row], control_biases[row]) = moments.solve(row)
+    mean = moments.mean_final.float()
+    return RidgeFit(Translators(weights, biases), Translators(controls, control_biases), mean, moments.tokens)
+
+
+class _Moments:
+    """Sums over tokens, in float64 and about the first batch's means, which keeps their differences exact."""
+
+    def __init__(self, model: LoadedModel, seed: int) -> None:
+        import numpy as np
+
+        self._model = model
+        self._random = np.random.RandomState(seed)
+        self._skipped = len(document_start(model)) or 1
+        rows, width = model.info.layers, model.info.d_model
+        self._shift: list[Tensor] = []
+        self._sums = torch.zeros(rows + 1, width, dtype=torch.float64)
+        self._squares = torch.zeros(rows, width, width, dtype=torch.float64)
+        self._crossed = torch.zeros(rows, width, width, dtype=torch.float64)
+        self._shuffled = torch.zeros(rows, width, width, dtype=torch.float64)
+        self.tokens = 0
+
+    def add(self, ids: Tensor) -> None:
+        """Run some texts, and add all their tokens' states."""
+        states = [_exact(each[:, self._skipped :].flatten(0, 1)) for each in states_of(self._model, ids)]
+        if not all(bool(each.isfinite().all()) for each in states):
+            raise NumericalError(
+                f"the model's states are not finite in {self._model.info.dtype}; load it with --dtype float32"
+            )
+        self._shift = self._shift or [each.mean(dim=0) for each in states]
+        *before, final = (each - shift for each, shift in zip(states, self._shift, strict=True))
+        others = final[torch.from_numpy(self._random.permutation(len(final)))]
+        for row, x in enumerate(before):
+            self._sums[row] += x.sum(dim=0).cpu()
+            self._squares[row] += (x.T @ x).cpu()
+            self._crossed[row] += (x.T @ final).cpu()
+            self._shuffled[row] += (x.T @ others).cpu()
+        self._sums[-1] += final.sum(dim=0).cpu()
+        self.tokens += len(final)
+
+    @property
+    def mean_final(self) -> Tensor:
+        """The mean of the final states ``(d_model,)``."""
+        return self._mean(-1)
+
+    def solve(self, row: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Weight and bias of a row, and those of the shuffled fit."""
+        x, y = self._sums[row] / self.tokens, self._sums[-1] / self.tokens
+        covariance = self._squares[row] / self.tokens - torch.outer(x, x)
+        ridge = RIDGE * covariance.diagonal().mean()
+        if not float(ridge) > 0:
+            raise NumericalError("the text's states do not differ from one another; fit the lens on more text")
+        factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(x), dtype=x.dtype))
+        found = []
+        for crossed in (self._crossed[row], self._shuffled[row]):
+            weight = torch.cholesky_solve(crossed / self.tokens - torch.outer(x, y), factor).T
+            bias = self._mean(-1) - weight @ self._mean(row)
+            found.append((weight.float().contiguous(), bias.float()))
+        return found[0], found[1]
+
+    def _mean(self, row: int) -> Tensor:
+        return self._shift[row].cpu() + self._sums[row] / self.tokens
+
+
+def _exact(states: Tensor) -> Tensor:
+    """In float64, on a device that knows it."""
+    return (states.cpu() if states.device.type == "mps" else states).double()
