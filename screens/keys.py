@@ -51,6 +51,7 @@ class Key(StrEnum):
     SWITCH = "space", "switch on or off"
     VIEW = "v", "the next view of the same numbers"
     NEXT = "m", "the next of what is computed or coloured by"
+    LENS = "L", "read by the next lens: plain, ridge, tuned, Jacobian"
     NEW = "n", "a form or line for asking anew"
     REMOVE = "x,delete", "take away: an edit from the queue, sentences from a reasoning"
     UNDO = "u", "undo what was done to the queue of edits"

@@ -20,6 +20,7 @@ from screens.jump import JumpScreen
 from screens.keys import Key
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved
 from screens.panes import PANES
+from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
@@ -266,7 +267,9 @@ class MainScreen(Screen[None]):
     def ask_about(self, case: Case) -> None:
         """Make a case everybody's and look through the lens at it, the cursor's token first."""
         self._change_case(case)
-        self.post_message(Ask(LensRequest(case=case, first=self.cursor.token if self.cursor else None)))
+        first = self.cursor.token if self.cursor else None
+        lens = next(pane.lens for pane in self.others if isinstance(pane, LensPane))
+        self.post_message(Ask(LensRequest(case=case, first=first, lens=lens)))
 
     def _put(self, case: Case) -> None:
         """Put a case into the prompt's fields."""

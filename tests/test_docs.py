@@ -49,7 +49,8 @@ def command_of(arguments: list[str]) -> list[str]:
     """The words that name the command: none opens the app, and so does a prompt, which has blanks in it."""
     if not arguments or " " in arguments[0]:
         return ["open"]
-    return arguments[:2] if arguments[0] in ("models", "editors") else arguments[:1]
+    grouped = arguments[0] in ("models", "editors") or arguments[:2] == ["lens", "fit"]
+    return arguments[:2] if grouped else arguments[:1]
 
 
 def test_the_published_schema_is_that_of_the_program() -> None:

@@ -21,6 +21,8 @@ from tests.waiting import until_timers_end
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.methods.lens.patchscope import PatchscopeRequest, PatchscopeResult
+from workbench.methods.lens.translators import HeldOutKL, LensFit
 from workbench.protocol import Check
 from workbench.session import Status, Step, StepError
 
@@ -520,3 +522,141 @@ async def test_nothing_is_cut_off_at_any_size(size: tuple[int, int]) -> None:
         await pilot.press("pagedown", "pagedown", "pagedown")
         assert "emb" in app.picture
         assert "float32" in str(app.pane.query_one(TrustStrip).render())
+
+
+# Corrected lenses and second opinions
+
+FIT = LensFit(
+    lens="ridge",
+    source="fitted",
+    held_out=HeldOutKL(
+        tokens=256, lens=(6.0, 5.0, 1.4, 1.0, 0.9, 0.2, 0.0), logit=(20.0,) * 6 + (0.0,), mean_state=4.1
+    ),
+)
+
+
+def ridge_step(overtake: int | None = None) -> Step:
+    """What the ridge lens says of the case: at the last token the target overtakes at a layer."""
+    columns = list(lens_result(CASE).columns)
+    if overtake is not None:
+        columns[4] = with_difference(*(-1.0 if row <= overtake else 1.0 for row in range(7)))
+    checks = (*RESULT.checks, FIT.check(3))
+    return step(RESULT.model_copy(update={"columns": tuple(columns), "fit": FIT, "checks": checks}), lens="ridge")
+
+
+def answered(pane: LensPane, found: Step) -> None:
+    """A step that arrives, as the main screen hands it on."""
+    question = pane.question(found.request)
+    assert question is not None
+    pane.answers.keep(question, found)
+    pane.show_step(found)
+
+
+async def test_a_key_asks_for_the_next_lens_and_goes_through_those_that_are_there() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.case_on_screen = lambda: CASE
+        answered(app.pane, step())
+        app.pane.focus_content()
+        await pilot.press("L")
+        assert app.asked == [LensRequest(case=CASE, lens="ridge", first=4)]
+        answered(app.pane, ridge_step())
+        await pilot.pause()
+        assert str(app.pane._border_title).startswith('Ridge lens · at " is"')
+        await pilot.press("L")
+        assert app.asked[-1].lens == "tuned"
+        error = StepError(kind="InputError", message="there is no tuned lens for these weights yet")
+        app.pane.show_step(step(None, "failed", error, lens="tuned"))
+        await pilot.pause()
+        assert "no tuned lens" in app.legend
+        assert str(app.pane._border_title).startswith("Ridge lens")
+        await pilot.press("L")
+        assert app.asked[-1].lens == "jacobian"
+        app.pane.show_step(step(None, "failed", error, lens="jacobian"))
+        await pilot.press("L")  # the plain one is there
+        assert len(app.asked) == 3
+        assert str(app.pane._border_title).startswith("Logit lens")
+
+
+async def test_the_pane_marks_the_lens_that_is_shown_and_says_where_two_disagree_about_the_overtake() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        columns = list(RESULT.columns)
+        columns[4] = with_difference(-1, -1, -1, -1, -1, 1, 1)
+        answered(app.pane, step(RESULT.model_copy(update={"columns": tuple(columns)})))
+        await pilot.pause()
+        assert "▸" not in app.legend
+        answered(app.pane, ridge_step(overtake=2))
+        await pilot.pause()
+        assert "logit layer 4 · ▸ridge layer 2: they disagree about the layer of the overtake" in app.legend
+        answered(app.pane, ridge_step(overtake=4))
+        await pilot.pause()
+        assert "logit layer 4 · ▸ridge layer 4: they agree" in app.legend
+
+
+async def test_the_trust_strip_has_the_lens_own_figure_at_the_cursor_s_layer() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(200, 40)) as pilot:
+        answered(app.pane, ridge_step())
+        app.pane.focus_content()
+        await pilot.press("j", "j", "j", "j")
+        assert "held-out KL at layer 1 1.40 nats (logit lens 20.00, mean state 4.10)" in str(
+            app.pane.query_one(TrustStrip).render()
+        )
+        await pilot.press("j")
+        assert "held-out KL at layer 0 5.00 nats" in str(app.pane.query_one(TrustStrip).render())
+
+
+async def test_in_a_replay_the_key_goes_through_the_lenses_that_were_recorded() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.live = False
+        app.pane.case_on_screen = lambda: CASE
+        answered(app.pane, step())
+        app.pane.focus_content()
+        await pilot.press("L")
+        assert str(app.pane._border_title).startswith("Logit lens")
+        answered(app.pane, ridge_step())
+        await pilot.press("L")
+        assert str(app.pane._border_title).startswith("Logit lens")
+        await pilot.press("L")
+        assert str(app.pane._border_title).startswith("Ridge lens")
+        assert app.asked == []
+
+
+async def test_what_a_fit_is_doing_is_not_counted_in_tokens() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 25)) as pilot:
+        app.pane.show_step(step())
+        request = LensRequest(case=CASE, lens="ridge")
+        app.pane.started(request)
+        app.pane.show_progress(Progressed(1, request, 8, 80, "reading the text", None, 60.0))
+        await pilot.pause()
+        assert str(app.pane._border_subtitle) == "reading the text 10% · 60 s left"
+
+
+async def test_the_detail_asks_for_a_patchscope_of_the_cell_and_shows_it() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(110, 40)) as pilot:
+        app.pane.show_step(step())
+        app.pane.focus_content()
+        await pilot.press("j", "enter")
+        await until_timers_end(pilot, app.pane)
+        asked = [m.request for m in app.said if isinstance(m, Ask) and isinstance(m.request, PatchscopeRequest)]
+        assert asked == [PatchscopeRequest(case=CASE, layer=4, position=4)]
+        result = PatchscopeResult(
+            encoded=RESULT.encoded,
+            layer=4,
+            position=4,
+            top_tokens=(" Canberra", " a"),
+            top_probabilities=(0.31, 0.2),
+            target=0.31,
+            foil=0.1,
+            kl=0.75,
+            unpatched="\n",
+        )
+        app.pane.show_step(Step(started=STARTED, seconds=0.1, status="done", request=asked[0], result=result))
+        await pilot.pause()
+        said = str(app.screen.query_one(Static).visual)
+        assert "patchscope Canberra .31, a .20" in said
+        assert "0.75 nats" in said

@@ -32,6 +32,7 @@ from workbench.cli.asking import (
     asks_method,
 )
 from workbench.cli.editors import editors_app
+from workbench.cli.lenses import lens_app
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
 from workbench.editing.edit import EditRequest
@@ -43,7 +44,6 @@ from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.last import last_session
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.truncation import CotRequest
-from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, read_facts
 from workbench.models.store.catalog import DEFAULT_MODEL
@@ -83,6 +83,7 @@ def _names(of: Literal["fact", "concept"]) -> str:
     return f"[{'|'.join(each.name for each in editors(of))}]"
 
 
+app.add_typer(lens_app, name="lens")
 app.add_typer(models, name="models")
 app.add_typer(editors_app, name="editors")
 
@@ -205,18 +206,6 @@ def doctor() -> None:
     from workbench.cli.doctor import print_doctor
 
     print_doctor()
-
-
-@app.command()
-@asks(LensRequest)
-def lens(
-    case: Case,
-    typed: Typed,
-    position: Annotated[int, typer.Option(help="The token to look at, from 0; negative from the end.")] = -1,
-    all_tokens: Annotated[bool, typer.Option("--all", help="Compute every token, not only that one.")] = False,
-) -> Request:
-    """Print what the model would say if it stopped at each layer."""
-    return filled(LensRequest, typed, case=case, first=position, positions=None if all_tokens else (position,))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from screens.widgets import numbers
 from screens.widgets.grid_model import fit
 from workbench.blocks import horizontal_bar
 from workbench.methods.lens.logit_lens import LensColumn, TokenTrack
+from workbench.methods.lens.patchscope import PatchscopeResult
 from workbench.models.tokens import EncodedCase, TokenChoice
 
 DIM = "$foreground 55%"
@@ -25,12 +26,16 @@ TARGET, FOIL = "bold $text-primary", "bold $text-warning"
 
 @dataclass(frozen=True)
 class CellDetail:
-    """What the screen shows. ``column`` is the lens at the cursor's token, None while it is not there yet."""
+    """What the screen shows. ``column`` is the lens at the cursor's token, None while it is not there yet.
+
+    ``patchscope`` is a second opinion on the cell, where it has been asked for.
+    """
 
     encoded: EncodedCase
     column: LensColumn | None
     cursor: Cursor
     note: str = ""
+    patchscope: PatchscopeResult | None = None
 
 
 class LensDetail(FramedText):
@@ -80,6 +85,8 @@ def lines(detail: CellDetail, width: int) -> list[Content]:
         return [*found, Content.styled("This token has not been read yet.", DIM)]
     found += _measures(detail.encoded, column, row)
     found += [Content(""), *_most_likely(detail.encoded, column, row, width)]
+    if detail.patchscope is not None:
+        found += [Content(""), _second_opinion(detail.patchscope)]
     if detail.note:
         found += [Content(""), Content.styled(detail.note, DIM)]
     return found
@@ -129,6 +136,18 @@ def _measures(encoded: EncodedCase, column: LensColumn, row: int) -> list[Conten
         )
     )
     return found
+
+
+def _second_opinion(scope: PatchscopeResult) -> Content:
+    """What the model says of the state in a prompt that repeats what it is given."""
+    said = ", ".join(
+        f"{token.strip() or token} {numbers.probability(p)}"
+        for token, p in zip(scope.top_tokens, scope.top_probabilities, strict=True)
+    )
+    warned = "".join(f"   ! {check.text}" for check in scope.checks if check.level == "warn")
+    return Content.assemble(
+        ("patchscope ", DIM), said, ("   KL(final ‖ here) ", DIM), f"{scope.kl:.2f} nats", (warned, "bold")
+    )
 
 
 def _tracked(name: str, choice: TokenChoice, track: TokenTrack, row: int, style: str) -> Content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,11 +16,13 @@ from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.lens.detail import CellDetail, LensDetail
 from screens.panes.lens.views import LensGrid, LensTable, Metric, metrics_for, ramp_legend
-from screens.panes.lens.words import at_cell, lead_summary, title
+from screens.panes.lens.words import at_cell, lead_summary, lenses_summary, title
 from screens.panes.picture import PicturePane
 from screens.widgets.grid import CellGrid
 from workbench.engine import Progressed
-from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
+from workbench.methods.lens.logit_lens import STAGES, LensColumn, LensRequest, LensResult
+from workbench.methods.lens.patchscope import PatchscopeRequest, PatchscopeResult
+from workbench.methods.lens.translators import LensName
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step
 
@@ -37,11 +39,12 @@ class LensPane(PicturePane):
     TITLE = "Logit lens"
     ASK_BY = "enter in the prompt"
     ASKS_AGAIN = True
-    accepts: ClassVar[tuple[type[Request], ...]] = (LensRequest,)
+    accepts: ClassVar[tuple[type[Request], ...]] = (LensRequest, PatchscopeRequest)
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.VIEW, "view", "Table/grid", tooltip="Switch between one token and all", id="lens.view"),
         Binding(Key.NEXT, "next", "Colour by", tooltip="Colour the grid by the next metric", id="lens.metric"),
+        Binding(Key.LENS, "lens", "Next lens", tooltip="Plain, ridge, tuned, Jacobian", id="lens.lens"),
     ]
 
     view: reactive[Literal["table", "grid"]] = reactive[Literal["table", "grid"]]("table", init=False)
@@ -55,6 +58,8 @@ class LensPane(PicturePane):
         self._detail: LensDetail | None = None
         self._wider: dict[int, LensColumn] = {}  # columns with as many tokens as a detail shows
         self._wider_note = ""
+        self._scopes: dict[Cursor, PatchscopeResult] = {}  # second opinions on cells
+        self._wanted: LensName = "logit"  # which the key asked for last
         self._wider_timer: Timer | None = None
 
     def compose_picture(self) -> ComposeResult:
@@ -75,21 +80,24 @@ class LensPane(PicturePane):
     def clear(self) -> None:
         """Begin empty again."""
         self._result, self._request, self._wider, self._wider_note = None, None, {}, ""
+        self._scopes, self._wanted = {}, "logit"
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
-        """The wider columns of a detail stand beside the picture, one for each token."""
-        return request.positions if isinstance(request, LensRequest) else super().slot(request)
+        """Lenses stand side by side, and beside them what details show: wider columns and patchscopes."""
+        if isinstance(request, PatchscopeRequest):
+            return request.layer, request.position
+        return (request.lens, request.positions) if isinstance(request, LensRequest) else super().slot(request)
 
     def pictures(self, request: Request) -> bool:
         """A request for some tokens only is for the detail."""
         return isinstance(request, LensRequest) and request.positions is None
 
     def question(self, request: Request) -> Hashable:
-        """Which token comes first is no question."""
+        """Which token comes first is no question, nor where a lens was read from."""
         if not (self.pictures(request) and isinstance(request, LensRequest)):
             return None
-        return request.model_copy(update={"first": None})
+        return request.model_copy(update={"first": None, "lens_file": None})
 
     def pictured(self) -> tuple[Request, ...]:
         """One lens."""
@@ -104,6 +112,8 @@ class LensPane(PicturePane):
         """Draw a result, or show it in the detail."""
         if self.pictures(step.request):
             super().show_step(step)
+        elif isinstance(step.request, PatchscopeRequest):
+            self._take_scope(step)
         else:
             self._take_wider(step)
 
@@ -113,13 +123,18 @@ class LensPane(PicturePane):
         assert isinstance(result, LensResult)
         if (request.case, edits) != (self.drawn_case, self.drawn_edits):
             self._wider.clear()
-        self._result, self._request = result, request
+            self._scopes.clear()
+        if request.lens != self.lens:
+            self._wider.clear()
+        self._result, self._request, self._wanted = result, request, request.lens
         self.drawn_case, self.drawn_edits = request.case, edits
         if self.here is None or self.here != self._within(self.here):
             self.move_cursor(Cursor(result.layers - 1, len(result.columns) - 1))
 
     def how_far(self, progress: Progressed) -> str:
-        """Tokens are what is counted."""
+        """Tokens are what is counted, once a lens is there."""
+        if progress.stage not in STAGES:
+            return super().how_far(progress)
         return f"{progress.done} of {progress.total} tokens · {progress.stage}"
 
     def unfinished(self, result: Result) -> str:
@@ -198,15 +213,62 @@ class LensPane(PicturePane):
         return title(self._shown, self._at)
 
     def legend(self) -> Content:
-        """The scale of the grid; of the table, who leads."""
+        """The scale of the grid; of the table, who leads; and whether other lenses agree."""
         if self.view == "grid":
-            return ramp_legend(self._metric, self.app.current_theme.dark)
-        column = self._shown.columns[self._at.token]
-        return Content(lead_summary(self._shown.encoded, column) if column else "")
+            first = ramp_legend(self._metric, self.app.current_theme.dark)
+        else:
+            column = self._shown.columns[self._at.token]
+            first = Content(lead_summary(self._shown.encoded, column) if column else "")
+        others = Content(lenses_summary(self._shown.encoded, self._columns_of_lenses(), self.lens))
+        return Content("\n").join(line for line in (first, others) if line.plain)
 
     def checks(self) -> tuple[Check, ...]:
-        """The method's own."""
-        return self._shown.checks
+        """The method's own, that of a corrected lens at the cursor's layer."""
+        if (fit := self._shown.fit) is None:
+            return self._shown.checks
+        here = fit.check(self._at.layer)
+        return tuple(here if check.name == here.name else check for check in self._shown.checks)
+
+    # Lenses
+
+    @property
+    def lens(self) -> LensName:
+        """How what is drawn was read."""
+        return self._request.lens if self._request is not None else "logit"
+
+    def action_lens(self) -> None:
+        """Draw what the next lens says: what was found before, or ask; in a replay the next that was recorded."""
+        if self._request is None:
+            return
+        names = get_args(LensName)
+        following = [names[(names.index(self._wanted) + step) % len(names)] for step in range(1, len(names))]
+        if (case := self.case_on_screen()) is not None and case != self.drawn_case:
+            return  # it is asked about first
+        for self._wanted in following:
+            if (found := self._answer(self._wanted)) is not None:
+                self.show_step(found)
+                return
+            if self.live:
+                asked = {"lens": self._wanted, "lens_file": None, "first": self._at.token}
+                self.post_message(Ask(self._request.model_copy(update=asked)))
+                return
+        self._wanted = self.lens
+
+    def _answer(self, lens: LensName) -> Step | None:
+        """What this lens said of what is drawn, with the same edits."""
+        assert self._request is not None, "there is something drawn"
+        return self.answers.find(self.question(self._request.model_copy(update={"lens": lens})), self.drawn_edits)
+
+    def _columns_of_lenses(self) -> dict[LensName, LensColumn]:
+        """What each lens that has answered says at the cursor's token; the one that is drawn among them."""
+        found: dict[LensName, LensColumn] = {}
+        for lens in get_args(LensName):
+            step = self._answer(lens)
+            result = self._shown if lens == self.lens else step.result if step is not None else None
+            column = result.columns[self._at.token] if isinstance(result, LensResult) else None
+            if column is not None:
+                found[lens] = column
+        return found
 
     def watch_view(self) -> None:
         """Draw the other view."""
@@ -255,7 +317,8 @@ class LensPane(PicturePane):
         note = self._wider_note
         if not note and token not in self._wider and not self.live:
             note = "Recorded session: the tokens that were kept; there is no model here to ask for more."
-        return CellDetail(self._shown.encoded, self._wider.get(token, self._shown.columns[token]), self._at, note)
+        column = self._wider.get(token, self._shown.columns[token])
+        return CellDetail(self._shown.encoded, column, self._at, note, self._scopes.get(self._at))
 
     def _draw_detail(self) -> None:
         if self._detail is not None and self._detail.is_mounted:
@@ -269,18 +332,29 @@ class LensPane(PicturePane):
         if self.of_another_case:
             self._wider_note = "The prompt has changed since this result: ask again to see more tokens."
             self._draw_detail()
-        elif self.live and self._at.token not in self._wider:
+        elif self.live and (self._at.token not in self._wider or self._at not in self._scopes):
             self._wider_timer = self.set_timer(ASK_AFTER, self._ask_wider)
 
     def _ask_wider(self) -> None:
-        token = self._at.token
-        if self._detail is not None and self.drawn_case is not None and token not in self._wider:
-            request = LensRequest(case=self.drawn_case, first=token, positions=(token,), top_k=DETAIL_TOP_K)
-            self.post_message(Ask(request))
+        token, layer = self._at.token, self._at.layer
+        if self._detail is None or self.drawn_case is None:
+            return
+        if token not in self._wider:
+            asked = LensRequest(case=self.drawn_case, first=token, positions=(token,), top_k=DETAIL_TOP_K)
+            self.post_message(Ask(asked.model_copy(update={"lens": self.lens})))
+        if self._at not in self._scopes:
+            self.post_message(Ask(PatchscopeRequest(case=self.drawn_case, layer=layer, position=token)))
+
+    def _take_scope(self, step: Step) -> None:
+        """A second opinion on a cell of the result that is drawn."""
+        same = step.case == self.drawn_case and step.edits == self.drawn_edits
+        if same and isinstance(step.result, PatchscopeResult):
+            self._scopes[Cursor(step.result.layer, step.result.position)] = step.result
+            self._draw_detail()
 
     def _take_wider(self, step: Step) -> None:
         """More tokens of some columns, for the detail only, and only of the result that is drawn."""
-        if step.case != self.drawn_case:
+        if step.case != self.drawn_case or (isinstance(step.request, LensRequest) and step.request.lens != self.lens):
             return
         if step.error is not None:
             self._wider_note = f"No more tokens: {step.error.message}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from screens.messages import Cursor
 from screens.widgets import numbers
 from workbench.methods.lens.logit_lens import LensColumn, LensResult
+from workbench.methods.lens.translators import TITLES, LensName
 from workbench.models.tokens import EncodedCase
 
 
@@ -60,6 +62,26 @@ def lead_summary(encoded: EncodedCase, column: LensColumn) -> str:
     return text + (f" · lead changed {len(earlier)}× below" if earlier else "")
 
 
+def lenses_summary(encoded: EncodedCase, columns: Mapping[LensName, LensColumn], shown: LensName) -> str:
+    """Which lenses there are at a token, the one that is shown marked, and whether they agree about the overtake."""
+    if set(columns) <= {shown}:
+        return ""
+    last = {lens: (overtakes(column) or (None,))[-1] for lens, column in columns.items()}
+    pair = contenders(encoded)
+
+    def one(lens: LensName, change: Overtake | None) -> str:
+        name = ("▸" if lens == shown else "") + lens
+        if pair is None:
+            return name
+        return f"{name} {f'layer {layer_label(change.layer)}' if change else 'no overtake'}"
+
+    said = " · ".join(one(lens, change) for lens, change in last.items())
+    if pair is None:
+        return f"lenses: {said}"
+    agree = "they agree" if len(set(last.values())) == 1 else "they disagree about the layer of the overtake"
+    return f"{said}: {agree}"
+
+
 def at_cell(result: LensResult, cursor: Cursor) -> str:
     """Target and foil with probability and rank, the likelier first; without either the most likely token."""
     if not 0 <= cursor.token < len(result.columns) or (column := result.columns[cursor.token]) is None:
@@ -80,7 +102,7 @@ def layer_label(layer: int) -> str:
 
 def title(result: LensResult, cursor: Cursor | None) -> str:
     """What the picture is of: ``Logit lens · at " is" · Canberra against Sydney``."""
-    parts = ["Logit lens"]
+    parts = [TITLES[result.lens]]
     if cursor is not None and 0 <= cursor.token < len(result.encoded.texts):
         parts.append(f'at "{result.encoded.texts[cursor.token]}"')
     if pair := contenders(result.encoded):

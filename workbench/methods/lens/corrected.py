@@ -38,4 +38,4 @@ def fit_checks(fit: LensFit, layer: int, edited: bool = False) -> tuple[Check, .
     """What the trust strip says of a corrected lens after a layer."""
     if not edited:
         return (fit.check(layer),)
-    return (fit.check(layer), Check(name=f"{fit.lens} lens", text="fitted without the edits that are on"))
+    return (fit.check(layer), Check(name="fit", text="made without the edits that are on"))

@@ -33,6 +33,9 @@ PARITY = 1e-3
 MOST_KEPT = 100
 """Most tokens that can be kept in a cell: a session holds them all."""
 
+STAGES = ("forward pass", "unembedding")
+"""What a lens does once it is there; before that a corrected one may have to be fitted or measured."""
+
 LOGITS_BUDGET = 32 * 2**20
 """Bytes of logits held at once: about ten tokens of the default model with all its layers."""
 
@@ -145,7 +148,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     encoded = model.encode(request.case)
     order = _order(request, len(encoded.ids))
     fit, translators = chosen_lens(model, request.lens, request.lens_file, progress)
-    progress(0, len(order), stage="forward pass")
+    progress(0, len(order), stage=STAGES[0])
     states, logits = _forward(model, encoded.ids)
     if not bool(torch.isfinite(logits).all()):
         raise NumericalError(
@@ -182,12 +185,12 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
     with torch.no_grad():
         read(order[:1])
-        progress(1, len(order), found(), stage="unembedding")
+        progress(1, len(order), found(), stage=STAGES[1])
         if encoded.starts_bare and len(encoded.ids) - 1 in order:
             separated = _answer_after_separator(model, request.case)
         bytes_each = len(states) * logits.shape[-1] * 4
         for done in in_batches(order[1:], max(1, LOGITS_BUDGET // bytes_each), read, bytes_each):
-            progress(1 + done, len(order), found(), stage="unembedding")
+            progress(1 + done, len(order), found(), stage=STAGES[1])
     return found()
 
 
