@@ -28,7 +28,7 @@ SLOW = frozenset(
     {
         # The program is run, or an interpreter that imports torch is started.
         *("test_cli", "test_files", "test_house", "test_imports", "test_poisoned_commands", "test_poisoned_terminal"),
-        *(f"test_cli_{name}" for name in ("cot", "edit", "erase", "methods")),
+        *(f"test_cli_{name}" for name in ("cot", "edit", "erase", "lens", "methods")),
         *("models/test_catalog", "models/test_gguf", "models/test_hub", "models/test_integrity"),
         # Each test starts the whole app; those of one pane by itself are quick.
         *(f"screens/test_{name}" for name in ("app", "monkey", "replay", "snapshots", "type_ahead", "what_is_asked")),
