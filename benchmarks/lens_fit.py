@@ -40,11 +40,17 @@ def main() -> None:
     print(f"{asked.lens} lens of {asked.model}, {result.about.source}; {known.tokens} held-out tokens")
     print(f"{time.perf_counter() - began:.0f} s, {time.process_time() - used:.0f} s of processor time: ", end="")
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in timed.stages.items() if stage))
-    print(f"{'layer':>6}{'logit':>8}{asked.lens:>10}{'mean':>8}{'shuffled':>10}   (KL in nats)")
-    for row, (logit, lens) in enumerate(zip(known.logit, known.lens, strict=True)):
-        shuffled = f"{known.shuffled[row]:10.2f}" if known.shuffled else f"{'–':>10}"
+    shuffled = known.shuffled or (float("nan"),) * len(known.lens)
+    print("KL to the final distribution in nats: means, medians in brackets")
+    print(f"{'layer':>6}{'logit':>16}{asked.lens:>16}{'mean state':>12}{'shuffled':>10}{'ratio':>16}")
+    columns = (known.logit, known.logit_median, known.lens, known.lens_median, shuffled)
+    for row, (logit, logit_median, lens, lens_median, other) in enumerate(zip(*columns, strict=True)):
         name = "emb" if row == 0 else str(row - 1)
-        print(f"{name:>6}{logit:8.2f}{lens:10.2f}{known.mean_state:8.2f}{shuffled}")
+        of = f"{lens / logit:8.3f} ({lens_median / logit_median:.3f})" if logit and logit_median else ""
+        print(
+            f"{name:>6}{logit:8.2f} ({logit_median:5.2f}){lens:8.2f} ({lens_median:5.2f})"
+            f"{known.mean_state:12.2f}{other:10.2f} {of}"
+        )
 
 
 if __name__ == "__main__":

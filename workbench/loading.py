@@ -50,9 +50,19 @@ class LoadedModel:
     info: ModelInfo
     nn: Any
 
-    def unembed(self, states: torch.Tensor) -> torch.Tensor:
-        """Read states ``(..., d_model)`` as logits ``(..., vocabulary)``, as the model does after its blocks."""
-        return anatomy_of_models.unembed(self.hf, self.anatomy, states)
+    def unembed(self, states: torch.Tensor, normed: bool = False) -> torch.Tensor:
+        """Read states ``(..., d_model)`` as logits ``(..., vocabulary)``, as the model does after its blocks.
+
+        ``normed``: they have been through the final norm, where there is one.
+        """
+        return anatomy_of_models.unembed(self.hf, self.anatomy, states, normed)
+
+    def norm(self, states: torch.Tensor) -> torch.Tensor:
+        """States ``(..., d_model)`` after the final norm, themselves where the model has none."""
+        if self.anatomy.final_norm is None:
+            return states
+        found: torch.Tensor = self.anatomy.module(self.hf, self.anatomy.final_norm)(states)
+        return found
 
     @cached_property
     def edits(self) -> EditQueue:

@@ -67,12 +67,34 @@ def states_by_hooks(model: LoadedModel, ids: torch.Tensor) -> list[torch.Tensor]
     return [torch.stack(list(row)) for row in zip(*rows, strict=True)]
 
 
+def after_final_norm(model: LoadedModel, states: np.ndarray) -> np.ndarray:
+    """What enters the unembedding, or the projection before it, of a plain model; the states where there is no norm."""
+    if model.anatomy.final_norm is None:
+        return states
+    with torch.no_grad():
+        normed: torch.Tensor = model.hf.get_submodule(model.anatomy.final_norm)(torch.from_numpy(states).float())
+    return normed.double().numpy()
+
+
+def from_normed(model: LoadedModel, states: torch.Tensor) -> torch.Tensor:
+    """The logits of states that need no final norm, by the definition: unembedding the states that it came from."""
+    wrapped = model.anatomy.final_norm
+    if wrapped is None:
+        return model.unembed(states)
+    module = model.hf.get_submodule(wrapped)
+    hook = module.register_forward_hook(lambda _m, args, _o: args[0])  # the norm does nothing
+    found = model.unembed(states)
+    hook.remove()
+    return found
+
+
 @five
 def test_the_ridge_lens_is_the_ridge_regression_of_the_final_state_on_the_layer_s(architecture: str) -> None:
     model = tiny_loaded(architecture)
     text = some_text(model)
     fit = fit_ridge(model, text, 0, silent)
-    *before, final = [each[:, 1:].flatten(0, 1).numpy() for each in states_by_hooks(model, text)]
+    *before, last = [each[:, 1:].flatten(0, 1).numpy() for each in states_by_hooks(model, text)]
+    final = after_final_norm(model, last)
     assert fit.tokens == len(final)
     assert np.allclose(fit.mean_state, final.mean(axis=0), atol=1e-5)
     assert sorted(fit.translators.weights) == list(range(model.info.layers))
@@ -94,10 +116,11 @@ def test_without_a_ridge_it_is_the_least_squares_solution(monkeypatch: pytest.Mo
     model = tiny_loaded("gpt2")
     text = some_text(model, rows=30)
     fit = fit_ridge(model, text, 0, silent)
-    *before, final = [each[:, 1:].flatten(0, 1) for each in states_by_hooks(model, text)]
+    *before, last = [each[:, 1:].flatten(0, 1) for each in states_by_hooks(model, text)]
+    final = after_final_norm(model, last.numpy())
     for row, x in enumerate(before):
         with_one = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1).numpy()
-        solution = np.linalg.lstsq(with_one, final.numpy(), rcond=None)[0]
+        solution = np.linalg.lstsq(with_one, final, rcond=None)[0]
         assert np.allclose(fit.translators.weights[row].T, solution[:-1], atol=1e-3)
         assert np.allclose(fit.translators.biases[row], solution[-1], atol=1e-3)
 
@@ -179,14 +202,17 @@ def test_the_held_out_figure_is_the_mean_kl_over_tokens_of_the_shipped_prose(arc
     assert about.held_out.tokens == 256
     final = model.unembed(states[-1][chosen].float()).log_softmax(dim=-1)
 
-    def kl(read: torch.Tensor) -> float:
-        return float((final.exp() * (final - model.unembed(read).log_softmax(dim=-1))).sum(dim=-1).mean())
+    def kl(logits: torch.Tensor) -> torch.Tensor:
+        return (final.exp() * (final - logits.log_softmax(dim=-1))).sum(dim=-1)
 
     for row in range(model.info.layers):
         x = states[row][chosen].float()
-        assert about.held_out.logit[row] == pytest.approx(kl(x), rel=1e-2, abs=1e-4)
-        mapped = x @ translators.weights[row].T + translators.biases[row]
-        assert about.held_out.lens[row] == pytest.approx(kl(mapped), rel=1e-2, abs=1e-4)
+        plain = kl(model.unembed(x))
+        assert about.held_out.logit[row] == pytest.approx(float(plain.mean()), rel=1e-2, abs=1e-4)
+        assert about.held_out.logit_median[row] == pytest.approx(float(plain.median()), rel=1e-2, abs=1e-4)
+        mapped = kl(from_normed(model, x @ translators.weights[row].T + translators.biases[row]))
+        assert about.held_out.lens[row] == pytest.approx(float(mapped.mean()), rel=1e-2, abs=1e-4)
+        assert about.held_out.lens_median[row] == pytest.approx(float(mapped.median()), rel=1e-2, abs=1e-4)
     assert about.held_out.lens[-1] == about.held_out.logit[-1] == 0
 
 
@@ -205,7 +231,7 @@ def test_a_lens_reads_each_layer_through_its_map_and_the_last_one_as_it_is() -> 
         assert column.target is not None
         for row in range(model.info.layers):
             mapped = states[row][0, token].float() @ translators.weights[row].T + translators.biases[row]
-            p = model.unembed(mapped).softmax(dim=-1)[target.id]
+            p = from_normed(model, mapped).softmax(dim=-1)[target.id]
             assert column.target.probability[row] == pytest.approx(float(p), abs=1e-4)
         assert column.entropy[-1] == pytest.approx(other.entropy[-1], abs=1e-5)
     assert result.checks[0].level == "ok"
@@ -263,6 +289,7 @@ def test_a_corpus_is_read_in_place_of_sampled_text_and_one_that_is_too_short_is_
 
 def known(**changed: Any) -> LensFit:
     held_out = {"tokens": 256, "lens": (6.0, 1.4, 0.0), "logit": (20.0, 16.2, 0.0), "mean_state": 4.1}
+    held_out |= {"lens_median": (5.0, 1.2, 0.0), "logit_median": (19.0, 16.0, 0.0)}
     shuffled = changed.pop("shuffled", (4.4, 4.3, 4.2))
     return LensFit(
         lens="ridge", source="fitted", held_out=HeldOutKL(**{**held_out, "shuffled": shuffled, **changed})  # type: ignore[arg-type]
@@ -274,7 +301,7 @@ def test_the_trust_strip_compares_the_lens_with_the_plain_one_the_mean_state_and
     assert check.name == "ridge lens"
     assert check.level == "ok"
     assert check.text == (
-        "held-out KL at layer 0 1.40 nats (logit lens 16.20, mean state 4.10, shuffled fit 4.30); fitted"
+        "held-out KL at layer 0 1.40 nats, median 1.20 (logit lens 16.20, mean state 4.10, shuffled fit 4.30); fitted"
     )
     assert known().check(-1).level == "warn"  # worse than a constant
     assert "at embedding 6.00" in known().check(-1).text
@@ -285,8 +312,15 @@ def test_the_trust_strip_compares_the_lens_with_the_plain_one_the_mean_state_and
 def test_what_is_drawn_of_a_fit_has_every_layer_and_control() -> None:
     result = FitLensResult(about=known(), tokens=10_000)
     _, curves, table = fit_figures(result)
-    assert [curve.label for curve in curves.curves] == ["Ridge lens", "Logit lens", "mean state", "shuffled fit"]  # type: ignore[union-attr]
-    assert [cell.text for cell in table.rows[1]] == ["0", "1.40", "16.20", "4.10", "4.30"]  # type: ignore[union-attr]
+    assert [curve.label for curve in curves.curves] == [  # type: ignore[union-attr]
+        "Ridge lens",
+        "Ridge lens, median",
+        "Logit lens",
+        "Logit lens, median",
+        "mean state",
+        "shuffled fit",
+    ]
+    assert [cell.text for cell in table.rows[1]] == ["0", "1.40", "1.20", "16.20", "16.00", "4.10", "4.30"]  # type: ignore[union-attr]
 
 
 def test_a_session_from_before_there_were_lenses_still_loads() -> None:

@@ -530,7 +530,12 @@ FIT = LensFit(
     lens="ridge",
     source="fitted",
     held_out=HeldOutKL(
-        tokens=256, lens=(6.0, 5.0, 1.4, 1.0, 0.9, 0.2, 0.0), logit=(20.0,) * 6 + (0.0,), mean_state=4.1
+        tokens=256,
+        lens=(6.0, 5.0, 1.4, 1.0, 0.9, 0.2, 0.0),
+        logit=(20.0,) * 6 + (0.0,),
+        lens_median=(6.0, 4.0, 1.2, 1.0, 0.8, 0.1, 0.0),
+        logit_median=(19.0,) * 6 + (0.0,),
+        mean_state=4.1,
     ),
 )
 
@@ -600,7 +605,7 @@ async def test_the_trust_strip_has_the_lens_own_figure_at_the_cursor_s_layer() -
         answered(app.pane, ridge_step())
         app.pane.focus_content()
         await pilot.press("j", "j", "j", "j")
-        assert "held-out KL at layer 1 1.40 nats (logit lens 20.00, mean state 4.10)" in str(
+        assert "held-out KL at layer 1 1.40 nats, median 1.20 (logit lens 20.00, mean state 4.10)" in str(
             app.pane.query_one(TrustStrip).render()
         )
         await pilot.press("j")

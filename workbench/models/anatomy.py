@@ -222,12 +222,13 @@ def find_anatomy(hf_model: Any) -> Anatomy:
     )
 
 
-def unembed(hf_model: Module, anatomy: Anatomy, states: torch.Tensor) -> torch.Tensor:
+def unembed(hf_model: Module, anatomy: Anatomy, states: torch.Tensor, normed: bool = False) -> torch.Tensor:
     """Read states of the residual stream ``(..., d_model)`` as logits ``(..., vocabulary)``, in the states' dtype.
 
-    Final norm, projection, unembedding, scale and softcap, as the model itself does after its last block.
+    Final norm (unless they are ``normed`` already), projection, unembedding, scale and softcap, as the model itself
+    does after its last block.
     """
-    if anatomy.final_norm:
+    if anatomy.final_norm and not normed:
         states = anatomy.module(hf_model, anatomy.final_norm)(states)
     if anatomy.projection:
         states = anatomy.module(hf_model, anatomy.projection)(states)

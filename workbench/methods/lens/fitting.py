@@ -123,7 +123,9 @@ def fit_figures(result: FitLensResult) -> tuple[Figure, ...]:
 
 def _columns(known: HeldOutKL, name: str) -> Iterator[tuple[str, tuple[float, ...]]]:
     yield name, known.lens
+    yield f"{name}, median", known.lens_median
     yield TITLES["logit"], known.logit
+    yield f"{TITLES['logit']}, median", known.logit_median
     yield "mean state", (known.mean_state,) * len(known.lens)
     if known.shuffled is not None:
         yield "shuffled fit", known.shuffled

@@ -14,7 +14,7 @@ from workbench.methods.lens.translators import HeldOutKL, Translators
 from workbench.models.anatomy import tensor_of
 from workbench.models.forward.ordinary_text import text_length
 from workbench.models.forward.sampling import document_start
-from workbench.numbers import rounded
+from workbench.numbers import significant
 from workbench.protocol import Progress
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LOGITS_BUDGET = 64 * 2**20
 """Bytes of logits held at once."""
 
 Reading = Callable[[int, "Tensor"], "Tensor"]
-"""From a row and its states ``(tokens, d_model)`` to final states of the same shape."""
+"""From a row and its states ``(tokens, d_model)`` to logits ``(tokens, vocabulary)``."""
 
 
 def states_of(model: LoadedModel, ids: Tensor) -> list[Tensor]:
@@ -50,24 +50,25 @@ class HeldOut:
 
     states: Tensor
 
-    def kl(self, model: LoadedModel, readings: Mapping[str, Reading], progress: Progress) -> dict[str, list[float]]:
-        """Mean KL(final ‖ reading) in nats, by reading and row. The last row is what is compared with."""
-        tokens, rows = self.states.shape[1], len(self.states)
-        sums = {name: [0.0] * rows for name in readings}
+    def kl(self, model: LoadedModel, readings: Mapping[str, Reading], progress: Progress) -> dict[str, Tensor]:
+        """KL(final ‖ reading) in nats, ``(rows, tokens)`` by reading. The last row is what is compared with."""
+        rows, tokens = self.states.shape[:2]
+        found = {name: torch.zeros(rows, tokens) for name in readings}
         bytes_each = 2 * 4 * model.info.vocabulary
 
         def measure(positions: list[int]) -> None:
-            final = _log_p(model, self.states[-1, positions])
+            final = model.unembed(self.states[-1, positions]).float().log_softmax(dim=-1)
             for row in range(rows):
                 progress(positions[0] * rows + row * len(positions), tokens * rows, stage="measuring on held-out text")
                 for name, reading in readings.items():
-                    read = _log_p(model, reading(row, self.states[row, positions]))
-                    sums[name][row] += float((final.exp() * (final - read)).nan_to_num(0.0).sum())
+                    read = reading(row, self.states[row, positions]).float().log_softmax(dim=-1)
+                    kl = (final.exp() * (final - read)).nan_to_num(0.0).sum(dim=-1)
+                    found[name][row, positions] = kl.clamp(min=0).cpu()
 
         with torch.no_grad():
             for _ in in_batches(range(tokens), max(1, LOGITS_BUDGET // bytes_each), measure, bytes_each):
                 pass
-        return {name: [max(0.0, each / tokens) for each in found] for name, found in sums.items()}
+        return found
 
 
 def held_out_states(model: LoadedModel) -> HeldOut:
@@ -91,30 +92,33 @@ def held_out_kl(
     shuffled: Translators | None,
     progress: Progress,
 ) -> HeldOutKL:
-    """What a lens' trust is made of. ``mean_state`` is the held-out text's own where none was measured elsewhere.
+    """What a lens' trust is made of. ``mean_state`` is the mean final state after the final norm; where none was
+    measured elsewhere it is the held-out text's own.
 
     Raises `NumericalError` where the model's states are not finite.
     """
     progress(0, 1, stage="measuring on held-out text")
     held_out = held_out_states(model)
+    final = held_out.states[-1]
     if not bool(held_out.states.isfinite().all()):
         raise NumericalError(f"the model's states are not finite in {model.info.dtype}; load it with --dtype float32")
-    constant = held_out.states[-1].float().mean(dim=0) if mean_state is None else mean_state
-    readings: dict[str, Reading] = {"lens": translators.read, "logit": lambda _, states: states}
+    with torch.no_grad():
+        constant = model.norm(final).float().mean(dim=0) if mean_state is None else mean_state
+    readings: dict[str, Reading] = {
+        "lens": lambda row, states: translators.logits(model, row, states),
+        "logit": lambda _, states: model.unembed(states),
+    }
     if shuffled is not None:
-        readings["shuffled"] = shuffled.read
+        readings["shuffled"] = lambda row, states: shuffled.logits(model, row, states)
     known = held_out.kl(model, readings, progress)
-    mean = HeldOut(held_out.states[-1:]).kl(
-        model, {"mean": lambda _, states: constant.to(states).expand_as(states)}, progress
-    )
+    of_mean: Reading = lambda _, states: model.unembed(constant.to(states).expand_as(states), normed=True)  # noqa: E731
+    mean = HeldOut(held_out.states[-1:]).kl(model, {"mean": of_mean}, progress)["mean"]
     return HeldOutKL(
         tokens=held_out.states.shape[1],
-        lens=tuple(map(rounded, known["lens"])),
-        logit=tuple(map(rounded, known["logit"])),
-        mean_state=rounded(mean["mean"][0]),
-        shuffled=tuple(map(rounded, known["shuffled"])) if shuffled is not None else None,
+        lens=significant(known["lens"].mean(dim=1)),
+        logit=significant(known["logit"].mean(dim=1)),
+        lens_median=significant(known["lens"].median(dim=1).values),
+        logit_median=significant(known["logit"].median(dim=1).values),
+        mean_state=significant(mean.mean()),
+        shuffled=significant(known["shuffled"].mean(dim=1)) if shuffled is not None else None,
     )
-
-
-def _log_p(model: LoadedModel, states: Tensor) -> Tensor:
-    return model.unembed(states).float().log_softmax(dim=-1)

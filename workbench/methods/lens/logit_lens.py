@@ -176,9 +176,11 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
     def read(positions: list[int]) -> None:
         nonlocal parity
-        chosen = states[:, positions]
-        rows = model.unembed(translators.read_all(chosen) if translators else chosen).float()
-        # (layers + 1, positions, vocabulary)
+        some = states[:, positions]
+        if translators is None:
+            rows = model.unembed(some).float()  # (layers + 1, positions, vocabulary)
+        else:
+            rows = torch.stack([translators.logits(model, row, each).float() for row, each in enumerate(some)])
         parity = max(parity, float((rows[-1] - logits[positions].float()).abs().max()))
         for index, position in enumerate(positions):
             columns[position] = _column(model, rows[:, index], encoded, request.top_k)

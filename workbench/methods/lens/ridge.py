@@ -1,7 +1,9 @@
 """The ridge lens: the best linear shortcut from each layer's residual stream to the final one.
 
-Din et al. 2023, "Jump to conclusions" (arXiv 2303.09435), with an intercept and a ridge. All layers' second moments
-are summed up in one pass over the text, so that no states are kept; each layer is then one Cholesky decomposition.
+Din et al. 2023, "Jump to conclusions" (arXiv 2303.09435), with an intercept and a ridge. What is predicted is the final
+state after the final norm: a prediction of least squares is shorter than what it predicts the less is known, and a norm
+after it would make each as sure as the model is. All layers' second moments are summed up in one pass over the text, so
+that no states are kept; each layer is then one Cholesky decomposition.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ BATCH = 8
 
 @dataclass(frozen=True, eq=False)
 class RidgeFit:
-    """``shuffled`` is the same fit to other tokens' final states; ``mean_state`` ``(d_model,)`` is the final mean."""
+    """``shuffled`` is the same fit to other tokens' final states, ``mean_state`` ``(d_model,)`` the mean of these."""
 
     translators: Translators
     shuffled: Translators
@@ -53,7 +55,8 @@ def fit_ridge(model: LoadedModel, text: Tensor, seed: int, progress: Progress) -
         progress(row, model.info.layers, stage="solving")
         (weights[row], biases[row]), (controls[row], control_biases[row]) = moments.solve(row)
     mean = moments.mean_final.float()
-    return RidgeFit(Translators(weights, biases), Translators(controls, control_biases), mean, moments.tokens)
+    lens = Translators(weights, biases, normed=True)
+    return RidgeFit(lens, Translators(controls, control_biases, normed=True), mean, moments.tokens)
 
 
 class _Moments:
@@ -75,15 +78,18 @@ class _Moments:
 
     def add(self, ids: Tensor) -> None:
         """Run some texts, and add all their tokens' states."""
-        states = [_exact(each[:, self._skipped :].flatten(0, 1)) for each in states_of(self._model, ids)]
+        *before, final = states_of(self._model, ids)
+        with torch.no_grad():
+            final = self._model.norm(final)
+        states = [_exact(each[:, self._skipped :].flatten(0, 1)) for each in (*before, final)]
         if not all(bool(each.isfinite().all()) for each in states):
             raise NumericalError(
                 f"the model's states are not finite in {self._model.info.dtype}; load it with --dtype float32"
             )
         self._shift = self._shift or [each.mean(dim=0) for each in states]
-        *before, final = (each - shift for each, shift in zip(states, self._shift, strict=True))
+        *inputs, final = (each - shift for each, shift in zip(states, self._shift, strict=True))
         others = final[torch.from_numpy(self._random.permutation(len(final)))]
-        for row, x in enumerate(before):
+        for row, x in enumerate(inputs):
             self._sums[row] += x.sum(dim=0).cpu()
             self._squares[row] += (x.T @ x).cpu()
             self._crossed[row] += (x.T @ final).cpu()

@@ -1,4 +1,4 @@
-"""A lens that is corrected: for each row of a lens an affine map to the final residual stream, and how good it is.
+"""A lens that is corrected: for each row of a lens an affine map to the final residual stream, and its KL.
 
 Rows count as in a lens: 0 is the embedding, row ℓ + 1 the residual stream after layer ℓ. What a lens has no map for,
 the last row among it, is read as it is. Lenses are kept in the cache by the fingerprint of the weights they are for.
@@ -15,7 +15,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from workbench.errors import InputError, ModelError
 from workbench.files import write_atomically
-from workbench.lazy import torch
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen
 from workbench.reading import Unreadable, tensors_of
@@ -39,21 +38,25 @@ FORMAT = "lm-workbench-lens"
 
 
 class HeldOutKL(Frozen):
-    """Mean KL(final ‖ row) in nats over tokens of the held-out text, an entry a row, the embedding first.
+    """KL(final ‖ row) in nats over tokens of the held-out text, an entry a row, the embedding first.
 
-    ``logit`` is the logit lens', ``mean_state`` that of the mean final state whatever the token, ``shuffled`` that of
-    the same fit to the final states of other tokens, None where the lens was not fitted here.
+    Means over tokens; ``lens_median`` and ``logit_median`` are medians, which a few tokens that are read very badly do
+    not move. ``logit`` is the logit lens', ``mean_state`` that of the mean final state whatever the token, ``shuffled``
+    that of the same fit to the final states of other tokens, None where the lens was not fitted here.
     """
 
     tokens: Annotated[int, Field(ge=1)]
     lens: Annotated[tuple[float, ...], Field(min_length=1)]
     logit: tuple[float, ...]
+    lens_median: tuple[float, ...]
+    logit_median: tuple[float, ...]
     mean_state: float
     shuffled: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        as_many(lens=self.lens, logit=self.logit, shuffled=self.shuffled)
+        as_many(lens=self.lens, lens_median=self.lens_median, logit=self.logit, logit_median=self.logit_median)
+        as_many(lens=self.lens, shuffled=self.shuffled)
         return self
 
 
@@ -72,7 +75,8 @@ class LensFit(Frozen):
             rivals["shuffled fit"] = known.shuffled[row]
         others = ", ".join(f"{name} {value:.2f}" for name, value in rivals.items())
         where = "embedding" if layer < 0 else f"layer {layer}"
-        text = f"held-out KL at {where} {known.lens[row]:.2f} nats ({others}); {self.source}"
+        measured = f"{known.lens[row]:.2f} nats, median {known.lens_median[row]:.2f}"
+        text = f"held-out KL at {where} {measured} ({others}); {self.source}"
         last = row == len(known.lens) - 1  # the model's own answer, whatever the lens
         better = last or known.lens[row] < min(rivals.values())
         return Check(name=f"{self.lens} lens", text=text, level="ok" if better else "warn")
@@ -82,22 +86,24 @@ class LensFit(Frozen):
 class Translators:
     """``weights[row]`` ``(d_model, d_model)`` and ``biases[row]`` ``(d_model,)``, in float32 on the CPU.
 
-    The state x of a row is read as ``x @ weight.T + bias``.
+    The state x of a row is read as ``x @ weight.T + bias``: a final residual stream, or one that is ``normed``, which
+    is what the final norm makes of it.
     """
 
     weights: Mapping[int, Tensor]
     biases: Mapping[int, Tensor]
+    normed: bool = False
+
+    def logits(self, model: LoadedModel, row: int, states: Tensor) -> Tensor:
+        """The logits ``(…, vocabulary)`` as which states ``(…, d_model)`` of a row are read."""
+        return model.unembed(self.read(row, states), self.normed and row in self.weights)
 
     def read(self, row: int, states: Tensor) -> Tensor:
-        """The final residual stream that states ``(…, d_model)`` of a row mean, in their dtype."""
+        """What states ``(…, d_model)`` of a row are mapped to, in their dtype."""
         if row not in self.weights:
             return states
         weight, bias = self.weights[row].to(states.device), self.biases[row].to(states.device)
         return (states.float() @ weight.T + bias).to(states.dtype)
-
-    def read_all(self, states: Tensor) -> Tensor:
-        """The same of the states of all rows ``(rows, …, d_model)``."""
-        return torch.stack([self.read(row, each) for row, each in enumerate(states)])
 
 
 def lens_file(model: LoadedModel, lens: LensName) -> Path:
@@ -112,6 +118,7 @@ def keep_lens(model: LoadedModel, about: LensFit, translators: Translators) -> N
     tensors = {f"weight.{row}": weight.contiguous() for row, weight in translators.weights.items()}
     tensors |= {f"bias.{row}": bias.contiguous() for row, bias in translators.biases.items()}
     metadata = {"format": FORMAT, "fingerprint": model.info.fingerprint, "about": about.model_dump_json()}
+    metadata["normed"] = "yes" if translators.normed else "no"
     path = lens_file(model, about.lens)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +145,7 @@ def kept_lens(model: LoadedModel, lens: LensName) -> tuple[LensFit, Translators]
     rows = model.info.layers + 1
     if metadata.get("format") != FORMAT or about.lens != lens or len(about.held_out.lens) != rows:
         raise damaged
-    translators = Translators(_by_row(tensors, "weight."), _by_row(tensors, "bias."))
+    translators = Translators(_by_row(tensors, "weight."), _by_row(tensors, "bias."), metadata.get("normed") == "yes")
     if (wrong := unfit(model, translators)) or metadata.get("fingerprint") != model.info.fingerprint:
         raise damaged from ValueError(wrong)
     return about, translators
