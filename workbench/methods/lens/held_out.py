@@ -45,7 +45,7 @@ def states_of(model: LoadedModel, ids: Tensor) -> list[Tensor]:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOutStates:
     """``states`` ``(layers + 1, tokens, d_model)`` of some tokens of the held-out text."""
 
     states: Tensor
@@ -71,7 +71,7 @@ class HeldOut:
         return found
 
 
-def held_out_states(model: LoadedModel) -> HeldOut:
+def held_out_states(model: LoadedModel) -> HeldOutStates:
     """The states of `TOKENS` tokens, or as many as there are, in texts after BOS or separator."""
     start, length = document_start(model), text_length(model)
     ids = model.tokenizer(held_out_text(), add_special_tokens=False, verbose=False)["input_ids"]
@@ -82,7 +82,7 @@ def held_out_states(model: LoadedModel) -> HeldOut:
         found.append(torch.stack([each[0, len(start) or 1 :] for each in states]))
     whole = torch.cat(found, dim=1)
     chosen = torch.linspace(0, whole.shape[1] - 1, min(TOKENS, whole.shape[1])).round().long()
-    return HeldOut(whole[:, chosen.to(whole.device)])
+    return HeldOutStates(whole[:, chosen.to(whole.device)])
 
 
 def held_out_kl(
@@ -112,7 +112,7 @@ def held_out_kl(
         readings["shuffled"] = lambda row, states: shuffled.logits(model, row, states)
     known = held_out.kl(model, readings, progress)
     of_mean: Reading = lambda _, states: model.unembed(constant.to(states).expand_as(states), normed=True)  # noqa: E731
-    mean = HeldOut(held_out.states[-1:]).kl(model, {"mean": of_mean}, progress)["mean"]
+    mean = HeldOutStates(held_out.states[-1:]).kl(model, {"mean": of_mean}, progress)["mean"]
     return HeldOutKL(
         tokens=held_out.states.shape[1],
         lens=significant(known["lens"].mean(dim=1)),
