@@ -8,7 +8,9 @@ that no states are kept; each layer is then one Cholesky decomposition.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.errors import NumericalError
@@ -47,8 +49,7 @@ def fit_ridge(model: LoadedModel, text: Tensor, seed: int, progress: Progress) -
     """
     moments = _Moments(model, seed)
     for first in range(0, len(text), BATCH):
-        progress(first, len(text), stage="reading the text")
-        moments.add(text[first : first + BATCH])
+        moments.add(text[first : first + BATCH], partial(progress, first, len(text), stage="reading the text"))
     weights, biases = dict[int, "Tensor"](), dict[int, "Tensor"]()
     controls, control_biases = dict[int, "Tensor"](), dict[int, "Tensor"]()
     for row in range(model.info.layers):
@@ -76,8 +77,9 @@ class _Moments:
         self._shuffled = torch.zeros(rows, width, width, dtype=torch.float64)
         self.tokens = 0
 
-    def add(self, ids: Tensor) -> None:
-        """Run some texts, and add all their tokens' states."""
+    def add(self, ids: Tensor, look: Callable[[], None]) -> None:
+        """Run some texts, and add all their tokens' states; ``look`` is called before each layer's."""
+        look()
         *before, final = states_of(self._model, ids)
         with torch.no_grad():
             final = self._model.norm(final)
@@ -90,6 +92,7 @@ class _Moments:
         *inputs, final = (each - shift for each, shift in zip(states, self._shift, strict=True))
         others = final[torch.from_numpy(self._random.permutation(len(final)))]
         for row, x in enumerate(inputs):
+            look()
             self._sums[row] += x.sum(dim=0).cpu()
             self._squares[row] += (x.T @ x).cpu()
             self._crossed[row] += (x.T @ final).cpu()
