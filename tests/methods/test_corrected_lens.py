@@ -169,9 +169,9 @@ def test_a_jacobian_fit_is_the_mean_over_texts_and_goes_on_where_it_was_stopped(
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        fit_jacobian(model, text, False, stop)
+        fit_jacobian(model, text, stop)
     reported: list[int] = []
-    fit = fit_jacobian(model, text, False, lambda done, total, partial=None, *, stage="": reported.append(done))
+    fit = fit_jacobian(model, text, lambda done, total, partial=None, *, stage="": reported.append(done))
     assert reported[0] == model.info.d_model  # the first text is not read again
     for row in range(model.info.layers):
         assert torch.allclose(fit.weights[row], each[:, row].mean(dim=0), atol=1e-5)
@@ -181,9 +181,12 @@ def test_a_jacobian_fit_is_the_mean_over_texts_and_goes_on_where_it_was_stopped(
 def test_a_long_jacobian_fit_says_what_it_costs_before_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jacobian, "LONG", 0.0)
     model = tiny_loaded("llama")
-    with pytest.raises(NotConfirmed, match=r"3 texts of 9 tokens would take about \d+\.\d hours here"):
-        fit_jacobian(model, some_text(model, rows=3, tokens=8), False, silent)
-    assert fit_jacobian(model, some_text(model, rows=1, tokens=8), True, silent).weights
+    asked = FitLensRequest(lens="jacobian", tokens=100)
+    stages: list[str] = []
+    with pytest.raises(NotConfirmed, match=r"2 texts of 64 tokens would take about \d+\.\d hours here"):
+        run_fit(model, asked, lambda done, total, partial=None, *, stage="": stages.append(stage))
+    assert stages == []
+    assert run_fit(model, asked.model_copy(update={"confirmed": True}), silent).about.lens == "jacobian"
 
 
 def fitted(model: LoadedModel, **asked: Any) -> FitLensResult:

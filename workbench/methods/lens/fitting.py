@@ -13,7 +13,7 @@ from pydantic import Field
 from workbench.figures import Cell, Column, Curve, Curves, Figure, Table, said
 from workbench.lazy import torch
 from workbench.methods.lens.held_out import held_out_kl
-from workbench.methods.lens.jacobian import fit_jacobian
+from workbench.methods.lens.jacobian import check_cost, fit_jacobian
 from workbench.methods.lens.ridge import fit_ridge
 from workbench.methods.lens.translators import TITLES, HeldOutKL, LensFit, Translators, keep_lens
 from workbench.models.forward.ordinary_text import PER_DIMENSION, corpus_text, sampled_text, text_length
@@ -69,13 +69,16 @@ def fit_lens(model: LoadedModel, request: FitLensRequest, progress: Progress) ->
     shuffled: Translators | None = None
     mean: Tensor | None = None
     with model.edits.all_off():
+        if request.lens == "jacobian" and not request.confirmed:  # before text is sampled, which takes minutes
+            length = text_length(model)
+            check_cost(model, -(-request.tokens // length), length + len(document_start(model)))
         text, named = _text(model, request, progress)
         tokens = text.shape[0] * (text.shape[1] - len(document_start(model)))
         if request.lens == "ridge":
             fit = fit_ridge(model, text, request.seed, progress)
             translators, shuffled, mean, tokens = fit.translators, fit.shuffled, fit.mean_state, fit.tokens
         else:
-            translators = fit_jacobian(model, text, request.confirmed, progress)
+            translators = fit_jacobian(model, text, progress)
         known = held_out_kl(model, translators, mean, shuffled, progress)
     about = LensFit(lens=request.lens, source=f"fitted on {tokens:,} tokens of {named}", held_out=known)
     keep_lens(model, about, translators)

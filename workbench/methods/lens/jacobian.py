@@ -41,29 +41,41 @@ LONG = 600.0
 """Seconds beyond which a fit has to be confirmed."""
 
 
-def fit_jacobian(model: LoadedModel, text: Tensor, confirmed: bool, progress: Progress) -> Translators:
-    """Fit every row but the last on texts ``(rows, tokens)``; go on where a fit to the same texts was stopped.
+def check_cost(model: LoadedModel, texts: int, tokens: int) -> None:
+    """Raise `NotConfirmed`, with the time that it would take, where a fit to so many texts is long.
 
-    Raises `NotConfirmed`, with the time that it would take, for a long fit that is not ``confirmed``.
+    One way back is timed, on a text of so many tokens.
     """
+    at_once = AT_ONCE.get(model.hf.device.type, AT_ONCE_ELSEWHERE)
+    taken: list[float] = []
+
+    def stop(_dimensions: int, seconds: float) -> None:
+        taken.append(seconds)
+        raise _Timed
+
+    with suppress(_Timed):
+        jacobians(model, torch.arange(tokens) % model.info.vocabulary, at_once, stop)
+    seconds = taken[0] * -(-model.info.d_model // at_once) * texts
+    if seconds > LONG:
+        raise NotConfirmed(
+            f"fitting the Jacobian lens on {texts} texts of {tokens} tokens would take about {seconds / 3600:.1f} "
+            f"hours here, as it goes back through the model once for each {at_once} of {model.info.d_model} "
+            "dimensions; fewer tokens, or a GPU, take less"
+        )
+
+
+def fit_jacobian(model: LoadedModel, text: Tensor, progress: Progress) -> Translators:
+    """Fit every row but the last on texts ``(rows, tokens)``; go on where a fit to the same texts was stopped."""
     checkpoint = _Checkpoint(model, text)
     sums, done = checkpoint.read()
     width = model.info.d_model
     at_once = AT_ONCE.get(model.hf.device.type, AT_ONCE_ELSEWHERE)
-    steps = -(-width // at_once)
 
-    def report(of_text: int, dimension: int, seconds: float) -> None:
-        left = seconds * (steps * (len(text) - of_text))
-        if left > LONG and not confirmed:
-            raise NotConfirmed(
-                f"fitting the Jacobian lens on {len(text) - of_text} texts of {text.shape[1]} tokens would take about "
-                f"{left / 3600:.1f} hours here, as it goes back through the model once for each {at_once} of {width} "
-                "dimensions; fewer tokens, or a GPU, take less"
-            )
-        progress(of_text * width + dimension, len(text) * width, stage="Jacobians")
+    def report(of_text: int, dimensions: int, _seconds: float) -> None:
+        progress(of_text * width + dimensions, len(text) * width, stage="Jacobians")
 
     for row in range(done, len(text)):
-        progress(row * width, len(text) * width, stage="Jacobians")
+        report(row, 0, 0.0)
         found = jacobians(model, text[row], at_once, partial(report, row))
         sums = found if sums is None else sums + found
         checkpoint.write(sums, row + 1)
@@ -71,6 +83,10 @@ def fit_jacobian(model: LoadedModel, text: Tensor, confirmed: bool, progress: Pr
     checkpoint.remove()
     weights = dict(enumerate((sums / len(text)).unbind()))
     return Translators(weights, {layer: torch.zeros(width) for layer in weights})
+
+
+class _Timed(Exception):
+    """Ends a run of which one step was to be timed."""
 
 
 def jacobians(model: LoadedModel, ids: Tensor, at_once: int, report: Callable[[int, float], None]) -> Tensor:
