@@ -339,11 +339,11 @@ class LensPane(PicturePane):
         token, layer = self._at.token, self._at.layer
         if self._detail is None or self.drawn_case is None:
             return
+        if self._at not in self._scopes:
+            self.post_message(Ask(PatchscopeRequest(case=self.drawn_case, layer=layer, position=token)))
         if token not in self._wider:
             asked = LensRequest(case=self.drawn_case, first=token, positions=(token,), top_k=DETAIL_TOP_K)
             self.post_message(Ask(asked.model_copy(update={"lens": self.lens})))
-        if self._at not in self._scopes:
-            self.post_message(Ask(PatchscopeRequest(case=self.drawn_case, layer=layer, position=token)))
 
     def _take_scope(self, step: Step) -> None:
         """A second opinion on a cell of the result that is drawn."""
