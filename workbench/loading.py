@@ -19,6 +19,7 @@ from workbench.models import anatomy as anatomy_of_models
 from workbench.models.anatomy import Anatomy, find_anatomy
 from workbench.models.beside import beside
 from workbench.models.forward.maps import end_with_maps
+from workbench.models.heads import Heads, find_heads
 from workbench.models.info import ModelInfo
 from workbench.models.store import checkpoint, integrity
 from workbench.models.tokens import EMBEDDED, EncodedCase, check_embedded, encode
@@ -69,6 +70,11 @@ class LoadedModel:
         """The edits of this model, none at first."""
         return EditQueue(self)
 
+    @cached_property
+    def heads(self) -> Heads:
+        """Where its attention heads are. Raises `ModelError` for a model without any, or whose cannot be told apart."""
+        return find_heads(self.hf, self.anatomy)
+
     def encode(self, case: Case, room: int = 0) -> EncodedCase:
         """A case as the model with its edits reads it: what edits in context say stands before the prompt.
 
@@ -99,6 +105,10 @@ class LoadedModel:
     def attention(self, layer: int) -> Module:
         """The module whose output is the attention's contribution."""
         return self.anatomy.in_block(self.hf, layer, self.anatomy.attention)
+
+    def output_projection(self, layer: int) -> Module:
+        """W_O, which reads what the heads attended to, side by side."""
+        return self.anatomy.in_block(self.hf, layer, self.heads.output_projection)
 
     def mlp(self, layer: int) -> Module:
         """The module whose output is the MLP's contribution."""

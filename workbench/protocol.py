@@ -94,7 +94,8 @@ class Method:
 
     ``figures`` says what there is to draw of a result. With ``help`` it is a command of its own, named by its kind and
     made of its request's settings. With a ``key`` it can be asked for in the app, where a pane of figures shows it if
-    it has none of its own.
+    it has none of its own. ``opens`` says what is asked when a place (row, column) of a figure is opened there; of
+    tokens with scores the column counts.
     """
 
     title: str
@@ -104,6 +105,7 @@ class Method:
     figures: Callable[[Any], tuple[Figure, ...]] = lambda _: ()
     help: str = ""
     key: str = ""
+    opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] = lambda *_: None
 
     @property
     def kind(self) -> str:

@@ -22,6 +22,8 @@ METHODS: dict[str, str] = {
     "continue": "workbench.methods.generation:CONTINUE",
     "attribution": "workbench.methods.attribution:ATTRIBUTION",
     "dla": "workbench.methods.dla:DLA",
+    "heads": "workbench.methods.heads:HEADS",
+    "attention": "workbench.methods.heads:ATTENTION",
     "trace": "workbench.methods.tracing:TRACE",
     "trace-facts": "workbench.methods.tracing:TRACE_FACTS",
     "cot": "workbench.methods.cot:COT",

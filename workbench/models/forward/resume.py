@@ -169,6 +169,10 @@ class Resumed:
         memory.keys = memory.values = None  # the block put its own tokens after them
         return tensor_of(output, len(hidden))
 
+    def memory(self, layer: int, token: int) -> Any:
+        """The keys and values of a layer while its block runs, those of its own tokens included once they are made."""
+        return self._calls(token)[layer].cache.layers[layer]
+
     @contextmanager
     def _replacing(self, layer: int, branches: Sequence[Branch]) -> Iterator[None]:
         """While a block runs, put the branches' outputs in place of what its attention or MLP contributes."""

@@ -58,14 +58,14 @@ def frozen_readout(model: LoadedModel, state: Tensor, target: int, foil: int | N
         direction = direction @ _double(projection.weight)
     scale = 1.0
     if anatomy.final_norm:
-        norm = _measured(anatomy.module(model.hf, anatomy.final_norm), state, model)
+        norm = measured_norm(anatomy.module(model.hf, anatomy.final_norm), state, model)
         bias = bias + float(direction @ norm.bias)
         direction, scale = norm.transposed(direction), norm.scale
     return Readout(direction * anatomy.logit_scale, bias * anatomy.logit_scale, scale)
 
 
 @dataclass(frozen=True, eq=False)
-class _Norm:
+class MeasuredNorm:
     """N(x) = gain ⊙ C x / scale + bias; ``centred`` says that C takes the mean away."""
 
     gain: Tensor
@@ -73,14 +73,22 @@ class _Norm:
     centred: bool
     scale: float
 
+    def without_bias(self, states: Tensor) -> Tensor:
+        """gain ⊙ C x / scale of states ``(..., d_model)``: linear, as the scale is held."""
+        doubled = states.double()
+        return self.gain * (doubled - doubled.mean(dim=-1, keepdim=True) if self.centred else doubled) / self.scale
+
     def transposed(self, direction: Tensor) -> Tensor:
         """What is to be multiplied by x in place of multiplying N(x) by ``direction``."""
         found = self.gain * direction / self.scale
         return found - found.mean() if self.centred else found
 
 
-def _measured(norm: Module, state: Tensor, model: LoadedModel) -> _Norm:
-    """What a norm does, by its answers to four states: it may keep γ as it is, as γ − 1, or not at all."""
+def measured_norm(norm: Module, state: Tensor, model: LoadedModel, what: str = "the final norm") -> MeasuredNorm:
+    """What a norm does, by its answers to four states: it may keep γ as it is, as γ − 1, or not at all.
+
+    The scale is held at ``state`` ``(d_model,)``, what the norm reads. Raises `ModelError` for a norm of another kind.
+    """
 
     def answer(to: Tensor) -> Tensor:
         with torch.no_grad():
@@ -98,10 +106,10 @@ def _measured(norm: Module, state: Tensor, model: LoadedModel) -> _Norm:
     misfit = float((found - inverse * inner).abs().max() / found.abs().max())
     if not misfit <= MISFIT.get(model.info.dtype, MISFIT_OF_HALF):
         raise ModelError(
-            f"the final norm of {model.info.name} is neither a layer norm nor an RMS norm (off by {misfit:.0e}), so "
-            "logits are no sum over layers; use another model for direct logit attribution"
+            f"{what} of {model.info.name} is neither a layer norm nor an RMS norm (off by {misfit:.0e}), so "
+            "logits are no sum over layers; use another model to take logits apart"
         )
-    return _Norm(gain, bias, centred, 1 / inverse)
+    return MeasuredNorm(gain, bias, centred, 1 / inverse)
 
 
 def _row(unembedding: Module, token: int) -> tuple[Tensor, float]:

@@ -1,0 +1,31 @@
+"""Attention heads: what each adds to the answer, where it looks and what it writes, and what happens without it."""
+
+from __future__ import annotations
+
+from workbench.methods.heads.attention import AttentionRequest, AttentionResult
+from workbench.methods.heads.attention import run as attend
+from workbench.methods.heads.attention_figures import figures as attention_figures
+from workbench.methods.heads.figures import figures, opened
+from workbench.methods.heads.head_attribution import HeadsRequest, HeadsResult, run
+from workbench.protocol import Method
+
+HEADS = Method(
+    "Attention heads",
+    HeadsRequest,
+    HeadsResult,
+    run,
+    figures,
+    help="Print what each attention head and MLP adds to the logit difference target − foil.",
+    key="A",
+    opens=opened,
+)
+
+ATTENTION = Method(
+    "Attention pattern",
+    AttentionRequest,
+    AttentionResult,
+    attend,
+    attention_figures,
+    help="Print where one attention head looks, what it takes from there, and which tokens it writes.",
+    key="L",
+)
