@@ -293,6 +293,8 @@ class MainScreen(Screen[None]):
         """Tell the panes that draw the answer that it is on its way. The message goes on to the app."""
         for pane in self._accepting(message.request) if self.live else []:
             pane.waiting(message.request)
+        if message.show and (home := self._home_of(message.request)):
+            self.action_pane(2 + self.others.index(home))
 
     @on(PromptPane.Submitted)
     def submitted(self, message: PromptPane.Submitted) -> None:

@@ -40,9 +40,13 @@ class CaseChanged(Message):
 
 @dataclass
 class Ask(Message):
-    """A pane asks for a request to be run. The app gives it to the engine."""
+    """A pane asks for a request to be run. The app gives it to the engine.
+
+    ``show``: the pane that draws the answer is to be shown, and given the keyboard.
+    """
 
     request: Request
+    show: bool = False
 
 
 @dataclass

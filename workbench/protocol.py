@@ -94,8 +94,9 @@ class Method:
 
     ``figures`` says what there is to draw of a result. With ``help`` it is a command of its own, named by its kind and
     made of its request's settings. With a ``key`` it can be asked for in the app, where a pane of figures shows it if
-    it has none of its own. ``opens`` says what is asked when a place (row, column) of a figure is opened there; of
-    tokens with scores the column counts.
+    it has none of its own. Where it ``opens`` anything, that is
+    made of a request, its result, one of its figures and a place (row, column) in it: what is asked when a person
+    opens that place, None where there is nothing to ask.
     """
 
     title: str
@@ -105,7 +106,7 @@ class Method:
     figures: Callable[[Any], tuple[Figure, ...]] = lambda _: ()
     help: str = ""
     key: str = ""
-    opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] = lambda *_: None
+    opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
 
     @property
     def kind(self) -> str:

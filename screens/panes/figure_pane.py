@@ -39,6 +39,10 @@ class Pictured(Protocol):
     def key(self) -> str:
         """By which it is asked."""
 
+    @property
+    def opens(self) -> Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None:
+        """What is asked when a place of a figure is opened."""
+
 
 class FigurePane(PicturePane):
     """Shows the figures of a method's last step, and follows the shared cursor where they have layers or tokens.
@@ -55,7 +59,7 @@ class FigurePane(PicturePane):
 
     def compose_picture(self) -> ComposeResult:
         """The figures."""
-        yield FigureView()
+        yield FigureView(opens=self.METHOD.opens is not None)
 
     def focus_content(self) -> None:
         """Put the keyboard into the first figure with a cursor."""
@@ -123,6 +127,18 @@ class FigurePane(PicturePane):
         event.stop()
         here = self.here or Cursor(self.model.layers - 1 if self.model else 0, 0)
         self.move_cursor(Cursor(event.indices.get("layer", here.layer), event.indices.get("token", here.token)))
+
+    def on_figure_view_opened(self, event: FigureView.Opened) -> None:
+        """Ask what a place opens, and show the answer's pane."""
+        event.stop()
+        if not self.live or self._shown is None or self.METHOD.opens is None:
+            return
+        if self.of_another_case:
+            self.notify(f"The prompt has changed; press {self.ASK_KEY} to ask about it.")
+        elif (request := self.METHOD.opens(*self._shown, event.figure, event.place)) is None:
+            self.notify("There is no more about this place.")
+        else:
+            self.post_message(Ask(request, show=True))
 
     def say_instead(self, sentence: str) -> None:
         """Say something where the figures will be."""

@@ -75,8 +75,8 @@ class FigureGrid(CellGrid):
             self.post_message(Beyond(direction, page=True))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
-        """There is no more about a cell than is said under the figure."""
-        return action != "choose"
+        """Where no place opens, there is no more about a cell than is said under the figure."""
+        return action != "choose" or _opens(self)
 
 
 class FigureStrip(ScoreStrip):
@@ -108,8 +108,12 @@ class FigureStrip(ScoreStrip):
             self.post_message(Beyond(by))
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
-        """There is nothing to ask about a token."""
-        return action != "choose"
+        """Where no place opens, there is nothing to ask about a token."""
+        return action != "choose" or _opens(self)
+
+
+def _opens(widget: Widget) -> bool:
+    return any(isinstance(parent, FigureView) and parent.opens for parent in widget.ancestors)
 
 
 def _is_seen(widget: Widget, line: int) -> bool:
@@ -265,8 +269,17 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
 
         indices: dict[Index, int]
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as in Textual
+    @dataclass
+    class Opened(Message):
+        """The person opened a place (row, column) of a figure; that of tokens is in their only row."""
+
+        figure: Figure
+        place: tuple[int, int]
+
+    def __init__(self, *, id: str | None = None, opens: bool = False) -> None:  # noqa: A002 - as in Textual
+        """``opens``: a place of a figure can be opened, which is told by `Opened`."""
         super().__init__(id=id)
+        self.opens = opens
         self._instead = Static(id="instead")
         self.boxes: list[FigureBox] = []
         self._indices: dict[Index, int] = {}
@@ -333,6 +346,16 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
         event.stop()
         self._moved()
 
+    def on_cell_grid_chosen(self, event: CellGrid.Chosen) -> None:
+        """The person asked for more about a cell."""
+        event.stop()
+        self._open()
+
+    def on_score_strip_chosen(self, event: ScoreStrip.Chosen) -> None:
+        """The person asked for more about a token."""
+        event.stop()
+        self._open()
+
     def action_by(self, lines: int) -> None:
         """Scroll."""
         self.scroll_relative(y=lines, animate=False)
@@ -362,6 +385,11 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
             self.scroll_to_widget(box, animate=False)
             if indices := box.indices():
                 self.post_message(self.Moved(indices))
+
+    def _open(self) -> None:
+        box = next((box for box in self._stops if box.has_focus_within), None)
+        if self.opens and box is not None:
+            self.post_message(self.Opened(box.figure, (box.place.row, box.place.column)))
 
     def _replace(self, boxes: list[FigureBox]) -> None:
         """Put other figures in place of those before; the keyboard stays here if it was here."""

@@ -76,6 +76,7 @@ class Toy:
     request: type[Request] = ToyRequest
     figures: Callable[[Any], tuple[Figure, ...]] = toy_figures
     key: str = "y"
+    opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
 
 
 def step(
@@ -188,6 +189,49 @@ async def test_the_last_step_is_drawn_with_its_trust_strip() -> None:
         assert "toy parity 2e-06" in str(app.pane.query_one(TrustStrip).tooltip)
         app.pane.show_step(step(ToyRequest(case=HERO), scale=0.15))
         await until(pilot, lambda: "0.75" in app.text)
+
+
+def opened(request: ToyRequest, result: ToyResult, figure: Figure, place: tuple[int, int]) -> Request | None:
+    """A stronger question about the token; the first token has none."""
+    assert isinstance(result, ToyResult)
+    assert isinstance(figure, Heatmap)
+    return ToyRequest(case=request.case, position=place[1], strength=2.0) if place[1] else None
+
+
+async def test_enter_asks_what_a_place_opens_and_wants_the_answer_shown() -> None:
+    async with toy(Toy(opens=opened)) as (app, pilot):
+        app.pane.live = True
+        app.pane.show_step(step(ToyRequest(case=HERO)))
+        await until(pilot, lambda: "what the toy says" in app.text)
+        app.pane.focus_content()
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: any("no more about this place" in n.message for n in app._notifications))
+        await pilot.press("l", "l", "enter")
+        await until(pilot, lambda: bool(app.asked))
+        assert app.asked == [ToyRequest(case=HERO, position=2, strength=2.0)]
+        assert [message.show for message in app.said if isinstance(message, Ask)] == [True]
+
+
+async def test_nothing_opens_of_another_prompt_or_in_a_replay_or_where_a_method_opens_nothing() -> None:
+    async with toy(Toy(opens=opened)) as (app, pilot):
+        app.pane.show_step(step(ToyRequest(case=HERO)))
+        app.pane.live, app.pane.on_screen = True, Case(prompt="Another")
+        await until(pilot, lambda: "what the toy says" in app.text)
+        app.pane.focus_content()
+        await pilot.press("l", "enter")
+        await until(pilot, lambda: any("The prompt has changed" in n.message for n in app._notifications))
+        app.pane.live, app.pane.on_screen = False, HERO
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.asked == []
+    async with toy() as (app, pilot):
+        app.pane.show_step(step(ToyRequest(case=HERO)))
+        await until(pilot, lambda: "what the toy says" in app.text)
+        app.pane.focus_content()
+        await pilot.press("l", "enter")
+        await pilot.pause()
+        assert app.asked == []
+        assert not app._notifications
 
 
 async def test_what_runs_fails_or_is_stopped_is_said_and_the_figures_stay() -> None:
