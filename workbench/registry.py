@@ -24,6 +24,7 @@ METHODS: dict[str, str] = {
     "dla": "workbench.methods.dla:DLA",
     "heads": "workbench.methods.heads:HEADS",
     "attention": "workbench.methods.heads:ATTENTION",
+    "knockout": "workbench.methods.heads:KNOCKOUT",
     "trace": "workbench.methods.tracing:TRACE",
     "trace-facts": "workbench.methods.tracing:TRACE_FACTS",
     "cot": "workbench.methods.cot:COT",

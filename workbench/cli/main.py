@@ -44,6 +44,8 @@ from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.last import last_session
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.heads.controls import ControlPrompt
+from workbench.methods.heads.knock_out import KnockoutRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, read_facts
 from workbench.models.store.catalog import DEFAULT_MODEL
@@ -233,6 +235,20 @@ def trace(
         raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
     given = {"facts": read_facts(facts)[:limit], "prepend": case.prepend, "confirmed": yes}
     return filled(FactsTraceRequest, only_of(FactsTraceRequest, typed, "a trace of facts"), **given)
+
+
+@app.command()
+@asks(KnockoutRequest)
+def knockout(
+    case: Case,
+    typed: Typed,
+    control: Annotated[
+        list[str] | None, typer.Option(help="A prompt whose answer must stay what it is; give as many as you like.")
+    ] = None,
+) -> Request:
+    """Print what becomes of the answer without a head, an edge of attention, or some of them together."""
+    controls = tuple(ControlPrompt(prompt=prompt) for prompt in control or ())
+    return filled(KnockoutRequest, typed, case=case, controls=controls)
 
 
 @app.command()

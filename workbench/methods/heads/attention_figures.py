@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from workbench.figures import Axis, Cell, Column, Figure, Heatmap, Scale, Table, TokenScores, line, said
 from workbench.methods.heads.figures import difference_in_words
 from workbench.methods.heads.names import named, token_named
+from workbench.protocol import Request
 
 if TYPE_CHECKING:
-    from workbench.methods.heads.attention import AttentionResult
+    from workbench.methods.heads.attention import AttentionRequest, AttentionResult
 
 _NUMBER = Scale(ramp="signed", low=-1, high=1, decimals=2)
 
@@ -17,6 +18,23 @@ _NUMBER = Scale(ramp="signed", low=-1, high=1, decimals=2)
 def figures(result: AttentionResult) -> tuple[Figure, ...]:
     """Sentences, the weights and what arrives by token, the tokens written, and the grid where there is one."""
     return (*_said(result), _weights(result), _arriving(result), _written(result), *_grid(result))
+
+
+def opened(
+    request: AttentionRequest, result: AttentionResult, figure: Figure, place: tuple[int, int]
+) -> Request | None:
+    """The head's edge between two tokens knocked out."""
+    from workbench.methods.heads.knock_out import KnockoutRequest
+
+    row, column = place
+    if isinstance(figure, TokenScores):
+        row = result.position
+    elif not isinstance(figure, Heatmap):
+        return None
+    if column > row or row > result.position:
+        return None
+    edge = f"{named(result.layer, result.head)}:{row}>{column}"
+    return KnockoutRequest(case=request.case, position=result.position, edges=(edge,))
 
 
 def _said(result: AttentionResult) -> tuple[Figure, ...]:

@@ -65,12 +65,19 @@ class Apart:
         return states.double() @ self.readout.direction
 
 
-def taken_apart(model: LoadedModel, case: Case, position: int | None, *, by_head: bool = False) -> Apart:
+def taken_apart(
+    model: LoadedModel,
+    case: Case,
+    position: int | None,
+    *,
+    by_head: bool = False,
+    compared: tuple[int, int] | None = None,
+) -> Apart:
     """Take the difference apart, by one forward pass.
 
-    Without a target it is the model's first choice. Raises `InputError` for a case that cannot be encoded or a position
-    outside it, `ModelError` for a model whose residual stream is not the sum of what is added to it, `NumericalError`
-    for NaN logits.
+    Without a target it is the model's first choice; ``compared`` are target and foil where these are known. Raises
+    `InputError` for a case that cannot be encoded or a position outside it, `ModelError` for a model whose residual
+    stream is not the sum of what is added to it, `NumericalError` for NaN logits.
     """
     if not model.anatomy.adds_up:
         raise ModelError(
@@ -83,6 +90,7 @@ def taken_apart(model: LoadedModel, case: Case, position: int | None, *, by_head
     check_finite(model, added.logits)
     target = encoded.target.id if encoded.target else int(added.logits.argmax())
     foil = encoded.foil.id if encoded.foil and encoded.foil.id != target else None
+    target, foil = compared or (target, foil)
     own = added.unembedded.double() * model.anatomy.logit_scale
     difference = float(own[target] - (0 if foil is None else own[foil]))
     return Apart(encoded, at, target, foil, added, frozen_readout(model, added.last, target, foil), difference)
