@@ -393,7 +393,7 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
 
     def _replace(self, boxes: list[FigureBox]) -> None:
         """Put other figures in place of those before; the keyboard stays here if it was here."""
-        was_here = self.has_focus_within and not self.has_focus
+        was_here = self.has_focus_within or self.has_focus
         for box in self.boxes:
             box.remove()
         self.boxes = boxes
