@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from workbench.methods.heads.attention import AttentionRequest, AttentionResult
-from workbench.methods.heads.attention import run as attend
+from workbench.methods.heads.attention import run as run_attention
 from workbench.methods.heads.attention_figures import figures as attention_figures
 from workbench.methods.heads.attention_figures import opened as attention_opened
 from workbench.methods.heads.figures import figures, opened
 from workbench.methods.heads.head_attribution import HeadsRequest, HeadsResult, run
 from workbench.methods.heads.knock_out import KnockoutRequest, KnockoutResult
-from workbench.methods.heads.knock_out import run as knock_out
+from workbench.methods.heads.knock_out import run as run_knock_out
 from workbench.methods.heads.knock_out_figures import figures as knock_out_figures
 from workbench.methods.heads.knock_out_figures import opened as knock_out_opened
 from workbench.protocol import Method
@@ -29,7 +29,7 @@ ATTENTION = Method(
     "Attention pattern",
     AttentionRequest,
     AttentionResult,
-    attend,
+    run_attention,
     attention_figures,
     help="Print where one attention head looks, what it takes from there, and which tokens it writes.",
     key="L",
@@ -40,7 +40,7 @@ KNOCKOUT = Method(
     "Knock-out",
     KnockoutRequest,
     KnockoutResult,
-    knock_out,
+    run_knock_out,
     knock_out_figures,
     key="O",
     opens=knock_out_opened,
