@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _NUMBER = Scale(ramp="signed", low=-1, high=1, decimals=2)
 
+SINGLE = 3
+"""Single knock-outs that turn the answer and have a sentence of their own; the table has more."""
+
 _MEANINGS: dict[CauseVerdict, Meaning] = {
     "stays": "muted",
     "cause": "good",
@@ -57,7 +60,9 @@ def _sentences(result: KnockoutResult) -> list[Line]:
         turning = sum((result.difference + effect > 0) != (result.difference > 0) for effect in cells)
         by = f"{turning} of {len(cells)} turn" if turning else f"no single one of {len(cells)} turns"
         found.append(line(f"each {what} knocked out by itself: {by} the answer", "plain"))
-    found += [_verdict(result, each) for each in result.tried if each.what in ("best", "chosen") and result.turns(each)]
+    singly = [each for each in result.tried if each.what == "single"][:SINGLE]
+    turning = [each for each in result.tried if each.what in ("best", "chosen") and result.turns(each)]
+    found += [_verdict(result, each) for each in (*singly, *turning)]
     together = [each for each in result.tried if each.what in ("best", "chosen")]
     if together and not any(map(result.turns, together)):
         most = together[-1]
@@ -80,7 +85,8 @@ def _verdict(result: KnockoutResult, each: KnockedOut) -> Line:
     elif verdict == "untested":
         text = f"{turned}; it was tested on no control prompt, so it is not called a cause"
     else:
-        text = f"{turned}, and {result.tested(each)} control prompts keep their answers: a cause"
+        kept = f"{result.tested(each)} control prompts keep their answers"
+        text = f"{turned}, and {kept}: a cause, as far as they tell"
     return line(text, _MEANINGS[verdict])
 
 
