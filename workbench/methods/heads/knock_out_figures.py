@@ -61,8 +61,8 @@ def _sentences(result: KnockoutResult) -> list[Line]:
         by = f"{turning} of {len(cells)} turn" if turning else f"no single one of {len(cells)} turns"
         found.append(line(f"each {what} knocked out by itself: {by} the answer", "plain"))
     singly = [each for each in result.tried if each.what == "single"][:SINGLE]
-    turning = [each for each in result.tried if each.what in ("best", "chosen") and result.turns(each)]
-    found += [_verdict(result, each) for each in (*singly, *turning)]
+    together_turning = [each for each in result.tried if each.what in ("best", "chosen") and result.turns(each)]
+    found += [_verdict(result, each) for each in (*singly, *together_turning)]
     together = [each for each in result.tried if each.what in ("best", "chosen")]
     if together and not any(map(result.turns, together)):
         most = together[-1]
