@@ -32,7 +32,7 @@ ATTENTION = Method(
     run_attention,
     attention_figures,
     help="Print where one attention head looks, what it takes from there, and which tokens it writes.",
-    key="L",
+    key="V",
     opens=attention_opened,
 )
 
