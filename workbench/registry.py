@@ -27,6 +27,7 @@ METHODS: dict[str, str] = {
     "knockout": "workbench.methods.heads:KNOCKOUT",
     "trace": "workbench.methods.tracing:TRACE",
     "trace-facts": "workbench.methods.tracing:TRACE_FACTS",
+    "patch": "workbench.methods.patching:PATCH",
     "cot": "workbench.methods.cot:COT",
     "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
     "edit": "workbench.editing.methods:EDIT",

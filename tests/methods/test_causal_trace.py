@@ -14,8 +14,8 @@ from workbench.case import Case
 from workbench.datasets import facts
 from workbench.engine import Engine, Finished, Progressed
 from workbench.errors import Cancelled, InputError, NotConfirmed, NumericalError, OutOfMemory
-from workbench.methods.tracing import causal_trace
 from workbench.methods.tracing import setup as trace_setup
+from workbench.methods.tracing import sweep
 from workbench.methods.tracing.causal_trace import Peak, TraceGrid, TraceRequest, TraceResult, run
 from workbench.models.forward import resume
 from workbench.models.tokens import encode
@@ -156,9 +156,9 @@ def test_windows_of_every_width_are_clipped_as_published(width):
 
 def test_the_default_window_is_ten_or_all_the_layers_there_are():
     assert run(tiny_loaded("llama"), TraceRequest(case=CASE, samples=1), silent).window == 3
-    assert list(causal_trace._window(12, 10, 30)) == list(range(7, 17))
-    assert list(causal_trace._window(2, 10, 30)) == list(range(7))
-    assert list(causal_trace._window(28, 10, 30)) == list(range(23, 30))
+    assert list(sweep.window(12, 10, 30)) == list(range(7, 17))
+    assert list(sweep.window(2, 10, 30)) == list(range(7))
+    assert list(sweep.window(28, 10, 30)) == list(range(23, 30))
 
 
 def test_the_default_noise_is_three_standard_deviations_of_the_shipped_subjects(monkeypatch):
@@ -334,7 +334,7 @@ def test_too_little_memory_for_the_estimate_does_not_stop_the_trace(monkeypatch)
     def refuse(*_):
         raise OutOfMemory("no room")
 
-    monkeypatch.setattr(causal_trace, "first_order", refuse)
+    monkeypatch.setattr(sweep, "first_order", refuse)
     result = run(tiny_loaded("llama"), TraceRequest(case=CASE, noise_std=0.5, samples=2), silent)
     assert result.grids[0].complete
     assert ("first picture", "none, for want of memory") in [(c.name, c.text) for c in result.checks]
@@ -405,7 +405,7 @@ def test_a_subject_at_the_end_of_the_prompt_can_be_traced():
 
 def test_a_trace_of_hours_begins_only_when_it_is_confirmed(monkeypatch):
     loaded, request = tiny_loaded("llama"), TraceRequest(case=CASE, noise_std=0.5, samples=1)
-    monkeypatch.setattr(causal_trace, "LONG", 0.0)
+    monkeypatch.setattr(sweep, "LONG", 0.0)
     with pytest.raises(NotConfirmed, match=r"about 0\.0 hours;"):
         run(loaded, request, silent)
     assert run(loaded, request.model_copy(update={"confirmed": True}), silent).grids[0].complete

@@ -20,6 +20,13 @@ def _read(logits):
     return logits[:, 7] - logits[:, 9]
 
 
+def _first_order(loaded, runs):
+    """Of the first row's values put into the others."""
+    goals = {"states": torch.stack([states[0] for states in runs.states[1:]])}
+    goals |= {part: torch.stack(runs.parts[part]) for part in PARTS}
+    return first_order(loaded, runs.rows(slice(1, None)), goals, _read)
+
+
 def _runs(loaded, rows):
     """A clean run and corrupted ones."""
     added = no_noise(loaded, rows, len(IDS))
@@ -34,7 +41,7 @@ def test_the_effect_is_the_slope_between_corrupted_and_clean(architecture):
     runs = _runs(loaded, 2)
     corrupted = runs.rows(slice(1, 2))
     parts = record(loaded, corrupted.ids, corrupted.added).parts
-    effects = first_order(loaded, runs, _read)
+    effects = _first_order(loaded, runs)
     resumed = Resumed(loaded, corrupted)
 
     def slope(token, branch):
@@ -59,9 +66,9 @@ def test_the_effect_is_the_slope_between_corrupted_and_clean(architecture):
 def test_the_effect_is_the_mean_over_runs_however_they_are_batched(monkeypatch):
     loaded = tiny_loaded("llama")
     runs = _runs(loaded, 4)
-    together = first_order(loaded, runs, _read)
+    together = _first_order(loaded, runs)
     monkeypatch.setattr(patching, "BUDGET", 1)
-    alone = first_order(loaded, runs, _read)
+    alone = _first_order(loaded, runs)
     for place, effect in together.items():
         assert effect.shape == (3, len(IDS))
         assert torch.allclose(effect, alone[place], atol=1e-6)
@@ -70,6 +77,6 @@ def test_the_effect_is_the_mean_over_runs_however_they_are_batched(monkeypatch):
 
 def test_the_model_keeps_no_gradients():
     loaded = tiny_loaded("llama")
-    first_order(loaded, _runs(loaded, 2), _read)
+    _first_order(loaded, _runs(loaded, 2))
     assert all(parameter.grad is None for parameter in loaded.hf.parameters())
     assert not torch.is_grad_enabled() or loaded.hf(torch.tensor([IDS])).logits.grad_fn is None

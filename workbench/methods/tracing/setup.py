@@ -10,6 +10,7 @@ from workbench.case import Case
 from workbench.datasets.facts import relation_of, subjects
 from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
+from workbench.methods.tracing.sweep import WINDOW
 from workbench.models.forward import corruption
 from workbench.models.forward.runs import LogitMeasure, Run, record
 from workbench.models.tokens import EncodedCase, token_text
@@ -19,9 +20,6 @@ from workbench.protocol import Check
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
     from workbench.methods.tracing.causal_trace import TraceRequest
-
-WINDOW = 10
-"""Layers whose MLP or attention outputs are restored together, as published."""
 
 NO_EFFECT = 0.1
 """A corruption that takes away less than this part of the answer's probability changes nothing worth tracing."""

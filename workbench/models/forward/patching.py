@@ -1,11 +1,12 @@
-"""Attribution patching: what restoring any state would do, estimated for all of them by one backward pass.
+"""Attribution patching: what replacing any state would do, estimated for all of them by one backward pass.
 
-Nanda, "Attribution Patching" (2023). The gradient is taken at the corrupted runs: at the clean one, where the
-answer is nearly certain, it says little.
+Nanda, "Attribution Patching" (2023). The gradient is taken at the runs that are changed: in a causal trace at the
+corrupted ones, as at the clean one, where the answer is nearly certain, it says little.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.lazy import nnsight, torch
@@ -22,17 +23,15 @@ BUDGET = 2**30
 Site = Literal["states"] | Part
 
 
-def first_order(model: LoadedModel, runs: Run, read: LogitMeasure) -> dict[Site, torch.Tensor]:
-    """How much restoring would add to what is read: ``(layers, tokens)`` for block outputs, attention and MLP.
+def first_order(
+    model: LoadedModel, runs: Run, goals: Mapping[Site, torch.Tensor], read: LogitMeasure
+) -> dict[Site, torch.Tensor]:
+    """How much would be added to what is read by putting ``goals`` in place of what stands in ``runs``.
 
-    Row 0 of ``runs`` is clean, the others are corrupted. Gradient at each corrupted run times (clean − corrupted),
-    summed over d_model, the mean over runs. Raises `OutOfMemory` where not even one run fits.
+    ``goals`` are ``(layers, tokens, d_model)`` for block outputs, attention and MLP; so are the effects, without the
+    last dimension: gradient at each run times (goal − what is there), summed over d_model, the mean over runs. Raises
+    `OutOfMemory` where not even one run fits.
     """
-    goals: dict[Site, torch.Tensor] = {
-        "states": torch.stack([states[0] for states in runs.states[1:]]),
-        "attention": torch.stack(runs.parts["attention"]),
-        "mlp": torch.stack(runs.parts["mlp"]),
-    }  # each (layers, tokens, d_model)
     total = {place: torch.zeros(goal.shape[:2], device=goal.device) for place, goal in goals.items()}
 
     def work(rows: list[int]) -> None:
@@ -42,7 +41,7 @@ def first_order(model: LoadedModel, runs: Run, read: LogitMeasure) -> dict[Site,
             total[place] += (gradients[place].float() * change.float()).sum(dim=(1, 3))
 
     bytes_each = _bytes_each(model, runs.tokens)
-    rows = range(1, len(runs.ids))
+    rows = range(len(runs.ids))
     for _ in in_batches(rows, max(1, BUDGET // bytes_each), work, bytes_each):
         pass
     return {place: effect / len(rows) for place, effect in total.items()}

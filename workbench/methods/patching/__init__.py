@@ -1,0 +1,17 @@
+"""Patching between two prompts: what of one run, put into the other, turns the answer."""
+
+from __future__ import annotations
+
+from workbench.methods.patching.figures import figures
+from workbench.methods.patching.patching import PatchRequest, PatchResult, run
+from workbench.protocol import Method
+
+PATCH = Method(
+    "Patching",
+    PatchRequest,
+    PatchResult,
+    run,
+    figures,
+    help="Print which states, taken from the run of a second prompt, turn the answer: activation patching.",
+    key="T",
+)

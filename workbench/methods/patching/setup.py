@@ -1,0 +1,160 @@
+"""What patching decides and runs before its first cell: both runs, which tokens belong together, what is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.case import Case
+from workbench.errors import InputError, NumericalError
+from workbench.lazy import torch
+from workbench.methods.patching.alignment import Pairs, aligned
+from workbench.methods.tracing.sweep import Sweep
+from workbench.models.forward import corruption
+from workbench.models.forward.runs import LogitMeasure, Run, record
+from workbench.models.tokens import EncodedCase, token_text
+from workbench.numbers import rounded
+
+if TYPE_CHECKING:
+    from workbench.loading import LoadedModel
+    from workbench.methods.patching.patching import PatchRequest
+
+NO_GAP = 0.1
+"""Logits: a difference of the two runs under this is too small to measure anything by."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchSetup:
+    """``base`` and ``source`` are target − foil in the two runs, in logits; ``pairs`` are of base and source tokens."""
+
+    model: LoadedModel
+    request: PatchRequest
+    encoded: EncodedCase
+    encoded_source: EncodedCase
+    pairs: Pairs
+    base_run: Run
+    source_run: Run
+    base: float
+    source: float
+    base_top: int
+    source_top: int
+    target: int
+    foil: int
+
+    @property
+    def read(self) -> LogitMeasure:
+        """Target − foil from logits, from 0 as in the base run to 1 as in the source run."""
+        base, gap = self.base, self.source - self.base
+        return lambda logits: ((logits[:, self.target] - logits[:, self.foil]).float() - base) / gap
+
+    @property
+    def sweep(self) -> Sweep:
+        """What is put where: from the source into the base run, or the other way."""
+        into_base = self.request.direction == "denoising"
+        pairs = self.pairs if into_base else tuple((theirs, mine) for mine, theirs in self.pairs)
+        giving, receiving = self.source_run, self.base_run
+        if not into_base:
+            giving, receiving = receiving, giving
+        alike = self._alike
+        return Sweep(
+            model=self.model,
+            giving=giving,
+            receiving=receiving,
+            partner={into: of for into, of in pairs if not (into == of and into < alike)},
+            window=self.request.window,
+            read=self.read,
+            unchanged=0.0 if into_base else 1.0,
+        )
+
+    @property
+    def without_partner(self) -> tuple[int, ...]:
+        """The receiving run's tokens that belong to none of the other's."""
+        of = 0 if self.request.direction == "denoising" else 1
+        tokens = len((self.encoded, self.encoded_source)[of].ids)
+        return tuple(sorted(set(range(tokens)) - {pair[of] for pair in self.pairs}))
+
+    @property
+    def _alike(self) -> int:
+        """How many tokens the prompts begin with alike: up to there the runs are the same."""
+        both = tuple(zip(self.encoded.ids, self.encoded_source.ids, strict=False))
+        return next((at for at, (mine, theirs) in enumerate(both) if mine != theirs), len(both))
+
+
+def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
+    """Encode both prompts, align them, run both, and read them.
+
+    Raises `InputError` for prompts or settings that make no sense, `NumericalError` for NaN logits.
+    """
+    if request.window > model.info.layers:
+        raise InputError(f"the window must be at most {model.info.layers} layers, all that the model has")
+    if not request.kinds or len(set(request.kinds)) < len(request.kinds):
+        raise InputError("name what is patched, each kind once: states, mlp, attention")
+    encoded, encoded_source = model.encode(request.case), _encoded_source(model, request)
+    if encoded.ids == encoded_source.ids:
+        raise InputError("the source is the prompt itself, so there is nothing to patch; give another prompt")
+    pairs = aligned(encoded.ids, encoded_source.ids, request.align)
+    runs, logits = zip(*(_run(model, each) for each in (encoded, encoded_source)), strict=True)
+    tops = [int(each.argmax()) for each in logits]
+    target, foil = _answers(model, encoded, *tops)
+    base, source = (rounded(float(each[target] - each[foil])) for each in logits)
+    if abs(source - base) < NO_GAP:
+        answers = f"“{token_text(model.tokenizer, target)}” − “{token_text(model.tokenizer, foil)}”"
+        raise InputError(
+            f"{answers} is {base:.2f} logits with the prompt and {source:.2f} with the source, too close to measure "
+            "anything between them; choose another source, or a target and a foil on which they differ"
+        )
+    setup = PatchSetup(
+        model=model,
+        request=request,
+        encoded=encoded,
+        encoded_source=encoded_source,
+        pairs=pairs,
+        base_run=runs[0],
+        source_run=runs[1],
+        base=base,
+        source=source,
+        base_top=tops[0],
+        source_top=tops[1],
+        target=target,
+        foil=foil,
+    )
+    if not setup.sweep.partner:
+        raise InputError("the prompts differ at no aligned token; name pairs that do, as in 3:4,5:6")
+    return setup
+
+
+def _encoded_source(model: LoadedModel, request: PatchRequest) -> EncodedCase:
+    case = request.case
+    if not request.source.strip():
+        raise InputError("the source is empty; give the second prompt, whose states are put into the first")
+    try:
+        return model.encode(Case(prompt=request.source, prepend=case.prepend, chat=case.chat))
+    except InputError as error:
+        raise InputError(f"the source: {error}") from error
+
+
+def _run(model: LoadedModel, encoded: EncodedCase) -> tuple[Run, torch.Tensor]:
+    """One run, and its logits after the last token ``(vocabulary,)``."""
+    ids = torch.tensor([encoded.ids], device=model.hf.device)
+    run = record(model, ids, corruption.no_noise(model, 1, len(encoded.ids)))
+    with torch.no_grad():
+        logits = model.unembed(run.states[-1][:, -1])[0].float()
+    if not bool(torch.isfinite(logits).all()):
+        raise NumericalError(
+            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32 and try again"
+        )
+    return run, logits
+
+
+def _answers(model: LoadedModel, encoded: EncodedCase, base_top: int, source_top: int) -> tuple[int, int]:
+    """Target and foil: where one is not given, what the source run, and the base run, would say."""
+    foil = encoded.foil.id if encoded.foil else None
+    target = encoded.target.id if encoded.target else (base_top if foil == source_top else source_top)
+    if foil is None:
+        foil = source_top if target == base_top else base_top
+    if target == foil:
+        raise InputError(
+            f"both prompts are continued by “{token_text(model.tokenizer, target)}”; give a target and a foil on "
+            "which they differ"
+        )
+    return target, foil
