@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from workbench.errors import InputError
 from workbench.protocol import Frozen
 
-SettingKind = Literal["flag", "whole number", "number", "text", "choice", "list"]
+SettingKind = Literal["flag", "whole number", "number", "text", "prompt", "choice", "list"]
 
 _Model = TypeVar("_Model", bound=Frozen)
 
@@ -27,7 +27,8 @@ _Model = TypeVar("_Model", bound=Frozen)
 class Setting:
     """One thing that can be set. ``default`` is what one would type for it, "" where there is none.
 
-    ``path`` leads to the field through the models that it is in; its last name is the setting's.
+    What is ``required`` has none and must be typed. A "prompt" is a text like the one on screen, with which a form may
+    begin. ``path`` leads to the field through the models that it is in; its last name is the setting's.
     """
 
     path: tuple[str, ...]
@@ -36,6 +37,7 @@ class Setting:
     default: str
     choices: tuple[str, ...] = ()
     bounds: str = ""
+    required: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ def filled(model: type[_Model], typed: Mapping[str, Any], **given: Any) -> _Mode
         place = values
         for name in setting.path[:-1]:
             place = place.setdefault(name, {})
-        place[setting.name] = value.strip() if isinstance(value, str) and setting.kind != "text" else value
+        place[setting.name] = value.strip() if isinstance(value, str) and setting.kind not in _AS_TYPED else value
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -95,6 +97,11 @@ def layers(text: Any) -> Any:
 Listed = BeforeValidator(listed)
 """Marks a tuple typed with commas: ``kinds: Annotated[tuple[TraceKind, ...], Listed, Field(description=…)]``."""
 
+_AS_TYPED = ("text", "prompt")
+
+PROMPT = "prompt"
+"""Marks a text that is another prompt: ``source: Annotated[str, PROMPT, Field(description=…)]``."""
+
 TypedLayers = Annotated[tuple[int, ...], BeforeValidator(layers)]
 """Layers, typed as 3-8 or 3,5,8."""
 
@@ -103,9 +110,9 @@ def _settings(model: type[Frozen], path: tuple[str, ...]) -> Iterator[Setting]:
     for name, field in model.model_fields.items():
         inner = _without_none(field.annotation)
         if field.description:
-            kind, choices = _kind(inner)
+            kind, choices = ("prompt", ()) if PROMPT in field.metadata else _kind(inner)
             default = _typed(field.get_default(call_default_factory=True)) if not field.is_required() else ""
-            yield Setting((*path, name), field.description, kind, default, choices, _bounds(field))
+            yield Setting((*path, name), field.description, kind, default, choices, _bounds(field), field.is_required())
         elif isinstance(inner, type) and issubclass(inner, Frozen):
             yield from _settings(inner, (*path, name))
 

@@ -6,18 +6,26 @@ needs no line in `screens`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
+from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.content import Content
 
+from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
+from screens.widgets.closing_input import ClosingInput
 from screens.widgets.figure import FigureView
+from screens.widgets.request_form import RequestForm
+from workbench.case import Case
+from workbench.errors import InputError
 from workbench.figures import Figure
 from workbench.protocol import Check, Request, Result
+from workbench.settings import filled, settings_of
 
 
 class Pictured(Protocol):
@@ -47,18 +55,26 @@ class Pictured(Protocol):
 class FigurePane(PicturePane):
     """Shows the figures of a method's last step, and follows the shared cursor where they have layers or tokens.
 
-    It asks with the request's defaults, about the case on screen where the request takes one, and about the cursor's
-    token where it has a ``position``.
+    It asks with what was typed into the form of the request's settings, and with its defaults, about the case on
+    screen where the request takes one, and about the cursor's token where it has a ``position``. The form opens by
+    itself where something must be typed first. A pane that has another way to choose settings ``HAS_FORM`` not.
     """
 
     METHOD: ClassVar[Pictured]
+    HAS_FORM: ClassVar[bool] = True
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(Key.NEW, "new", "Settings", tooltip="The form of its settings", show=False, id="figures.new"),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[Request, Result] | None = None
 
     def compose_picture(self) -> ComposeResult:
-        """The figures."""
+        """The form and the figures."""
+        if self.HAS_FORM and settings_of(self.METHOD.request):
+            yield RequestForm(self.METHOD.request)
         yield FigureView(opens=self.METHOD.opens is not None)
 
     def focus_content(self) -> None:
@@ -68,16 +84,69 @@ class FigurePane(PicturePane):
     # Asking
 
     def ask(self) -> None:
-        """Ask with defaults."""
-        fields = self.METHOD.request.model_fields
+        """Ask with what was typed; or open the form, where something is missing or was typed for another prompt."""
+        if self._form is None:
+            self._ask({})
+        elif (case := self._case()) is not None or "case" not in self._fields:
+            if self._form.is_ready(case):
+                self._form.submit()
+            else:
+                self._form.open(case)
+
+    def action_new(self) -> None:
+        """Open the form."""
+        if self._form is not None and ((case := self._case()) is not None or "case" not in self._fields):
+            self._form.open(case)
+
+    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+        """A form needs settings, and a model."""
+        return action != "new" or (self.live and self._form is not None)
+
+    @on(RequestForm.Submitted)
+    def ask_typed(self, message: RequestForm.Submitted) -> None:
+        """Ask with what stands in the form, which says what is wrong with it."""
+        message.stop()
+        assert self._form is not None
+        try:
+            self._ask(message.typed)
+        except InputError as error:
+            self._form.open(self._case())
+            self._form.say(str(error))
+        else:
+            self._leave_form()
+
+    @on(ClosingInput.Closed)
+    def leave(self, message: ClosingInput.Closed) -> None:
+        """Close the form; what was typed stays."""
+        message.stop()
+        self._leave_form()
+
+    def _leave_form(self) -> None:
+        if self._form is not None and self._form.is_open:
+            self._form.close()
+            self.focus_content()
+
+    def _ask(self, typed: Mapping[str, str]) -> None:
+        """Raises `InputError` for what cannot be read."""
         asked: dict[str, Any] = {}
-        if "case" in fields:
-            if (case := self.case_on_screen()) is None:
+        if "case" in self._fields:
+            if (case := self._case()) is None:
                 return
             asked["case"] = case
-        if "position" in fields and self.cursor is not None and not self.of_another_case:
+        if "position" in self._fields and self.cursor is not None and not self.of_another_case:
             asked["position"] = self.cursor.token
-        self.post_message(Ask(self.METHOD.request(**asked)))
+        self.post_message(Ask(filled(self.METHOD.request, typed, **asked)))
+
+    def _case(self) -> Case | None:
+        return self.case_on_screen() if "case" in self._fields else None
+
+    @property
+    def _fields(self) -> Container[str]:
+        return self.METHOD.request.model_fields
+
+    @property
+    def _form(self) -> RequestForm | None:
+        return next(iter(self.query(RequestForm)), None)
 
     # What happened
 

@@ -29,6 +29,7 @@ class SteeringPane(FigurePane):
     TITLE = STEER_SWEEP.title
     ASK_KEY = STEER_SWEEP.key
     ABOUT_PROMPT = False
+    HAS_FORM = False  # a set is chosen by m
     accepts: ClassVar[tuple[type[Request], ...]] = (SteerSweepRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -98,4 +99,6 @@ class SteeringPane(FigurePane):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Steering needs a strength that is usable, and a model."""
-        return self.live and (action != "switch" or self._best is not None) if action in ("next", "switch") else True
+        if action not in ("next", "switch"):
+            return super().check_action(action, _parameters)
+        return self.live and (action != "switch" or self._best is not None)

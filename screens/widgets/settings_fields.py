@@ -28,6 +28,7 @@ class SettingsFields(Container):
         height: auto; max-height: 4; overflow-y: auto; scrollbar-size: 0 1; scrollbar-gutter: stable;
         & Label { color: $foreground 60%; width: 100%; }
         & ChoiceField { width: 100%; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
+        & ChoiceField.-wide { column-span: 3; }
         & ChoiceField:focus { background: $surface-lighten-3; }
     }
     """
@@ -45,6 +46,7 @@ class SettingsFields(Container):
             label.tooltip = Content(_explained(setting))
             field = ChoiceField(_choices(setting), name=setting.name)
             field.add_class(setting.name)
+            field.set_class(setting.kind == "prompt", "-wide")
             yield label
             yield field
 
@@ -72,6 +74,11 @@ class SettingsFields(Container):
     def has(self, name: str) -> bool:
         """Whether there is a field for it."""
         return name in self._settings
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """What there are fields for."""
+        return tuple(self._settings.values())
 
     def typed(self) -> dict[str, str]:
         """What stands in the fields, for `workbench.settings.filled`, which takes those that are its model's."""

@@ -22,7 +22,7 @@ from workbench.methods.tracing.sweep import Cells, refuse_hours
 from workbench.models.forward.resume import branching
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.protocol import Check, Progress, Request, Result
-from workbench.settings import Listed
+from workbench.settings import PROMPT, Listed
 from workbench.shapes import as_many, different, within
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class PatchRequest(Request):
 
     kind: Literal["patch"] = "patch"
     case: Case
-    source: Annotated[str, Field(description="The second prompt, whose states are put into the run of the first.")]
+    source: Annotated[
+        str, PROMPT, Field(description="The second prompt, whose states are put into the run of the first.")
+    ]
     kinds: Annotated[
         tuple[TraceKind, ...],
         Listed,
