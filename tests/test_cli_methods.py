@@ -10,7 +10,7 @@ import pytest
 from tests.test_cli import PROMPT, Run, tiny, workbench
 from workbench.case import Case
 from workbench.methods.attribution.attribution import AttributionRequest
-from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing import sweep
 from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.methods.tracing.facts import FactsTraceResult
 from workbench.session import Step
@@ -126,9 +126,26 @@ def test_an_attribution_that_makes_no_sense_gets_one_sentence(
 
 
 def test_a_trace_of_hours_begins_only_with_yes(workbench: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(causal_trace, "LONG", 0.0)
+    monkeypatch.setattr(sweep, "LONG", 0.0)
     workbench("trace", PROMPT, *ABOUT, "--model", tiny).is_refused("would take about", "add --yes")
     assert workbench("trace", PROMPT, *ABOUT, "--yes", "--model", tiny).code == 0
+
+
+def test_patching_takes_a_second_prompt_and_begins_what_takes_hours_only_with_yes(
+    workbench: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    against = ("--target", ",", "--foil", ".", "--model", tiny)
+    source = PROMPT.replace("Australia", "France")
+    workbench("patch", PROMPT, *against).is_refused("source: it is missing")
+    workbench("patch", PROMPT, *against, "--source", source, "--align", "3").is_refused("'3' is no pair of tokens")
+    workbench("patch", PROMPT, *against, "--source", PROMPT).is_refused("the source is the prompt itself")
+    outcome = workbench("patch", PROMPT, *against, "--source", source, "--kinds", "states,mlp", "--align", "0:1,1:0")
+    assert outcome.code == 0
+    assert "Patched states" in outcome.out
+    assert "Patched mlp" in outcome.out
+    monkeypatch.setattr(sweep, "LONG", 0.0)
+    workbench("patch", PROMPT, *against, "--source", source).is_refused("would take about", "add --yes")
+    assert workbench("patch", PROMPT, *against, "--source", source, "--yes").code == 0
 
 
 def test_without_options_a_command_asks_what_its_request_asks_by_default(workbench: Run, tiny: Path) -> None:

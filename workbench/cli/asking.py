@@ -116,11 +116,19 @@ def asks(
 
 
 def asks_method(method: Method) -> Callable[..., None]:
-    """The command of a method whose request's own settings are all there is to say."""
+    """The command of a method: its request's own settings are all there is to say, but for a yes where it takes one."""
 
-    def to_request(case: Case, typed: Typed) -> Request:
+    def with_yes(
+        case: Case,
+        typed: Typed,
+        yes: Annotated[bool, typer.Option("--yes", help="Begin even if it takes hours.")] = False,
+    ) -> Request:
+        return filled(method.request, typed, case=case, confirmed=yes)
+
+    def without(case: Case, typed: Typed) -> Request:
         return filled(method.request, typed, case=case)
 
+    to_request: Any = with_yes if "confirmed" in method.request.model_fields else without
     to_request.__name__ = method.kind.replace("-", "_")
     to_request.__doc__ = method.help
     return asks(method.request)(to_request)

@@ -28,7 +28,7 @@ from workbench.shapes import as_many, different, within
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-Direction = Literal["denoising", "noising"]
+PatchDirection = Literal["denoising", "noising"]
 
 
 WHOLE = {"float32": 1e-3}
@@ -56,7 +56,7 @@ class PatchRequest(Request):
         Field(description="What is patched: some of states, mlp, attention, with commas."),
     ] = ("states",)
     direction: Annotated[
-        Direction,
+        PatchDirection,
         Field(description="From the source into the prompt's run (denoising), or the other way (noising)."),
     ] = "denoising"
     window: Annotated[int, Field(ge=1, description="Layers of MLP or attention outputs patched together.")] = 1
@@ -82,7 +82,7 @@ class PatchResult(Result):
     encoded: EncodedCase
     encoded_source: EncodedCase
     pairs: Pairs
-    direction: Direction
+    direction: PatchDirection
     target: str
     foil: str
     base: float
