@@ -8,10 +8,11 @@ from pydantic import Field
 
 from screens.widgets.choice_field import ChoiceField
 from screens.widgets.request_form import RequestForm
-from tests.screens.test_app import HERO
+from tests.screens.test_app import HERO, ask_hero, running
 from tests.screens.test_figure_pane import Toy, toy
 from tests.waiting import until
 from workbench.case import Case
+from workbench.methods.patching.patching import PatchRequest
 from workbench.protocol import Request
 from workbench.settings import PROMPT
 
@@ -84,3 +85,15 @@ async def test_in_a_replay_and_without_settings_there_is_no_form() -> None:
     async with toy() as (app, _):
         assert not app.pane.check_action("new", ())
         assert not app.pane.query(RequestForm)
+
+
+async def test_in_the_app_t_opens_the_form_of_patching_and_asks_with_a_second_prompt() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("T")
+        await run.until(lambda: run.app.focused is not None and run.app.focused.id == "source")
+        await run.pilot.press("end", "!", "enter")
+        await run.until(lambda: isinstance(run.engine.last, PatchRequest))
+        assert run.engine.last == PatchRequest(case=HERO, source=f"{HERO.prompt}!")
+        await run.pilot.press("n")
+        await run.until(lambda: run.app.focused is not None and run.app.focused.id == "source")
