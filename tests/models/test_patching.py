@@ -59,7 +59,7 @@ def test_the_effect_is_the_slope_between_corrupted_and_clean(architecture):
             assert abs(found - effects["states"][layer, token]) < 0.01 * largest
             for part in PARTS:
                 there, goal = parts[part][layer][token], runs.parts[part][layer][token]
-                branch = lambda step: Branch(layer, part=part, outputs={layer: there + step * (goal - there)})  # noqa: B023, E731
+                branch = lambda step: Branch(layer, outputs={(part, layer): there + step * (goal - there)})  # noqa: B023, E731
                 assert abs(slope(token, branch) - effects[part][layer, token]) < 0.01 * largest
 
 

@@ -30,11 +30,12 @@ def _branches(layers, d_model):
     random = torch.randn(layers + 1, d_model, generator=torch.Generator().manual_seed(4))
     states = [Branch(start, state=random[start]) for start in range(layers + 1)]
     outputs = [
-        Branch(start, part=part, outputs={at: random[at] for at in range(start, min(start + 2, layers))})
+        Branch(start, outputs={(part, at): random[at] for at in range(start, min(start + 2, layers))})
         for part in PARTS
         for start in range(layers)
     ]
-    return [*outputs, *states]
+    both = [Branch(0, outputs={(part, at): random[at] for part in PARTS for at in range(layers)})]
+    return [*outputs, *both, *states]
 
 
 def _values(way, token, branches, read=lambda logits: logits.log_softmax(dim=-1)[:, 7]):

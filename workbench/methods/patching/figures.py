@@ -30,7 +30,14 @@ def _runs(result: PatchResult) -> tuple[Figure, ...]:
         "denoising": "from the source into the prompt: 1 where the answer becomes the source's",
         "noising": "from the prompt into the source: 0 where the answer becomes the prompt's",
     }[result.direction]
-    return said(f"{answers} is {ends}", f"put in {way}")
+    by_way = f", by way of {_receivers(result)} alone" if result.receivers else ""
+    return said(f"{answers} is {ends}", f"put in {way}{by_way}")
+
+
+def _receivers(result: PatchResult) -> str:
+    assert result.receive_at is not None
+    names = ", ".join(f"{part} {layer}" for part, layer in result.receivers)
+    return f"{names} at “{result.changed.texts[result.receive_at].strip()}”"
 
 
 def _heatmap(result: PatchResult, grid: TraceGrid) -> Heatmap:

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveInt, model_validator
 from workbench.case import Case
 from workbench.errors import OutOfMemory
 from workbench.methods.patching.alignment import Pairs, TypedPairs
+from workbench.methods.patching.paths import Receiver, TypedReceivers, along
 from workbench.methods.patching.setup import PatchSetup, set_up
 from workbench.methods.tracing.grid import TraceGrid, TraceKind, unfinished
 from workbench.methods.tracing.sweep import Cells, refuse_hours
@@ -42,7 +43,9 @@ class PatchRequest(Request):
 
     Read is target − foil. Without a target it is the source run's first choice, without a foil the base run's.
     ``align`` are pairs of tokens, of the prompt and of the source, in place of those that are found. ``window`` is how
-    many layers of MLP or attention outputs are patched together. Without ``estimate`` there is no first picture.
+    many layers of MLP or attention outputs are patched together. With ``receivers`` cells act on the direct path to
+    these alone, at the token ``receive_at`` of the run that is changed. Without ``estimate``, and with receivers, there
+    is no first picture.
     """
 
     kind: Literal["patch"] = "patch"
@@ -64,6 +67,13 @@ class PatchRequest(Request):
         TypedPairs,
         Field(description="Tokens of the prompt and the source that belong together, from 0, as in 3:4,5:6."),
     ] = ()
+    receivers: Annotated[
+        TypedReceivers,
+        Field(description="Path patching: by way of these alone, as in attention:20-25 mlp:24."),
+    ] = ()
+    receive_at: Annotated[
+        int | None, Field(ge=0, description="The token, from 0, at which receivers receive; else the last.")
+    ] = None
     estimate: bool = True
     confirmed: bool = False
 
@@ -76,6 +86,7 @@ class PatchResult(Result):
     the run that is changed: the base run when denoising, the source run when noising. Tokens without a partner have no
     value, tokens before the first difference that of a run that is not changed. ``correlations`` are those of the
     first picture with the exact cells (Pearson), one a grid, None while cells are missing or without a first picture.
+    With ``receivers``, at the token ``receive_at``, cells act by way of these alone.
     """
 
     kind: Literal["patch"] = "patch"
@@ -92,6 +103,8 @@ class PatchResult(Result):
     grids: tuple[TraceGrid, ...]
     correlations: tuple[float | None, ...]
     window: PositiveInt
+    receivers: tuple[Receiver, ...] = ()
+    receive_at: int | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -102,6 +115,10 @@ class PatchResult(Result):
         for grid in self.grids:
             as_many(layers=self.grids[0].values, **{"values of another grid": grid.values})
             as_many(tokens=self.changed.ids, values=grid.values[0])
+        if self.receive_at is not None:
+            within("the token that receives", self.receive_at, len(self.changed.ids))
+        for _, layer in self.receivers:
+            within("the layer of a receiver", layer, len(self.grids[0].values))
         for mine, theirs in self.pairs:
             within("a token of the pairs", mine, len(self.encoded.ids))
             within("a token of the pairs", theirs, len(self.encoded_source.ids))
@@ -146,7 +163,8 @@ def run(model: LoadedModel, request: PatchRequest, progress: Progress) -> PatchR
     def found() -> PatchResult:
         return _result(setup, cells.values(), checks)
 
-    if request.estimate:
+    paths = setup.paths
+    if request.estimate and paths is None:
         progress(0, total, stage="first picture")
         try:
             effects = sweep.effects()
@@ -158,7 +176,7 @@ def run(model: LoadedModel, request: PatchRequest, progress: Progress) -> PatchR
         progress(0, total, found(), stage="exact cells")
     before = 0
     for kind in request.kinds:
-        for done in cells[kind].compute(way):
+        for done in cells[kind].compute(way) if paths is None else along(paths, cells[kind], way):
             progress(before + done, total, found(), stage="exact cells")
         before += sweep.work([kind])
     return found()
@@ -183,6 +201,8 @@ def _result(setup: PatchSetup, cells: Iterable[Cells], checks: list[Check]) -> P
         grids=grids,
         correlations=correlations,
         window=request.window,
+        receivers=request.receivers,
+        receive_at=None if setup.paths is None else setup.paths.at,
         checks=(*checks, *_whole(setup, grids), *_estimated(request, correlations), *unfinished(grids)),
     )
 
@@ -191,7 +211,7 @@ def _whole(setup: PatchSetup, grids: Iterable[TraceGrid]) -> list[Check]:
     """The last state at the last token is all that is read: putting it in makes one run's answer the other's."""
     sweep, other = setup.sweep, 1.0 if setup.request.direction == "denoising" else 0.0
     last = sweep.receiving.tokens - 1
-    if sweep.partner.get(last) != sweep.giving.tokens - 1:
+    if setup.paths is not None or sweep.partner.get(last) != sweep.giving.tokens - 1:
         return []
     for grid in grids:
         value = grid.values[-1][last]

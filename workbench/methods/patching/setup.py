@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
-from workbench.errors import InputError, NumericalError
+from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import torch
 from workbench.methods.patching.alignment import Pairs, aligned
+from workbench.methods.patching.paths import Paths
 from workbench.methods.tracing.sweep import Sweep
 from workbench.models.forward import corruption
 from workbench.models.forward.runs import LogitMeasure, Run, record
@@ -67,6 +68,15 @@ class PatchSetup:
         )
 
     @property
+    def paths(self) -> Paths | None:
+        """The way from cells to receivers, where it is asked for."""
+        request, sweep = self.request, self.sweep
+        if not request.receivers:
+            return None
+        last = sweep.receiving.tokens - 1
+        return Paths(sweep, request.receivers, last if request.receive_at is None else request.receive_at)
+
+    @property
     def without_partner(self) -> tuple[int, ...]:
         """The receiving run's tokens that belong to none of the other's."""
         of = 0 if self.request.direction == "denoising" else 1
@@ -120,7 +130,23 @@ def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
     )
     if not setup.sweep.partner:
         raise InputError("the prompts differ at no aligned token; name pairs that do, as in 3:4,5:6")
+    _check_receivers(setup)
     return setup
+
+
+def _check_receivers(setup: PatchSetup) -> None:
+    request, model, tokens = setup.request, setup.model, setup.sweep.receiving.tokens
+    if request.receive_at is not None and not request.receivers:
+        raise InputError("a token at which receivers receive needs receivers; name some, as in attention:20-25 mlp:24")
+    if wrong := [layer for _, layer in request.receivers if not 0 <= layer < model.info.layers]:
+        raise InputError(f"there is no layer {wrong[0]} to receive: the model has {model.info.layers}, counted from 0")
+    if request.receive_at is not None and request.receive_at >= tokens:
+        raise InputError(f"there is no token {request.receive_at} to receive at: there are {tokens}, counted from 0")
+    if request.receivers and not model.anatomy.adds_up:
+        raise ModelError(
+            f"{model.info.name} has norms after its residual additions, so no direct path leads through its residual "
+            "stream; leave out receivers"
+        )
 
 
 def _encoded_source(model: LoadedModel, request: PatchRequest) -> EncodedCase:

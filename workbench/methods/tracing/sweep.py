@@ -70,7 +70,7 @@ class Sweep:
             return {layer: Branch(start, state=giving.states[layer + 1][0, partner]) for layer, start in starts}
         given = [outputs[partner] for outputs in giving.parts[kind]]
         return {
-            layer: Branch(start, part=kind, outputs={at: given[at] for at in window(layer, self.window, layers)})
+            layer: Branch(start, outputs={(kind, at): given[at] for at in window(layer, self.window, layers)})
             for layer, start in starts
         }
 

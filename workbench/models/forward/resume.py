@@ -40,14 +40,13 @@ class Branch:
     """A recorded run with something replaced at one token.
 
     ``start`` is the first block that has to be run again (the number of layers: none). ``state`` ``(d_model,)``
-    stands in place of that block's input at the token; ``outputs`` ``(d_model,)``, by layer, in place of what
-    ``part`` contributes there.
+    stands in place of that block's input at the token; ``outputs`` ``(d_model,)``, by part and layer, in place of what
+    that contributes.
     """
 
     start: int
     state: torch.Tensor | None = None
-    part: Part | None = None
-    outputs: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    outputs: Mapping[tuple[Part, int], torch.Tensor] = field(default_factory=dict)
 
 
 class Branching(Protocol):
@@ -123,8 +122,7 @@ class Resumed:
                 numbers = [read(self._model.unembed(some)) for some in split]
             found.update(zip(indices, torch.cat(numbers).view(-1, self._rows).tolist(), strict=True))
 
-        bytes_each = self._bytes_each(token)
-        size = max(1, _budget(self._run.ids.device) // bytes_each)
+        size, bytes_each = self.batch(token)
         for _ in in_batches(by_start, size, work, bytes_each):
             yield dict(found)
             found.clear()
@@ -178,9 +176,9 @@ class Resumed:
         """While a block runs, put the branches' outputs in place of what its attention or MLP contributes."""
         with ExitStack() as hooks:
             for part in PARTS:
-                changed = [i for i, branch in enumerate(branches) if branch.part == part and layer in branch.outputs]
+                changed = [i for i, branch in enumerate(branches) if (part, layer) in branch.outputs]
                 if changed:
-                    outputs = torch.stack([branches[i].outputs[layer] for i in changed])
+                    outputs = torch.stack([branches[i].outputs[part, layer] for i in changed])
                     module = getattr(self._model, part)(layer)
                     handle = module.register_forward_hook(_replace(changed, outputs, len(branches), self._rows))
                     hooks.callback(handle.remove)
@@ -213,6 +211,11 @@ class Resumed:
                 undo.enter_context(_forward_replaced(block, stand_in(returns_tuple)))
             self._model.hf.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
         return noted
+
+    def batch(self, token: int) -> tuple[int, int]:
+        """How many branches that leave at a token go through the blocks together, and the bytes that one takes."""
+        bytes_each = self._bytes_each(token)
+        return max(1, _budget(self._run.ids.device) // bytes_each), bytes_each
 
     def _bytes_each(self, token: int) -> int:
         """About what one branch takes: states and MLP of its own tokens, keys and values of all, scores."""
@@ -308,10 +311,10 @@ class CompleteRuns:
                 if branch.state is not None and branch.start == 0:
                     nn.blocks[0].input[:, token] = branch.state
                 for layer, block in enumerate(nn.blocks):
-                    if branch.part == "attention" and layer in branch.outputs:
-                        tensor_of(block.attention.output, rows)[:, token] = branch.outputs[layer]
-                    if branch.part == "mlp" and layer in branch.outputs:
-                        tensor_of(block.mlp.output, rows)[:, token] = branch.outputs[layer]
+                    if ("attention", layer) in branch.outputs:
+                        tensor_of(block.attention.output, rows)[:, token] = branch.outputs["attention", layer]
+                    if ("mlp", layer) in branch.outputs:
+                        tensor_of(block.mlp.output, rows)[:, token] = branch.outputs["mlp", layer]
                     if branch.state is not None and layer == branch.start - 1:
                         tensor_of(block.output, rows)[:, token] = branch.state
                 logits: torch.Tensor = nnsight.save(nn.output.logits[:, -1])
