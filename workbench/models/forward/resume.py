@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workbench.lazy import nnsight, torch, transformers
-from workbench.memory import in_batches, is_out_of_memory
+from workbench.memory import LARGEST_KEPT, in_batches, is_out_of_memory, keep_freed_memory
 from workbench.models.anatomy import tensor_of, with_tensor
 from workbench.models.forward.runs import PARTS, LogitMeasure, Part, Run
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CPU_BUDGET = 64 * 2**20
 """Bytes of one batch of branches on a CPU. From 12 to 200 MB the speed is the same; smaller ones show more."""
 
-LOGITS_BUDGET = 64 * 2**20
-"""Bytes of logits held at once."""
+LOGITS_BUDGET = LARGEST_KEPT - 2**20
+"""Bytes of logits held at once: few enough for their memory to be kept when they are freed."""
 
 PARITY = {"float32": 1e-4}
 """Largest relative difference at which a resumed run passes as the same as an unbroken one, by dtype."""
@@ -91,6 +91,8 @@ class Resumed:
         self._rows = len(run.ids)
         self._blocks = model.block_modules
         self._noted: tuple[int, list[_Call]] | None = None
+        if run.ids.device.type == "cpu":
+            keep_freed_memory()
 
     def only(self, rows: torch.Tensor) -> Resumed:
         """Some of the rows, by a mask. How blocks are called does not depend on them and is not asked again."""
