@@ -7,6 +7,7 @@ import torch
 
 from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.errors import Cancelled, OutOfMemory
+from workbench.models.anatomy import tensor_of
 from workbench.models.forward import resume
 from workbench.models.forward.resume import Branch, CompleteRuns, Resumed, branching
 from workbench.models.forward.runs import PARTS, record
@@ -14,6 +15,9 @@ from workbench.models.forward.runs import PARTS, record
 IDS = (5, 17, 200, 3, 42, 99, 250, 8, 61)
 ROWS, TOKENS = 2, len(IDS)
 PLACES = (2, 5, TOKENS - 1)
+
+WITH_ALL_TOKENS = ("opt", "opt_projected", "opt_norm_after", "falcon", "falcon_grouped")
+"""Whose last block does not bear an MLP on fewer tokens."""
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
@@ -64,6 +68,23 @@ def test_every_known_architecture_is_resumed(architecture):
         assert isinstance(way, Resumed), text
         assert resumed
         assert text.startswith("resumed, parity ")
+
+
+@every_architecture
+def test_the_last_blocks_mlp_on_the_last_token_alone_is_enough_where_the_block_bears_it(architecture):
+    loaded = tiny_loaded(architecture)
+    run = _run(loaded)
+    branches = _branches(loaded.info.layers, loaded.info.d_model)
+    seen = []
+    mlp = loaded.mlp(loaded.info.layers - 1)
+    mlp.register_forward_hook(lambda _m, _a, output: seen.append(tensor_of(output).shape))
+    for token in PLACES:
+        plain = _values(CompleteRuns(loaded, run), token, branches)
+        way, _, _ = branching(loaded, run, token)
+        seen.clear()
+        assert (_values(way, token, branches) - plain).abs().max() < 1e-5
+        if architecture not in WITH_ALL_TOKENS:
+            assert {shape[1] for shape in seen} == {1}
 
 
 @every_architecture
