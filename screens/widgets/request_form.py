@@ -7,33 +7,25 @@ from dataclasses import dataclass
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from screens.widgets.form import Form
 from screens.widgets.settings_fields import SettingsFields
 from workbench.case import Case
 from workbench.protocol import Request
+from workbench.settings import settings_of
 
-HINT = "enter asks · ↑ ↓ choose · esc closes · empty: the default"
 CHANGED = "the prompt has changed; look this over, then enter"
 
 
-class RequestForm(Vertical):
+class RequestForm(Form):
     """A field for every setting. What was typed stays for as long as the app runs.
 
     A setting that is another prompt begins with the one on screen, to be changed where it is to differ.
     """
 
-    DEFAULT_CSS = """
-    RequestForm {
-        height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
-        & #hint { height: auto; color: $foreground 60%; }
-        & #hint.-problem { color: $text-error; }
-    }
-    """
+    HINT = "enter asks · ↑ ↓ choose · esc closes · empty: the default"
 
     @dataclass
     class Submitted(Message):
@@ -46,30 +38,26 @@ class RequestForm(Vertical):
         self._request = request
         self._about: str | None = None  # the prompt that it was looked over for
 
-    def compose(self) -> ComposeResult:
-        """The fields, and a line that says what to do or what is wrong."""
+    def fields(self) -> ComposeResult:
+        """A field for each setting, and a line that says what to do or what is wrong."""
         yield SettingsFields((self._request,))
-        yield Static(HINT, id="hint", markup=False)
-
-    def on_mount(self) -> None:
-        """Show the defaults."""
-        self._fields.show(self._request)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is shown."""
-        return self.has_class("-open")
+        yield Static(self.HINT, id="hint", markup=False)
 
     def is_ready(self, case: Case | None) -> bool:
         """Whether it can be asked as it is: all is there that must be typed, and was typed for this prompt."""
-        required = [setting for setting in self._fields.settings if setting.required]
-        typed = self._fields.typed()
+        required = [setting for setting in settings_of(self._request) if setting.required]
         about = case.prompt if case else None
-        return not required or (self._about == about and all(typed[setting.name].strip() for setting in required))
+        return not required or (
+            self._about == about and all(self._typed.get(each.name, "").strip() for each in required)
+        )
 
     def open(self, case: Case | None) -> None:
         """Show it, with the keyboard in what must be typed, or in the first field."""
-        prompt = case.prompt if case else ""
+        self.unfold(lambda: self._fill(case.prompt if case else ""))
+
+    def _fill(self, prompt: str) -> None:
+        self._fields.show(self._request)
+        self._fields.fit(self.screen.size.height)
         changed = self._about not in (None, prompt)
         for setting in self._fields.settings:
             field = self._fields.field(setting.name)
@@ -77,27 +65,19 @@ class RequestForm(Vertical):
                 field.value = prompt
         self._about = prompt or None
         self.say("", CHANGED if changed else "")
-        self._fields.fit(self.screen.size.height)
-        self.add_class("-open")
         first = next((each for each in self._fields.settings if each.required), self._fields.settings[0])
         self._fields.field(first.name).focus()
-
-    def close(self) -> None:
-        """Hide it; what was typed stays."""
-        self.remove_class("-open")
-
-    def say(self, problem: str, hint: str = "") -> None:
-        """What is wrong; or, by an empty ``problem``, what to do."""
-        line = self.query_one("#hint", Static)
-        line.update(Content(f"✗ {problem}" if problem else hint or HINT))
-        line.set_class(bool(problem), "-problem")
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted | None = None) -> None:
         """Ask for what the fields say."""
         if message is not None:
             message.stop()
-        self.post_message(self.Submitted(self._fields.typed()))
+        self.post_message(self.Submitted(self._typed))
+
+    @property
+    def _typed(self) -> Mapping[str, str]:
+        return self._fields.typed() if self.children else {}
 
     @property
     def _fields(self) -> SettingsFields:

@@ -143,7 +143,7 @@ class KnockOuts:
 
     def _branches(self, outputs: Mapping[Head, Tensor], measure: LogitMeasure) -> Iterator[dict[Head, float]]:
         places = list(outputs)
-        branches = [Branch(place[0], part="attention", outputs={place[0]: outputs[place]}) for place in places]
+        branches = [Branch(place[0], outputs={("attention", place[0]): outputs[place]}) for place in places]
         # One kernel for all runs of a text: how blocks are called is noted once.
         with eager(self._model.hf):
             for batch in self.attending.resumed.values(self.last, branches, measure):
