@@ -42,7 +42,6 @@ class Key(StrEnum):
     CONTINUE = "g", "go on: let the model continue what is on screen"
     KEEP = "G", "append the continuation to the prompt"
     COMPARE = "b", "before/after: all edits off, or on again"
-    DIAGNOSE = "D", "kept free for a diagnosis"
     PREPEND = "ctrl+t", "what is prepended to the prompt"
     CHAT = "ctrl+r", "the model's chat template, or none"
     # In a pane
@@ -72,7 +71,7 @@ class Key(StrEnum):
     INSIDE = "i", "look inside: the lens where an answer is read"
     MISTAKE = "M", "put a mistake into the reasoning"
     REWORD = "W", "reword a sentence of the reasoning"
-    FILLER = "F", "filler in place of the reasoning"
+    FILLER = "f", "filler in place of the reasoning"
     HINT = "H", "ask again with a hint at an answer"
     # In a replay
     BEFORE = "left_square_bracket", "the step before"

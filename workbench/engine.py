@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from workbench.editing.queue import QueueState
@@ -130,7 +131,7 @@ class Engine:
         self._waiting: dict[int, _Job] = {}
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
-        self._current: _Job | None = None
+        self._current: _Job | None = None  # the one that was submitted; what it asks is cancelled with it
         self._finishing = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
@@ -180,7 +181,21 @@ class Engine:
                 del self._waiting[job.id]
         self._model = None
 
-    def _run(self, job: _Job) -> None:
+    def _ask(self, job: _Job, request: Request) -> Step:
+        """Answer what a job asks of another method: a step of its own, which is cancelled with the job."""
+        asked = _Job(next(self._numbers), request, job.cancelled)
+        with self._lock:
+            self._waiting[asked.id] = asked
+        try:
+            step = self._run(asked)
+        finally:
+            with self._lock:
+                del self._waiting[asked.id]
+        if job.cancelled.is_set():
+            raise Cancelled
+        return step
+
+    def _run(self, job: _Job) -> Step:
         job.started, job.clock = datetime.now(UTC), time.perf_counter()
         if self._model is not None:
             job.edits, job.queue = self._model.edits.active, self._model.edits.state
@@ -191,7 +206,7 @@ class Engine:
         try:
             progress.check()
             self._listener(Started(job.id, job.request))
-            result = self._answer(job.request, progress)
+            result = self._answer(job, progress)
         except Cancelled:
             result = job.partial
             status = "cancelled" if result is None else "partial"
@@ -200,7 +215,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a bug in one job must not end the thread that owns the model
             status, failure = "failed", _unexpected(error)
         queue = self._model.edits.state if self._model is not None else None
-        self._finish(job, status, result, queue, failure)
+        return self._finish(job, status, result, queue, failure)
 
     def _finish(
         self,
@@ -209,12 +224,10 @@ class Engine:
         result: Result | None,
         queue: QueueState | None,
         failure: StepError | None = None,
-    ) -> None:
+    ) -> Step:
         """Record a job's step and tell of it, unless that was done when the engine was closed."""
         with self._lock:
-            if job.ended:
-                return
-            job.ended = True
+            ended, job.ended = job.ended, True
         if status == "partial" and result is not None and hasattr(result, "queue"):
             result = result.model_copy(update={"queue": queue})  # what it had put on is off again
         step = Step.model_construct(
@@ -227,6 +240,8 @@ class Engine:
             result=result,
             error=failure,
         )
+        if ended:
+            return step
         unsaved = None
         with self._finishing:
             if self._record is not None and not isinstance(job.request, LoadRequest):
@@ -237,14 +252,19 @@ class Engine:
                 except Exception as error:  # noqa: BLE001 - nor must a bug in saving: who waits must hear of the step
                     unsaved = f"the step could not be saved: {_unexpected(error).message}"
             self._listener(Finished(job.id, step, unsaved, queue))
+        return step
 
-    def _answer(self, request: Request, progress: Progress) -> Result:
+    def _answer(self, job: _Job, progress: Progress) -> Result:
+        request = job.request
         if isinstance(request, LoadRequest):
             return self._load(request, progress)
         if self._model is None:
             raise WorkbenchError("no model is loaded; load one first")
+        answers = method(request.kind)
+        if answers.asks:
+            return answers.run(self._model, request, progress, partial(self._ask, job))
         with self._model.edits.transaction():
-            return method(request.kind).run(self._model, request, progress)
+            return answers.run(self._model, request, progress)
 
     def _load(self, request: LoadRequest, progress: Progress) -> LoadResult:
         progress(0, 1, stage="importing torch")

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from workbench.figures import Figure
-    from workbench.loading import LoadedModel
 
 
 class Frozen(BaseModel):
@@ -88,25 +87,46 @@ def partly(progress: Progress, found: Callable[[Frozen | None], Frozen | None]) 
     return report
 
 
+class Answered(Protocol):
+    """What a method is told of another one that it asked: a step of the session.
+
+    ``id`` is the step's number, 0 where nothing records it. ``result`` is None where it failed; then ``why`` says so.
+    """
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def result(self) -> Result | None: ...
+
+    @property
+    def why(self) -> str: ...
+
+
+Asking = Callable[[Request], Answered]
+"""Asks another method, as a step of its own. Raises `workbench.errors.Cancelled` where that is cancelled."""
+
+
 @dataclass(frozen=True)
 class Method:
     """What a method's module declares, for everything that is to know it.
 
     ``figures`` says what there is to draw of a result. With ``help`` it is a command of its own, named by its kind and
     made of its request's settings. With a ``key`` it can be asked for in the app, where a pane of figures shows it if
-    it has none of its own. Where it ``opens`` anything, that is
-    made of a request, its result, one of its figures and a place (row, column) in it: what is asked when a person
-    opens that place, None where there is nothing to ask.
+    it has none of its own. Where it ``opens`` anything, that is made of a request, its result, one of its figures and a
+    place (row, column) in it: what is asked when a person opens that place, None where there is nothing to ask. A
+    method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself.
     """
 
     title: str
     request: type[Request]
     result: type[Result]
-    run: Callable[[LoadedModel, Any, Progress], Result]
+    run: Callable[..., Result]
     figures: Callable[[Any], tuple[Figure, ...]] = lambda _: ()
     help: str = ""
     key: str = ""
     opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
+    asks: bool = False
 
     @property
     def kind(self) -> str:

@@ -30,6 +30,9 @@ METHODS: dict[str, str] = {
     "patch": "workbench.methods.patching:PATCH",
     "cot": "workbench.methods.cot:COT",
     "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
+    "stability": "workbench.methods.diagnose:STABILITY",
+    "counterfactual": "workbench.methods.diagnose:COUNTERFACTUAL",
+    "diagnose": "workbench.methods.diagnose:DIAGNOSE",
     "edit": "workbench.editing.methods:EDIT",
     "queue": "workbench.editing.methods:QUEUE",
     "suite": "workbench.editing.methods:SUITE",
@@ -38,6 +41,7 @@ METHODS: dict[str, str] = {
     "train-editor": "workbench.editing.editors.mend.training:TRAINING",
     "steer-sweep": "workbench.editing.methods:STEER_SWEEP",
     "compare": "workbench.editing.methods:COMPARISON",
+    "fix": "workbench.editing.methods:FIX",
 }
 """By the kind that tells requests and results apart in files."""
 

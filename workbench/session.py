@@ -72,6 +72,11 @@ class Step(Frozen):
         """The case that the step was about, for methods that take one."""
         return getattr(self.request, "case", None)
 
+    @property
+    def why(self) -> str:
+        """Why there is no result; nothing where there is one."""
+        return self.error.message if self.error else "" if self.result else self.status
+
 
 class Session(Frozen):
     """A session file. ``model`` is unknown until one is loaded; ``environment`` maps a library to its version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,7 +41,8 @@ class WaitingEngine:
         for note in self._recording.notes if self._recording else ():
             _say(note)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._engine = Engine(self._events.put, self._recording.append if self._recording else _number)
+        self._steps = itertools.count(1)
+        self._engine = Engine(self._events.put, self._recording.append if self._recording else self._number)
 
     def __enter__(self) -> WaitingEngine:
         try:
@@ -59,6 +61,10 @@ class WaitingEngine:
 
     def __exit__(self, *_: object) -> None:
         self._close()
+
+    def _number(self, step: Step) -> Step:
+        """Steps that belong to no session file are counted from 1, too."""
+        return step.model_copy(update={"id": next(self._steps)})
 
     def _close(self) -> None:
         """Stop what runs, with what it has found saved, and let others record the session."""
@@ -92,11 +98,6 @@ class WaitingEngine:
 
 def _say(sentence: str) -> None:
     remark(f"workbench: {sentence}")
-
-
-def _number(step: Step) -> Step:
-    """A step that belongs to no session file is the first of its own."""
-    return step.model_copy(update={"id": 1})
 
 
 @contextmanager

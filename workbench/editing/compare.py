@@ -86,7 +86,7 @@ def run(model: LoadedModel, request: CompareRequest, progress: Progress) -> Comp
             raise InputError(f"{editor(name).title} acts on a concept and rewrites no fact; leave {name} out")
     if not (request.case.target or "").strip():
         raise InputError("editors are compared by what they make the model say; give a target")
-    suite = request.suite or suite_for(request.case) or _rewrite_alone(request.case)
+    suite = request.suite or suite_for(request.case) or rewrite_alone(request.case)
     rivals: list[Rival] = []
 
     def found() -> CompareResult:
@@ -133,7 +133,7 @@ def _rival(model: LoadedModel, case: Case, chosen: Chosen, suite: Suite, progres
     )
 
 
-def _rewrite_alone(case: Case) -> Suite:
+def rewrite_alone(case: Case) -> Suite:
     """Where nothing else is known about the case."""
     target = case.target or ""
     fact = SuiteFact(role="rewrite", prompt=case.prompt, subject=case.subject, target=target, against=case.foil)

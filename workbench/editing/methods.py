@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.editing import bisection, compare, edit, operations, records, steer_sweep
+from workbench.editing import bisection, compare, edit, fix, operations, records, steer_sweep
 from workbench.editing.figures import bisect_figures, compare_figures, edit_figures, facts_edit_figures, queue_figures
+from workbench.editing.fix_figures import fix_figures
 from workbench.editing.suite import regression
 from workbench.editing.suite.figures import suite_figures
 from workbench.protocol import Method
@@ -18,3 +19,13 @@ STEER_SWEEP = Method(
     key="Z",
 )  # fmt: skip
 COMPARISON = Method("Comparison", compare.CompareRequest, compare.CompareResult, compare.run, compare_figures)
+FIX = Method(
+    "Fixes",
+    fix.FixRequest,
+    fix.FixResult,
+    fix.fix,
+    fix_figures,
+    help="Try fixes of a failure, prompt, context and weights, test all by one suite, and recommend one.",
+    key="F",
+    asks=True,
+)

@@ -1,0 +1,291 @@
+"""Fixes of a failure, side by side: another prompt, the fact in context, an edit of the weights; and which to take.
+
+Every candidate is tested by one suite, beside the unedited model, and taken back. A recommendation follows from the
+tests in `TESTS`, in the order that the diagnosis suggests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from workbench.case import Case, Prepend
+from workbench.datasets.suites import Suite, suite_for
+from workbench.editing.compare import CompareRequest, CompareResult, Rival, rewrite_alone
+from workbench.editing.editors import editor, editors
+from workbench.editing.queue import EditInfo
+from workbench.editing.standings import Standing
+from workbench.editing.suite.regression import SuiteRequest, SuiteResult
+from workbench.errors import InputError, WorkbenchError
+from workbench.methods.diagnose.diagnosis import DiagnoseRequest, DiagnoseResult
+from workbench.methods.diagnose.rules import RULES, Failure
+from workbench.methods.diagnose.stability import StabilityRequest, StabilityResult, VariedAnswer
+from workbench.protocol import Asking, Check, Progress, Request, Result
+from workbench.settings import Listed
+
+if TYPE_CHECKING:
+    from workbench.loading import LoadedModel
+
+PROMPT = "prompt"
+"""What is tried by this name changes no weight and no state: another start, the template, another order."""
+
+MOST_PROMPTS = 3
+"""Prompts that are candidates, the best first."""
+
+LOST_POINTS = 0.02
+"""Specificity that a fix may cost."""
+
+GROWN = 0.01
+"""By which part held-out perplexity may grow."""
+
+HALF = 0.5
+"""Of the phrasings, so many have to follow."""
+
+
+class FixRequest(Request):
+    """Ask for candidates, each tested and taken back. What is not named of the case is proposed by a diagnosis.
+
+    ``failure`` is what a diagnosis of the same case came to; without it there is one first. ``suite`` tests the
+    candidates, or the one that the shipped facts give, or the rewrite alone.
+    """
+
+    kind: Literal["fix"] = "fix"
+    case: Case
+    tries: Annotated[
+        tuple[str, ...],
+        Listed,
+        Field(description="What to try, with commas: prompt, and editors of facts; else what the diagnosis suggests."),
+    ] = ()
+    failure: Failure | None = None
+    suite: Suite | None = None
+
+
+class Candidate(Standing):
+    """A fix that was tried: ``case`` is the prompt to use, or ``edit`` is kept and in no queue.
+
+    ``changed``: the target is ahead of the foil now; None where it could not be made. ``against`` says which tests it
+    does not pass. ``undo`` and ``ship`` say how it is taken back, and how it is given to others.
+    """
+
+    name: str
+    case: Case | None = None
+    edit: EditInfo | None = None
+    changed: bool | None = None
+    against: tuple[str, ...] = ()
+    undo: str = ""
+    ship: str = ""
+
+
+class FixResult(Result):
+    """``candidates`` in the order in which they are to be considered; ``recommended`` is the place of one of them.
+
+    ``reason`` says why it is that one, or why it is none. ``case`` has what was proposed filled in.
+    """
+
+    kind: Literal["fix"] = "fix"
+    case: Case
+    failure: Failure | None = None
+    suite: Suite | None = None
+    candidates: tuple[Candidate, ...] = ()
+    recommended: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Something that a fix should do. ``fails`` says in words how it does not, None where it does or is not known."""
+
+    name: str
+    fails: Callable[[Candidate], str | None]
+
+
+def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking) -> FixResult:
+    """Diagnose where that is not done, then try every candidate.
+
+    Raises `InputError` for a case that cannot be encoded, for what is tried by no known name, and where no target is
+    known.
+    """
+    known = (PROMPT, *(each.name for each in editors("fact")))
+    if unknown := [name for name in request.tries if name not in known]:
+        raise InputError(f"there is no fix {unknown[0]!r} of a fact; try some of {', '.join(known)}")
+    case, failure = request.case, request.failure
+    model.encode(case)  # what cannot be read is said before anything is asked
+    if failure is None or not (case.target and case.foil):
+        progress(0, 3, stage="diagnosing")
+        answered = ask(DiagnoseRequest(case=case))
+        if not isinstance(answered.result, DiagnoseResult):
+            raise WorkbenchError(f"the diagnosis failed: {answered.why}")
+        case, failure = answered.result.case, answered.result.failure
+    suggested = next(rule for rule in RULES if rule.failure == failure)
+    if failure == "right" and not request.tries:
+        return FixResult(case=case, failure=failure, reason=f"{suggested.title}; {suggested.advice}")
+    if not (case.target or "").strip():
+        raise InputError("a fix makes the model say something; give a target")
+    tries = request.tries or suggested.fixes
+    suite = request.suite or suite_for(case) or rewrite_alone(case)
+    candidates: list[Candidate] = []
+
+    def found(done: bool = False) -> FixResult:
+        ordered = sorted(candidates, key=lambda each: _rank(each, tries))
+        best, reason = recommended(ordered) if done else (None, "")
+        return FixResult(
+            case=case,
+            failure=failure,
+            suite=suite,
+            candidates=tuple(ordered),
+            recommended=best,
+            reason=reason,
+            checks=_checks(ordered, suite),
+        )
+
+    if PROMPT in tries:
+        progress(1, 3, found(), stage="other prompts")
+        candidates += _prompts(case, suite, ask)
+    if chosen := tuple(name for name in tries if name != PROMPT):
+        progress(2, 3, found(), stage="edits")
+        compared = ask(CompareRequest(case=case, editors=chosen, suite=suite))
+        if isinstance(compared.result, CompareResult):
+            candidates += map(_edited, compared.result.rivals)
+        else:
+            candidates += [Candidate(name=name, title=editor(name).title, why=compared.why) for name in chosen]
+    return found(done=True)
+
+
+def _prompts(case: Case, suite: Suite, ask: Asking) -> list[Candidate]:
+    """The variants of the prompt that are answered right, or a row that says that there is none."""
+    answered = ask(StabilityRequest(case=case))
+    if not isinstance(answered.result, StabilityResult):
+        return [Candidate(name=PROMPT, title="another prompt", why=answered.why)]
+    right = [each for each in answered.result.of("start", "template", "order") if each.right]
+    right.sort(key=lambda each: -_margin(each))
+    if not right:
+        why = "no start, template or order of the prompt makes the target likelier than the foil"
+        return [Candidate(name=PROMPT, title="another prompt", changed=False, why=why)]
+    return [_prompt(each, suite, case, ask) for each in right[:MOST_PROMPTS]]
+
+
+def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Candidate:
+    """A prompt as a candidate. Where only what is prepended is another, the suite is asked with that, too."""
+    variant = answer.variant
+    measured: SuiteResult | None = None
+    if variant.kind == "start" and asked.prepend != variant.case.prepend:
+        prepends: tuple[Prepend, ...] = (variant.case.prepend,)
+        request = SuiteRequest(suite=suite, prepends=prepends, generate=False, held_out=False, free=False)
+        result = ask(request).result
+        measured = result if isinstance(result, SuiteResult) else None
+    return _tested(
+        Candidate(
+            name=PROMPT,
+            title=variant.label,
+            case=variant.case,
+            changed=answer.right,
+            scores=measured.scores if measured else (),
+            seconds=0.0,
+            bytes=0,
+            undo="ask as before",
+            ship="in the prompt that is sent",
+        )
+    )
+
+
+def _edited(rival: Rival) -> Candidate:
+    rewrites = [score.score for score in rival.scores if score.role == "rewrite" and score.prepend == "as-is"]
+    context = rival.editor == "in-context"
+    return _tested(
+        Candidate(
+            **{name: getattr(rival, name) for name in Standing.model_fields},
+            name=rival.editor,
+            edit=rival.edit,
+            changed=rewrites[0] == 1 if rewrites else None,
+            undo="switch the edit off: exact to the bit",
+            ship="as a patch, or in the prompt that is sent" if context else "as a patch, or as a whole model",
+        )
+    )
+
+
+def _tested(candidate: Candidate) -> Candidate:
+    failed = tuple(text for trial in TESTS if (text := trial.fails(candidate)) is not None)
+    return candidate.model_copy(update={"against": failed})
+
+
+# --- What a fix should do ---
+
+
+def _unchanged(candidate: Candidate) -> str | None:
+    return None if candidate.changed else "the answer does not change as wanted"
+
+
+def _alone(candidate: Candidate) -> str | None:
+    found = _score(candidate, "paraphrase")
+    return None if found is None or found[0] >= HALF else f"only {found[0]:.0%} of the other phrasings follow"
+
+
+def _spills(candidate: Candidate) -> str | None:
+    found = _score(candidate, "neighborhood")
+    if found is None or found[0] >= found[1] - LOST_POINTS:
+        return None
+    return f"specificity falls from {100 * found[1]:.0f} to {100 * found[0]:.0f}"
+
+
+def _disturbs(candidate: Candidate) -> str | None:
+    before, after = candidate.perplexity_before, candidate.perplexity
+    if before is None or after is None or after <= before * (1 + GROWN):
+        return None
+    return f"held-out perplexity grows by {after / before - 1:.1%}"
+
+
+def _score(candidate: Candidate, role: str) -> tuple[float, float] | None:
+    """A role's score and the unedited model's, with nothing prepended where it was measured so."""
+    found = [score for score in candidate.scores if score.role == role and score.score is not None]
+    as_is = [score for score in found if score.prepend == "as-is"] or found
+    return (as_is[0].score, as_is[0].score_before) if as_is else None
+
+
+TESTS: tuple[Trial, ...] = (
+    Trial("changed", _unchanged),
+    Trial("phrasings", _alone),
+    Trial("neighbors", _spills),
+    Trial("perplexity", _disturbs),
+)
+"""In the order of their weight."""
+
+
+def recommended(candidates: list[Candidate]) -> tuple[int | None, str]:
+    """The first candidate that passes every test; else the one that changes the answer and fails the fewest."""
+    changing = [place for place, each in enumerate(candidates) if each.changed]
+    if not changing:
+        return None, "nothing that was tried makes the model say the target; give more prompts or another editor"
+    place = min(changing, key=lambda each: (len(candidates[each].against), each))
+    chosen = candidates[place]
+    if not chosen.against:
+        weights = "no weight has to change" if chosen.case is not None else "it passes every test of the suite"
+        return place, f"{chosen.title} does it: {weights}"
+    return place, f"{chosen.title} comes closest, but {', and '.join(chosen.against)}"
+
+
+def _rank(candidate: Candidate, tries: tuple[str, ...]) -> int:
+    return tries.index(candidate.name) if candidate.name in tries else len(tries)
+
+
+def _margin(answer: VariedAnswer) -> float:
+    assert answer.target is not None, "it is answered right"
+    assert answer.foil is not None, "it is answered right"
+    return answer.target.probability - answer.foil.probability
+
+
+def _checks(candidates: list[Candidate], suite: Suite) -> tuple[Check, ...]:
+    def of() -> Iterator[Check]:
+        roles = {fact.role for fact in suite.facts}
+        if not {"paraphrase", "neighborhood"} <= roles:
+            text = "tests no other phrasing or no neighbor: name a suite before you trust a fix"
+            yield Check(name="suite", text=text, level="warn")
+        else:
+            yield Check(name="suite", text=f"{suite.name}, {len(suite.facts)} facts", level="ok")
+        if without := [each.title for each in candidates if each.why]:
+            yield Check(name="not made", text=", ".join(without), level="warn")
+        yield Check(name="tested", text="by this suite and not by what it leaves out")
+
+    return tuple(of())
