@@ -187,6 +187,7 @@ class MainScreen(Screen[None]):
         if isinstance(event, Finished):
             self.status.progress = None
             self._take(event.step)
+            self._complete(event.step)
             if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
                 self.queue = event.queue
                 self._catch_up()
@@ -211,6 +212,12 @@ class MainScreen(Screen[None]):
             self.watch_active()
         if not self.live and (queue := queue_of(step.result)):
             self.queue = queue
+
+    def _complete(self, step: Step) -> None:
+        """Put what a method proposed into the prompt's fields, if they still hold what it was asked about."""
+        if step.completed is not None and step.case == self._read_prompt():
+            self._put(step.completed)
+            self._change_case(step.completed)
 
     def _take(self, step: Step) -> None:
         """Show a step in the panes that accept it, and remember what it answers."""

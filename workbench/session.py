@@ -73,6 +73,11 @@ class Step(Frozen):
         return getattr(self.request, "case", None)
 
     @property
+    def completed(self) -> Case | None:
+        """The case as a method filled it in that proposes parts of it; None of all others."""
+        return getattr(self.result, "case", None)
+
+    @property
     def why(self) -> str:
         """Why there is no result; nothing where there is one."""
         return self.error.message if self.error else "" if self.result else self.status

@@ -10,13 +10,16 @@ from screens.panes.cot.pane import CotPane
 from screens.panes.edits.pane import EditsPane
 from screens.panes.erasure.pane import ErasurePane
 from screens.panes.figure_pane import figure_panes
+from screens.panes.fixes import FixPane
 from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.steering import SteeringPane
 from screens.panes.trace.pane import TracePane
 from workbench.registry import methods
 
-OWN: tuple[type[Pane], ...] = (LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane)
+OWN: tuple[type[Pane], ...] = (
+    LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane, FixPane,
+)  # fmt: skip
 """Panes that are more than a picture."""
 
 PANES: tuple[type[Pane], ...] = (*OWN, *figure_panes(methods(), OWN))
