@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.models.anatomy import tensor_of
-from workbench.protocol import Method, Request
+from workbench.protocol import Asking, Method, Progress, Request, Result
 from workbench.registry import method
 from workbench.session import SessionFile, Step, load_session
 
@@ -414,3 +414,85 @@ def test_a_job_that_cannot_stop_is_recorded_once_with_what_it_had_reported(
     assert listening.engine.close()
     assert load_session(tmp_path / "s.json").steps == steps
     assert listening.events.empty()
+
+
+# --- Methods that ask others ---
+
+
+class AskingRequest(Request):
+    kind: Literal["asking"] = "asking"
+    prompts: tuple[str, ...]
+
+
+class AskingResult(Result):
+    kind: Literal["asking"] = "asking"
+    found: tuple[tuple[int, str], ...]
+
+
+def asking(_model: Any, request: AskingRequest, progress: Progress, ask: Asking) -> AskingResult:
+    found: list[tuple[int, str]] = []
+    for place, prompt in enumerate(request.prompts):
+        progress(place, len(request.prompts), AskingResult(found=tuple(found)), stage=f"prompt {place}")
+        answered = ask(lens(prompt))
+        found.append((answered.id, answered.why))
+    return AskingResult(found=tuple(found))
+
+
+@pytest.fixture
+def with_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Method("Asking", AskingRequest, AskingResult, asking, asks=True)
+    monkeypatch.setattr("workbench.engine.method", lambda kind: toy if kind == "asking" else method(kind))
+
+
+def numbered(listening: Listening) -> list[Step]:
+    recorded: list[Step] = []
+
+    def record(step: Step) -> Step:
+        recorded.append(step.model_copy(update={"id": len(recorded) + 1}))
+        return recorded[-1]
+
+    listening.engine._record = record
+    return recorded
+
+
+@pytest.mark.usefixtures("with_asking")
+def test_what_a_method_asks_of_others_are_steps_of_their_own_before_its_own(listening: Listening) -> None:
+    recorded = numbered(listening)
+    step = listening.answer(AskingRequest(prompts=("the cat", "", "the mat")))
+    assert [(each.request.kind, each.status) for each in recorded] == [
+        ("lens", "done"),
+        ("lens", "failed"),
+        ("lens", "done"),
+        ("asking", "done"),
+    ]
+    assert isinstance(step.result, AskingResult)
+    ids, reasons = zip(*step.result.found, strict=True)
+    assert ids == (1, 2, 3)
+    assert reasons[0] == reasons[2] == ""
+    assert reasons[1].startswith("the prompt is empty")
+
+
+@pytest.mark.usefixtures("with_asking")
+def test_cancelling_a_method_cancels_what_it_asks_and_keeps_what_it_had(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = numbered(listening)
+    run, engine = logit_lens.run, listening.engine
+
+    def cancelled_in_the_second(model: Any, request: LensRequest, progress: Progress) -> LensResult:
+        if request.case.prompt == "the mat":
+            engine.cancel()
+        return run(model, request, progress)
+
+    lens_method = dataclasses.replace(method("lens"), run=cancelled_in_the_second)
+    toy = Method("Asking", AskingRequest, AskingResult, asking, asks=True)
+    monkeypatch.setattr("workbench.engine.method", lambda kind: toy if kind == "asking" else lens_method)
+    step = listening.answer(AskingRequest(prompts=("the cat", "the mat", "the cat")))
+    assert [(each.request.kind, each.status) for each in recorded] == [
+        ("lens", "done"),
+        ("lens", "cancelled"),
+        ("asking", "partial"),
+    ]
+    assert isinstance(step.result, AskingResult)
+    assert step.result.found == ((1, ""),)
+    assert listening.answer(lens()).status == "done"
