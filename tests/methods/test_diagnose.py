@@ -228,7 +228,7 @@ class AskedHere:
 def test_a_bare_prompt_becomes_a_finding_with_steps_and_proposals() -> None:
     model = tiny_loaded("llama")
     ask = AskedHere(model)
-    result = diagnose(model, DiagnoseRequest(case=Case(prompt=PASSAGE, target="Paris", foil="Tom")), silent, ask)
+    result = diagnose(model, DiagnoseRequest(case=Case(prompt=PASSAGE, target=" city", foil=" Tom")), silent, ask)
     assert [each.method for each in result.steps] == [
         *("continue", "stability", "attribution", "occlusion", "counterfactual", "lens", "dla", "trace")
     ]
