@@ -163,7 +163,8 @@ class FigurePane(PicturePane):
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep it in place of the one before."""
         self._shown = request, result
-        self.drawn_case, self.drawn_edits = getattr(request, "case", None), edits
+        case: Case | None = getattr(request, "case", None)
+        self.drawn_case, self.drawn_edits = getattr(result, "case", case), edits  # with what was proposed, if anything
 
     def unfinished(self, result: Result) -> str:  # noqa: ARG002 - figures mark what is not known
         """What there is."""

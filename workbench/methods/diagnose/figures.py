@@ -16,9 +16,7 @@ def finding_figures(result: DiagnoseResult) -> tuple[Figure, ...]:
     """The finding, what to try, what was proposed, and the steps it rests on."""
     found: list[Figure] = []
     if result.failure is not None:
-        title = line(
-            f"{result.failure}: {result.title}" if result.failure not in result.title else result.title, "strong"
-        )
+        title = line(result.title, "strong")
         sentences = [Line(text=f"{each.text}{_of(each.step, each.method)}") for each in result.sentences]
         tries = [line(f"try: {', '.join(result.fixes)}", "good")] if result.fixes else []
         found += said(title, *sentences, line(result.advice, "note"), *tries)

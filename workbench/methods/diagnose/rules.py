@@ -156,7 +156,7 @@ def _is_unknown(e: Evidence) -> bool:
 RULES: tuple[Rule, ...] = (
     Rule(
         failure="right",
-        title="no failure: the model's first choice is the target",
+        title="right: the model's first choice is the target",
         holds=_is_right,
         says=_together(_failure, _phrasings),
         fixes=(),
@@ -164,7 +164,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         failure="context",
-        title="copied from the wrong place of the prompt",
+        title="context: copied from the wrong place of the prompt",
         holds=_is_copied,
         says=_together(_failure, lambda e: _turned(e, "order", "start"), _changed, _written),
         fixes=("prompt", "in-context"),
@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         failure="prompt",
-        title="the prompt's: the answer changes with what is prepended, or with the phrasing",
+        title="prompt: the answer changes with what is prepended, or with the phrasing",
         holds=_is_the_prompts,
         says=_together(_failure, lambda e: _turned(e, "start", "template"), _phrasings, _layers),
         fixes=("prompt", "in-context", "rome", "memit", "ft-m", "grace"),
@@ -196,7 +196,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         failure="uncertain",
-        title="nothing conclusive",
+        title="uncertain: nothing conclusive",
         holds=lambda _: True,
         says=_together(_failure, _ranked, _changed),
         fixes=("in-context", "prompt", "rome", "memit", "ft-m", "grace"),
