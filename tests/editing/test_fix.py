@@ -1,0 +1,127 @@
+"""Fixes side by side: what is tried, what speaks against it, and which is recommended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.methods.test_diagnose import AskedHere
+from tests.tiny import tiny_loaded
+from workbench.case import Case
+from workbench.editing.fix import Candidate, FixRequest, FixResult, fix, recommended
+from workbench.editing.fix_figures import fix_figures
+from workbench.editing.suite.scores import RoleScore
+from workbench.errors import InputError
+from workbench.figures import Table
+from workbench.protocol import silent
+
+CASE = Case(prompt="The capital of Australia is", subject="Australia", target=" city", foil=" Tom")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LM_WORKBENCH_HOME", str(tmp_path))
+
+
+def candidate(name: str, changed: bool | None = True, against: tuple[str, ...] = (), **given: Any) -> Candidate:
+    return Candidate(name=name, title=name, changed=changed, against=against, **given)
+
+
+def test_the_first_candidate_that_passes_every_test_is_recommended() -> None:
+    found = [candidate("prompt", against=("x",)), candidate("rome"), candidate("grace")]
+    place, reason = recommended(found)
+    assert place == 1
+    assert reason.startswith("rome does it")
+
+
+def test_a_prompt_that_does_it_is_recommended_because_no_weight_has_to_change() -> None:
+    place, reason = recommended([candidate("prompt", case=CASE), candidate("rome")])
+    assert place == 0
+    assert "no weight has to change" in reason
+
+
+def test_where_none_passes_the_one_with_the_fewest_faults_is_named_with_them() -> None:
+    found = [
+        candidate("prompt", changed=False, against=("z",)),
+        candidate("a", against=("x", "y")),
+        candidate("b", against=("w",)),
+    ]
+    place, reason = recommended(found)
+    assert place == 2
+    assert "w" in reason
+
+
+def test_nothing_is_recommended_where_nothing_changes_the_answer() -> None:
+    assert recommended([candidate("rome", changed=False), candidate("grace", changed=None)])[0] is None
+
+
+def test_candidates_are_made_tested_and_taken_back() -> None:
+    model = tiny_loaded("llama")
+    ask = AskedHere(model)
+    request = FixRequest(case=CASE, failure="recall", tries=("ft-m", "prompt"))
+    result = fix(model, request, silent, ask)
+    assert [each.kind for each in ask.asked][:1] == ["stability"]
+    assert ask.asked[-1].kind == "compare"
+    assert {each.name for each in result.candidates} == {"ft-m", "prompt"}
+    assert result.candidates[0].name == "ft-m"  # in the order that was asked for
+    made = result.candidates[0]
+    assert made.edit is not None
+    assert model.edits.state.entries == ()
+    assert made.undo
+    tables = [figure for figure in fix_figures(result) if isinstance(figure, Table)]
+    assert len(tables[0].rows) == len(result.candidates)
+    assert result.reason
+
+
+def test_a_case_without_an_answer_is_diagnosed_first() -> None:
+    model = tiny_loaded("llama")
+    ask = AskedHere(model)
+    asked = Case(prompt="The capital of Australia is", target=" city", foil=" Tom")
+
+    class Guided(AskedHere):
+        def __call__(self, request: Any) -> Any:
+            if request.kind == "diagnose":
+                ask.asked.append(request)
+                from workbench.methods.diagnose.diagnosis import diagnose
+
+                class Answer:
+                    id, why = 9, ""
+                    result = diagnose(model, request, silent, ask)
+
+                return Answer()
+            return super().__call__(request)
+
+    result = fix(model, FixRequest(case=asked, tries=("prompt",)), silent, Guided(model))
+    assert isinstance(result, FixResult)
+    assert ask.asked[0].kind == "diagnose"
+    assert result.case.subject
+    assert result.failure is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tries": ("magic",)}, "there is no fix 'magic'"),
+        ({"case": Case(prompt=" ")}, "prompt is empty"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_one_sentence(given: dict[str, Any], said: str) -> None:
+    model = tiny_loaded("llama")
+    request = FixRequest(**{"case": CASE, "failure": "recall", **given})
+    with pytest.raises(InputError, match=said):
+        fix(model, request, silent, AskedHere(model))
+
+
+def test_specificity_phrasings_and_perplexity_speak_against_a_fix() -> None:
+    from workbench.editing.fix import _tested
+
+    def score(role: Any, now: float, before: float) -> RoleScore:
+        return RoleScore.model_construct(role=role, prepend="as-is", score=now, score_before=before)
+
+    scores = (score("paraphrase", 0.25, 0.0), score("neighborhood", 0.9, 1.0))
+    tested = _tested(
+        candidate("x").model_copy(update={"scores": scores, "perplexity": 11.0, "perplexity_before": 10.0})
+    )
+    assert [each.split(" ")[0] for each in tested.against] == ["only", "specificity", "held-out"]
