@@ -135,7 +135,12 @@ class FigurePane(PicturePane):
             asked["case"] = case
         if "position" in self._fields and self.cursor is not None and not self.of_another_case:
             asked["position"] = self.cursor.token
+        asked |= self.known()
         self.post_message(Ask(filled(self.METHOD.request, typed, **asked)))
+
+    def known(self) -> dict[str, Any]:
+        """What else is asked with, that nobody types."""
+        return {}
 
     def _case(self) -> Case | None:
         return self.case_on_screen() if "case" in self._fields else None

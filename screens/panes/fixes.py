@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -40,13 +40,10 @@ class FixPane(FigurePane):
         super().__init__()
         self._place: int | None = None
 
-    def ask(self) -> None:
-        """Ask with what the last diagnosis of this case found."""
-        if (case := self.case_on_screen()) is None:
-            return
+    def known(self) -> dict[str, Any]:
+        """What the last diagnosis of this case found."""
         diagnoses = (step.result for step in self.answers if isinstance(step.result, DiagnoseResult))
-        failure = next((each.failure for each in diagnoses if each.case == case), None)
-        self.post_message(Ask(FixRequest(case=case, failure=failure)))
+        return {"failure": next((each.failure for each in diagnoses if each.case == self.case), None)}
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep it, and choose what is recommended."""
@@ -100,11 +97,11 @@ class FixPane(FigurePane):
         else:
             self.post_message(Ask(QueueRequest(action="off" if entry.on else "on", edit=chosen.edit.id)))
 
-    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing can be applied in a replay, or before there is something."""
         if action in ("apply", "switch"):
             return self.live and self._candidate is not None
-        return bool(self._candidates) if action == "next" else True
+        return bool(self._candidates) if action == "next" else super().check_action(action, parameters)
 
     @property
     def _candidates(self) -> tuple[Candidate, ...]:
