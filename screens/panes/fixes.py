@@ -10,7 +10,7 @@ from textual.content import Content
 from screens.keys import Key
 from screens.messages import Ask, CaseChosen
 from screens.panes.figure_pane import FigurePane
-from workbench.editing.fix import Candidate, FixRequest, FixResult
+from workbench.editing.fix import FixCandidate, FixRequest, FixResult
 from workbench.editing.methods import FIX
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit
@@ -104,10 +104,10 @@ class FixPane(FigurePane):
         return bool(self._candidates) if action == "next" else super().check_action(action, parameters)
 
     @property
-    def _candidates(self) -> tuple[Candidate, ...]:
+    def _candidates(self) -> tuple[FixCandidate, ...]:
         result = self._shown[1] if self._shown else None
         return result.candidates if isinstance(result, FixResult) else ()
 
     @property
-    def _candidate(self) -> Candidate | None:
+    def _candidate(self) -> FixCandidate | None:
         return None if self._place is None or self._place >= len(self._candidates) else self._candidates[self._place]

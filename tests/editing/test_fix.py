@@ -10,7 +10,7 @@ import pytest
 from tests.methods.test_diagnose import AskedHere
 from tests.tiny import tiny_loaded
 from workbench.case import Case
-from workbench.editing.fix import Candidate, FixRequest, FixResult, fix, recommended
+from workbench.editing.fix import FixCandidate, FixRequest, FixResult, fix, recommended
 from workbench.editing.fix_figures import fix_figures
 from workbench.editing.suite.scores import RoleScore
 from workbench.errors import InputError
@@ -25,8 +25,8 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LM_WORKBENCH_HOME", str(tmp_path))
 
 
-def candidate(name: str, changed: bool | None = True, against: tuple[str, ...] = (), **given: Any) -> Candidate:
-    return Candidate(name=name, title=name, changed=changed, against=against, **given)
+def candidate(name: str, changed: bool | None = True, against: tuple[str, ...] = (), **given: Any) -> FixCandidate:
+    return FixCandidate(name=name, title=name, changed=changed, against=against, **given)
 
 
 def test_the_first_candidate_that_passes_every_test_is_recommended() -> None:

@@ -230,7 +230,7 @@ def test_a_bare_prompt_becomes_a_finding_with_steps_and_proposals() -> None:
     ask = AskedHere(model)
     result = diagnose(model, DiagnoseRequest(case=Case(prompt=PASSAGE, target=" city", foil=" Tom")), silent, ask)
     assert [each.method for each in result.steps] == [
-        *("continue", "stability", "attribution", "occlusion", "counterfactual", "lens", "dla", "trace")
+        *("continue", "stability", "attribution", "occlusion", "counterfactual", "lens", "heads", "trace")
     ]
     assert [each.step for each in result.steps] == list(range(1, 9))
     assert {each.part for each in result.proposals} == {"subject"}
@@ -244,10 +244,10 @@ def test_a_bare_prompt_becomes_a_finding_with_steps_and_proposals() -> None:
 
 def test_what_cannot_be_had_is_named_with_its_reason_and_the_rest_goes_on() -> None:
     model = tiny_loaded("llama")
-    result = diagnose(model, DiagnoseRequest(case=SPOKEN), silent, AskedHere(model, refused="dla"))
-    assert [each.why for each in result.steps if each.method == "dla"] == ["not to be had"]
+    result = diagnose(model, DiagnoseRequest(case=SPOKEN), silent, AskedHere(model, refused="heads"))
+    assert [each.why for each in result.steps if each.method == "heads"] == ["not to be had"]
     assert result.failure is not None
-    assert any(check.name == "not measured" and "dla" in check.text for check in result.checks)
+    assert any(check.name == "not measured" and "heads" in check.text for check in result.checks)
 
 
 def test_a_diagnosis_that_is_stopped_says_so_far() -> None:

@@ -63,7 +63,7 @@ class FixRequest(Request):
     suite: Suite | None = None
 
 
-class Candidate(Standing):
+class FixCandidate(Standing):
     """A fix that was tried: ``case`` is the prompt to use, or ``edit`` is kept and in no queue.
 
     ``changed``: the target is ahead of the foil now; None where it could not be made. ``against`` says which tests it
@@ -89,7 +89,7 @@ class FixResult(Result):
     case: Case
     failure: Failure | None = None
     suite: Suite | None = None
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[FixCandidate, ...] = ()
     recommended: int | None = None
     reason: str = ""
 
@@ -99,7 +99,7 @@ class Trial:
     """Something that a fix should do. ``fails`` says in words how it does not, None where it does or is not known."""
 
     name: str
-    fails: Callable[[Candidate], str | None]
+    fails: Callable[[FixCandidate], str | None]
 
 
 def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking) -> FixResult:
@@ -126,7 +126,7 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
         raise InputError("a fix makes the model say something; give a target")
     tries = request.tries or suggested.fixes
     suite = request.suite or suite_for(case) or rewrite_alone(case)
-    candidates: list[Candidate] = []
+    candidates: list[FixCandidate] = []
 
     def found(done: bool = False) -> FixResult:
         ordered = sorted(candidates, key=lambda each: _rank(each, tries))
@@ -150,24 +150,24 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
         if isinstance(compared.result, CompareResult):
             candidates += map(_edited, compared.result.rivals)
         else:
-            candidates += [Candidate(name=name, title=editor(name).title, why=compared.why) for name in chosen]
+            candidates += [FixCandidate(name=name, title=editor(name).title, why=compared.why) for name in chosen]
     return found(done=True)
 
 
-def _prompts(case: Case, suite: Suite, ask: Asking) -> list[Candidate]:
+def _prompts(case: Case, suite: Suite, ask: Asking) -> list[FixCandidate]:
     """The variants of the prompt that are answered right, or a row that says that there is none."""
     answered = ask(StabilityRequest(case=case))
     if not isinstance(answered.result, StabilityResult):
-        return [Candidate(name=PROMPT, title="another prompt", why=answered.why)]
+        return [FixCandidate(name=PROMPT, title="another prompt", why=answered.why)]
     right = [each for each in answered.result.of("start", "template", "order") if each.right]
     right.sort(key=lambda each: -_margin(each))
     if not right:
         why = "no start, template or order of the prompt makes the target likelier than the foil"
-        return [Candidate(name=PROMPT, title="another prompt", changed=False, why=why)]
+        return [FixCandidate(name=PROMPT, title="another prompt", changed=False, why=why)]
     return [_prompt(each, suite, case, ask) for each in right[:MOST_PROMPTS]]
 
 
-def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Candidate:
+def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> FixCandidate:
     """A prompt as a candidate. Where only what is prepended is another, the suite is asked with that, too."""
     variant = answer.variant
     measured: SuiteResult | None = None
@@ -177,7 +177,7 @@ def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Can
         result = ask(request).result
         measured = result if isinstance(result, SuiteResult) else None
     return _tested(
-        Candidate(
+        FixCandidate(
             name=PROMPT,
             title=variant.label,
             case=variant.case,
@@ -191,11 +191,11 @@ def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Can
     )
 
 
-def _edited(rival: Rival) -> Candidate:
+def _edited(rival: Rival) -> FixCandidate:
     rewrites = [score.score for score in rival.scores if score.role == "rewrite" and score.prepend == "as-is"]
     context = rival.editor == "in-context"
     return _tested(
-        Candidate(
+        FixCandidate(
             **{name: getattr(rival, name) for name in Standing.model_fields},
             name=rival.editor,
             edit=rival.edit,
@@ -206,7 +206,7 @@ def _edited(rival: Rival) -> Candidate:
     )
 
 
-def _tested(candidate: Candidate) -> Candidate:
+def _tested(candidate: FixCandidate) -> FixCandidate:
     failed = tuple(text for trial in TESTS if (text := trial.fails(candidate)) is not None)
     return candidate.model_copy(update={"against": failed})
 
@@ -214,30 +214,30 @@ def _tested(candidate: Candidate) -> Candidate:
 # --- What a fix should do ---
 
 
-def _unchanged(candidate: Candidate) -> str | None:
+def _unchanged(candidate: FixCandidate) -> str | None:
     return None if candidate.changed else "the answer does not change as wanted"
 
 
-def _alone(candidate: Candidate) -> str | None:
+def _alone(candidate: FixCandidate) -> str | None:
     found = _score(candidate, "paraphrase")
     return None if found is None or found[0] >= HALF else f"only {found[0]:.0%} of the other phrasings follow"
 
 
-def _spills(candidate: Candidate) -> str | None:
+def _spills(candidate: FixCandidate) -> str | None:
     found = _score(candidate, "neighborhood")
     if found is None or found[0] >= found[1] - LOST_POINTS:
         return None
     return f"specificity falls from {100 * found[1]:.0f} to {100 * found[0]:.0f}"
 
 
-def _disturbs(candidate: Candidate) -> str | None:
+def _disturbs(candidate: FixCandidate) -> str | None:
     before, after = candidate.perplexity_before, candidate.perplexity
     if before is None or after is None or after <= before * (1 + GROWN):
         return None
     return f"held-out perplexity grows by {after / before - 1:.1%}"
 
 
-def _score(candidate: Candidate, role: str) -> tuple[float, float] | None:
+def _score(candidate: FixCandidate, role: str) -> tuple[float, float] | None:
     """A role's score and the unedited model's, with nothing prepended where it was measured so."""
     found = [score for score in candidate.scores if score.role == role and score.score is not None]
     as_is = [score for score in found if score.prepend == "as-is"] or found
@@ -253,7 +253,7 @@ TESTS: tuple[Trial, ...] = (
 """In the order of their weight."""
 
 
-def recommended(candidates: list[Candidate]) -> tuple[int | None, str]:
+def recommended(candidates: list[FixCandidate]) -> tuple[int | None, str]:
     """The first candidate that passes every test; else the one that changes the answer and fails the fewest."""
     changing = [place for place, each in enumerate(candidates) if each.changed]
     if not changing:
@@ -266,7 +266,7 @@ def recommended(candidates: list[Candidate]) -> tuple[int | None, str]:
     return place, f"{chosen.title} comes closest, but {', and '.join(chosen.against)}"
 
 
-def _rank(candidate: Candidate, tries: tuple[str, ...]) -> int:
+def _rank(candidate: FixCandidate, tries: tuple[str, ...]) -> int:
     return tries.index(candidate.name) if candidate.name in tries else len(tries)
 
 
@@ -276,7 +276,7 @@ def _margin(answer: VariedAnswer) -> float:
     return answer.target.probability - answer.foil.probability
 
 
-def _checks(candidates: list[Candidate], suite: Suite) -> tuple[Check, ...]:
+def _checks(candidates: list[FixCandidate], suite: Suite) -> tuple[Check, ...]:
     def of() -> Iterator[Check]:
         roles = {fact.role for fact in suite.facts}
         if not {"paraphrase", "neighborhood"} <= roles:

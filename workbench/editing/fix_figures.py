@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.editing.fix import Candidate, FixResult
+from workbench.editing.fix import FixCandidate, FixResult
 from workbench.editing.standings import standings_figures
 from workbench.figures import Cell, Column, Figure, Table, line, said
 
@@ -24,7 +24,7 @@ def fix_figures(result: FixResult) -> tuple[Figure, ...]:
     return tuple(found)
 
 
-def _candidate_row(candidate: Candidate, chosen: bool) -> tuple[Cell, ...]:
+def _candidate_row(candidate: FixCandidate, chosen: bool) -> tuple[Cell, ...]:
     changed = {True: "yes", False: "no", None: "–"}[candidate.changed]
     against = candidate.why or "; ".join(candidate.against) or "nothing"
     return (

@@ -17,8 +17,8 @@ from workbench.methods.diagnose.evidence import Evidence
 from workbench.methods.diagnose.proposals import Proposal, known_fact, propose_answers, propose_subject
 from workbench.methods.diagnose.rules import Failure, FindingSentence, find
 from workbench.methods.diagnose.stability import StabilityRequest
-from workbench.methods.dla.logit_attribution import DlaRequest
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
+from workbench.methods.heads.head_attribution import HeadsRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.protocol import Asking, Check, Frozen, Progress, Request, Result
@@ -103,7 +103,7 @@ class _Diagnosis:
             ),
             ("counterfactual", "the smallest change", lambda: CounterfactualRequest(case=self._with_subject())),
             ("lens", "the layers", lambda: LensRequest(case=self._case, positions=positions)),
-            ("dla", "what each layer writes", lambda: DlaRequest(case=self._case)),
+            ("heads", "what heads and MLPs write", lambda: HeadsRequest(case=self._case)),
             ("trace", "the place", self._trace),
         )
         for number, (name, about, make) in enumerate(stages):

@@ -12,8 +12,9 @@ from workbench.case import Case
 from workbench.methods.attribution.attribution import AttributionResult
 from workbench.methods.diagnose.counterfactual import CounterfactualResult
 from workbench.methods.diagnose.stability import FollowedToken, StabilityResult, VariedAnswer
-from workbench.methods.dla.logit_attribution import DlaResult
 from workbench.methods.generation.continuation import ContinueResult
+from workbench.methods.heads.head_attribution import HeadsResult
+from workbench.methods.heads.names import named
 from workbench.methods.lens.logit_lens import LensColumn, LensResult
 from workbench.methods.tracing.causal_trace import Peak, TraceResult
 from workbench.protocol import Result
@@ -28,8 +29,8 @@ UPPER = 0.5
 class Evidence:
     """The case with whatever was proposed, and for each name of a step its number and its result.
 
-    Names are ``continue``, ``stability``, ``attribution``, ``occlusion``, ``counterfactual``, ``lens``, ``dla`` and
-    ``trace``; a step that failed is missing.
+    Names are ``continue``, ``stability``, ``attribution``, ``occlusion``, ``counterfactual``, ``lens``, ``heads``
+    and ``trace``; a step that failed is missing.
     """
 
     case: Case
@@ -150,12 +151,16 @@ class Evidence:
 
     @property
     def writes_foil(self) -> tuple[str, float] | None:
-        """The sublayer that adds most to the foil, and how much, in logits."""
-        found = self._result("dla", DlaResult)
+        """The head or MLP that adds most to the foil, with the token it looks at most; and how much, in logits."""
+        found = self._result("heads", HeadsResult)
         if found is None:
             return None
-        parts = [(f"the attention of layer {layer}", value) for layer, value in enumerate(found.attention)]
-        parts += [(f"the MLP of layer {layer}", value) for layer, value in enumerate(found.mlp)]
+        parts = [(f"the MLP of layer {layer}", value) for layer, value in enumerate(found.mlp)]
+        parts += [
+            (_head(found, layer, head), value)
+            for layer, row in enumerate(found.heads)
+            for head, value in enumerate(row)
+        ]
         name, value = min(parts, key=lambda part: part[1])
         return (name, value) if value < 0 else None
 
@@ -182,6 +187,14 @@ class Evidence:
             if answer.target is not None
         ]
         return min(ranked, default=None, key=lambda each: each[0])
+
+
+def _head(found: HeadsResult, layer: int, head: int) -> str:
+    name = f"head {named(layer, head)}"
+    looked = next((each.looked_at for each in found.largest if (each.layer, each.head) == (layer, head)), ())
+    if not looked:
+        return name
+    return f"{name} ({looked[0].weight:.0%} of its attention on “{found.encoded.texts[looked[0].token].strip()}”)"
 
 
 def _margin(answer: VariedAnswer) -> float | None:
