@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,12 +24,14 @@ from workbench.editing.editors.memit.memit import MEMIT, MemitSettings
 from workbench.editing.editors.memit.null_space import null_space
 from workbench.editing.editors.memit.solve import Keys, cholesky, directions, kept_keys
 from workbench.editing.editors.memit.values import values_of
+from workbench.editing.editors.rome import value as rome_value
 from workbench.editing.editors.rome.value import Optimisation, optimise_all
 from workbench.editing.layers import chosen_layers
 from workbench.editing.patches import load_patch, save_patch
 from workbench.editing.said import said
 from workbench.errors import Cancelled, InputError, ModelError, NumericalError
 from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.forward.runs import record
 from workbench.protocol import silent
 
 CASES = (
@@ -204,7 +208,8 @@ def plain_descent(loaded, layer, sought, settings):
 @many
 def test_values_found_together_are_those_found_one_at_a_time_each_with_an_end_of_its_own(architecture):
     loaded, settings = tiny_loaded(architecture), Optimisation(steps=12, rate=0.3, enough=6.3, clamp=2.0)
-    facts = facts_of(loaded, CASES, settings_of(MEMIT), silent)
+    # the last case's subject is out of Gemma 2's window: it has no gradient, and rounding decides where it goes
+    facts = facts_of(loaded, CASES[:2] if architecture == "gemma2" else CASES, settings_of(MEMIT), silent)
     together = optimise_all(loaded, 1, [fact.sought for fact in facts], settings, silent, "residual")
     for fact, value in zip(facts, together, strict=True):
         (alone,) = optimise_all(loaded, 1, [fact.sought], settings, silent, "residual")
@@ -214,6 +219,28 @@ def test_values_found_together_are_those_found_one_at_a_time_each_with_an_end_of
         assert value.target_probability == pytest.approx(alone.target_probability, rel=1e-4)
     if architecture == "llama":
         assert [len(value.losses) for value in together] == [12, 1, 3]
+
+
+def test_contexts_that_are_alike_from_the_subject_on_run_padded_together_or_by_length_where_padding_shows(monkeypatch):
+    loaded, settings = tiny_loaded("llama"), Optimisation(steps=3, enough=0.0)
+    (fact,) = facts_of(loaded, CASES[:1], settings_of(MEMIT), silent)
+    ran = []
+
+    def recorded(model, ids, added, mask=None):
+        ran.append((len(ids), mask is not None))
+        return replace(record(model, ids, added, mask if honest else None), mask=mask)
+
+    monkeypatch.setattr(rome_value, "record", recorded)
+    found = {}
+    for honest in (True, False):
+        ran.clear()
+        (found[honest],) = optimise_all(loaded, 1, [fact.sought], settings, silent, "residual")
+        rows = [rows for rows, padded in ran if padded]
+        assert rows == [sum(len(some.ids) for some in fact.sought.rewrites)]
+        alone = sum(not padded for _, padded in ran)
+        assert alone == (2 if honest else 1 + len(fact.sought.rewrites))  # the essence, and a row to compare with
+    assert found[True].losses == pytest.approx(found[False].losses, abs=1e-5)
+    assert torch.allclose(found[True].delta, found[False].delta, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import NumericalError
 from workbench.lazy import torch, transformers
 from workbench.memory import in_batches
+from workbench.models.forward.padding import padding_arguments
 from workbench.protocol import Progress, silent
 
 if TYPE_CHECKING:
@@ -65,16 +66,12 @@ class TextBatch:
     def _run(self, ids: Sequence[Ids], wanted: int) -> None:
         hf, device = self.model.hf, self.model.hf.device
         taken = signature(hf.forward).parameters
-        also: dict[str, Any] = {}
-        if "position_ids" in taken:  # BLOOM makes them of the mask
-            positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)
-            also["position_ids"] = positions[:, -len(ids[0]) :].to(device)
+        also = padding_arguments(self.model, self.mask, len(ids[0]))
         if "logits_to_keep" in taken:
             also["logits_to_keep"] = wanted
         with torch.no_grad():
             output = hf(
                 input_ids=torch.tensor(ids, device=device),
-                attention_mask=self.mask.to(device),
                 past_key_values=self.cache,
                 use_cache=True,
                 **also,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import LARGEST_KEPT, in_batches, is_out_of_memory, keep_freed_memory
 from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.forward.padding import padding_arguments
 from workbench.models.forward.runs import PARTS, LogitMeasure, Part, Run
 
 if TYPE_CHECKING:
@@ -104,9 +105,10 @@ class Resumed:
             keep_freed_memory()
 
     def only(self, rows: torch.Tensor) -> Resumed:
-        """Some of the rows, by a mask. How blocks are called does not depend on them and is not asked again."""
+        """Some of the rows, by a mask. How blocks are called depends on them only where some are padded."""
         other = Resumed(self._model, self._run.rows(rows))
-        other._noted, other._shortened = self._noted, self._shortened
+        other._noted = self._noted if self._run.mask is None else None
+        other._shortened = self._shortened
         return other
 
     def shortened(self) -> Resumed:
@@ -219,14 +221,19 @@ class Resumed:
     def _calls(self, token: int) -> list[_Call]:
         if self._noted is None or self._noted[0] != token:
             cache = transformers.DynamicCache()
-            for layer in range(len(self._blocks)):
-                cache.update(self._run.keys[layer][:, :, :token], self._run.values[layer][:, :, :token], layer)
+            for layer in range(len(self._blocks)):  # of which only the length is looked at
+                cache.update(self._run.keys[layer][:1, :, :token], self._run.values[layer][:1, :, :token], layer)
+            if (mask := self._run.mask) is not None:  # each row has its own
+                ids = self._run.ids[:, token:]
+                noted = self._note(ids, cache, **padding_arguments(self._model, mask, ids.shape[1]))
+                self._noted = token, [_Call(cache, each, each) for each in noted]
+                return self._noted[1]
             # What grows with the number of rows is seen by comparing one with two.
             one, two = (self._note(self._run.ids[:1, token:].expand(rows, -1), cache) for rows in (1, 2))
             self._noted = token, [_Call(cache, *each) for each in zip(one, two, strict=True)]
         return self._noted[1]
 
-    def _note(self, ids: torch.Tensor, cache: Any) -> list[tuple[Any, Any]]:
+    def _note(self, ids: torch.Tensor, cache: Any, **also: Any) -> list[tuple[Any, Any]]:
         """The arguments with which the model calls each of its blocks on ``ids`` after ``cache``."""
         noted: list[tuple[Any, Any]] = []
 
@@ -241,7 +248,7 @@ class Resumed:
         with ExitStack() as undo, torch.no_grad():
             for block, returns_tuple in zip(self._blocks, self._run.tuples, strict=True):
                 undo.enter_context(_forward_replaced(block, stand_in(returns_tuple)))
-            self._model.hf.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            self._model.hf.base_model(input_ids=ids, past_key_values=cache, use_cache=True, **also)
         return noted
 
     def batch(self, token: int) -> tuple[int, int]:
@@ -260,7 +267,10 @@ class Resumed:
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """How the model calls one block after ``cache``: positional and named arguments, with one row and with two."""
+    """How the model calls one block after ``cache``: positional and named arguments, with one row and with two.
+
+    Where rows are padded both are those with all rows.
+    """
 
     cache: Any
     one: tuple[Any, Any]

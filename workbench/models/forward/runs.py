@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.lazy import nnsight, torch, transformers
 from workbench.models.anatomy import tensor_of
+from workbench.models.forward.padding import padding_arguments
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -29,6 +30,7 @@ class Run:
     holds the contributions of attention and MLP in each layer in the first row alone, ``(tokens, d_model)``.
     ``keys`` and ``values`` have an entry ``(rows, key-value heads, tokens, head width)`` a layer, or none at all
     where the model keeps no such thing; ``tuples`` says which blocks return tuples. ``seconds`` is the time taken.
+    ``mask`` ``(rows, tokens)`` is 0 where a shorter row is padded on the left, None where no row is.
     """
 
     ids: torch.Tensor
@@ -39,6 +41,7 @@ class Run:
     values: list[torch.Tensor]
     tuples: list[bool]
     seconds: float
+    mask: torch.Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -56,16 +59,21 @@ class Run:
             values=[values[rows] for values in self.values],
             tuples=self.tuples,
             seconds=self.seconds,
+            mask=None if self.mask is None else self.mask[rows],
         )
 
 
-def record(model: LoadedModel, ids: torch.Tensor, added: torch.Tensor) -> Run:
-    """Run the blocks on ``ids`` ``(rows, tokens)`` with ``added`` ``(rows, tokens, width)`` on the embeddings."""
+def record(model: LoadedModel, ids: torch.Tensor, added: torch.Tensor, mask: torch.Tensor | None = None) -> Run:
+    """Run the blocks on ``ids`` ``(rows, tokens)`` with ``added`` ``(rows, tokens, width)`` on the embeddings.
+
+    ``mask`` ``(rows, tokens)`` is 0 where shorter rows are padded on the left.
+    """
+    also = {} if mask is None else padding_arguments(model, mask, ids.shape[1])
     cache = transformers.DynamicCache()  # made without a configuration it keeps every token, sliding window or not
     rows = len(ids)
     began = time.perf_counter()
     with torch.no_grad():
-        with model.nn.trace(input_ids=ids, past_key_values=cache, use_cache=True) as tracer:
+        with model.nn.trace(input_ids=ids, past_key_values=cache, use_cache=True, **also) as tracer:
             states = nnsight.save([])
             attention = nnsight.save([])
             mlp = nnsight.save([])
@@ -90,4 +98,5 @@ def record(model: LoadedModel, ids: torch.Tensor, added: torch.Tensor) -> Run:
         values=[layer.values for layer in cache.layers] if complete else [],
         tuples=list(tuples),
         seconds=time.perf_counter() - began,
+        mask=mask,
     )

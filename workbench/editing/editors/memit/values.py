@@ -55,9 +55,12 @@ def values_of(
 
 
 def _shape(fact: FactContexts) -> list[tuple[int, ...]]:
-    """Facts of one shape run as one batch: what is alike should come together."""
+    """Contexts that are alike from the subject's last token on run as one batch: they should come together.
+
+    Of these, those of one length, as what is shorter is padded.
+    """
     contexts = (*fact.sought.rewrites, fact.sought.essence)
-    return [(len(some.ids[0]) - some.subject_last, *some.reads, len(some.ids[0])) for some in contexts]
+    return [*(some.tail for some in contexts), *((len(some.ids[0]),) for some in contexts)]
 
 
 def _file(model: LoadedModel, layer: int, fact: FactContexts, settings: Optimisation) -> Path:

@@ -35,6 +35,12 @@ class Contexts:
     reads: tuple[int, ...]
     answers: tuple[int, ...] = ()
 
+    @property
+    def tail(self) -> tuple[int, ...]:
+        """The subject's last token and what is read, counted from the end."""
+        tokens = self.ids.shape[1]
+        return (tokens - self.subject_last, *(tokens - read for read in self.reads))
+
 
 def sampled_prefixes(model: LoadedModel, number: int, tokens: int, seed: int) -> tuple[str, ...]:
     """Beginnings of sampled texts, each one line that ends in a full stop."""

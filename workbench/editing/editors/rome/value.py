@@ -178,13 +178,29 @@ def _read(model: LoadedModel, layer: int, readings: Sequence[_Reading], delta: T
 
 
 def _readings(model: LoadedModel, layer: int, place: ValuePlace, sought: Sequence[Sought]) -> list[_Reading]:
-    """The contexts of all facts; those of one shape run together."""
-    groups: dict[tuple[Any, ...], list[tuple[int, Contexts]]] = {}
-    for fact, one in enumerate(sought):
-        for contexts in (*one.rewrites, one.essence):
-            shape = (contexts.ids.shape[1], contexts.subject_last, contexts.reads, len(contexts.answers))
-            groups.setdefault(shape, []).append((fact, contexts))
-    return [_Reading.of(model, layer, place, group) for group in groups.values()]
+    """The contexts of all facts; those run together that are alike from the subject's last token on.
+
+    What stands before it may differ in length, if the model gives the same for a row that is padded.
+    """
+    found = []
+    for alike in _grouped([(fact, some) for fact, one in enumerate(sought) for some in (*one.rewrites, one.essence)]):
+        lengths = {contexts.ids.shape[1] for _, contexts in alike}
+        together = _Reading.of(model, layer, place, alike)
+        if len(lengths) == 1 or (together.resumed and together.is_as_unpadded()):
+            found.append(together)
+        else:
+            found += [
+                _Reading.of(model, layer, place, [(fact, some) for fact, some in alike if some.ids.shape[1] == length])
+                for length in sorted(lengths)
+            ]
+    return found
+
+
+def _grouped(contexts: Sequence[tuple[int, Contexts]]) -> Iterator[list[tuple[int, Contexts]]]:
+    groups: dict[tuple[tuple[int, ...], int], list[tuple[int, Contexts]]] = {}
+    for fact, some in contexts:
+        groups.setdefault((some.tail, len(some.answers)), []).append((fact, some))
+    yield from groups.values()
 
 
 def _norms(sought: Sequence[Sought], readings: Sequence[_Reading], model: LoadedModel) -> Tensor:
@@ -203,7 +219,7 @@ def _norms(sought: Sequence[Sought], readings: Sequence[_Reading], model: Loaded
 
 
 class _Reading:
-    """What the model says in contexts of one shape as a function of the changes, computed from the edited layer on.
+    """What the model says in contexts of one tail as a function of the changes, computed from the edited layer on.
 
     ``facts`` ``(rows,)`` says whose change is made in each row. ``answers`` are ``(rows, answers)``, none for what is
     to stay, of which ``before`` is what the model said without a change. A model that cannot be resumed runs as a
@@ -231,13 +247,33 @@ class _Reading:
     def of(
         cls, model: LoadedModel, layer: int, place: ValuePlace, contexts: Sequence[tuple[int, Contexts]]
     ) -> _Reading:
-        """Those of contexts of one shape, each with its fact's number."""
+        """Those of contexts that are alike from the subject's last token on, each with its fact's number."""
         device = model.hf.device
-        ids = torch.cat([some.ids for _, some in contexts]).to(device)
+        longest = max((some for _, some in contexts), key=lambda some: some.ids.shape[1])
+        missing = [longest.ids.shape[1] - some.ids.shape[1] for _, some in contexts]
+        pad = torch.nn.functional.pad
+        ids = torch.cat([pad(some.ids, (by, 0)) for by, (_, some) in zip(missing, contexts, strict=True)]).to(device)
+        mask = torch.cat(
+            [pad(torch.ones_like(some.ids), (by, 0)) for by, (_, some) in zip(missing, contexts, strict=True)]
+        ).to(device)
         facts = torch.tensor([fact for fact, some in contexts for _ in some.ids], device=device)
         answers = torch.tensor([some.answers for _, some in contexts for _ in some.ids], device=device)
-        run = record(model, ids, no_noise(model, *ids.shape))
-        return cls(model, layer, place, contexts[0][1], run, facts, answers)
+        run = record(model, ids, no_noise(model, *ids.shape), mask if any(missing) else None)
+        return cls(model, layer, place, longest, run, facts, answers)
+
+    def is_as_unpadded(self) -> bool:
+        """Whether the row with the most padding came out as it does by itself."""
+        assert self._run.mask is not None
+        own = self._run.mask.sum(dim=1)
+        row = int(own.argmin())
+        ids = self._run.ids[row : row + 1, -int(own[row]) :]
+        alone = record(self._model, ids, no_noise(self._model, *ids.shape)).states[-1][0]
+        padded = self._run.states[-1][row, -int(own[row]) :]
+        return self._within_parity(padded, alone)
+
+    def _within_parity(self, states: Tensor, expected: Tensor) -> bool:
+        difference = float((states - expected).abs().max() / expected.abs().max())
+        return difference <= PARITY.get(self._model.info.dtype, PARITY_OF_HALF)
 
     def without(self, ended: Sequence[int]) -> _Reading | None:
         """The same without the rows of some facts, None where no row is left."""
@@ -327,9 +363,7 @@ class _Reading:
             if is_out_of_memory(error):
                 raise
             return False
-        expected = self._run.states[-1][:, first:]
-        difference = float((states - expected).abs().max() / expected.abs().max())
-        return difference <= PARITY.get(self._model.info.dtype, PARITY_OF_HALF)
+        return self._within_parity(states, self._run.states[-1][:, first:])
 
 
 def _changed(states: Tensor, delta: Tensor, token: int) -> Tensor:
