@@ -283,6 +283,8 @@ def test_the_layer_comes_from_the_sessions_trace_of_the_same_prompt(workbench: R
         ),
         (["edit", "--facts", "nowhere.jsonl", "--batch", "0"], "--batch must be at least 1, not 0"),
         ([*EDIT, "--batch", "2"], "name a file by --facts"),
+        ([*EDIT, "--with", "nowhere.jsonl"], "ROME edits one fact at a time; leave --with out"),
+        ([*EDIT, "--editor", "memit", "--with", "nowhere.jsonl"], "nowhere.jsonl"),
         (["editors", "compare", PROMPT, "--subject", "Australia"], "give a target"),
         (["editors", "compare", PROMPT, "--target", ",", "--editors", "nobody"], "there is no editor 'nobody'"),
         (["editors", "compare", "--target", ","], "the prompt is empty"),

@@ -180,7 +180,7 @@ def test_cancelled_between_two_batches_it_leaves_the_model_as_it_was():
         ((), {}, "an edit needs a case"),
         ((*CASES, CASE.model_copy(update={"target": None})), {}, "an edit needs a target"),
         ((*CASES, CASE.model_copy(update={"prompt": " "})), {}, "an edit needs a prompt"),
-        ((*CASES, CASE.model_copy(update={"target": " Paris"})), {}, "conflict: .* by ', Rome' and by ' Paris'"),
+        ((*CASES, CASE.model_copy(update={"target": " Paris"})), {}, "conflict: .* by ', Rome' and by 'Paris'"),
         (CASES, {"layer": 3}, "there is no layer 3; choose from 0 to 2"),
     ],
 )  # fmt: skip

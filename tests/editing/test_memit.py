@@ -459,7 +459,7 @@ def test_values_far_over_the_anchor_are_scaled_to_it_and_others_are_not():
         ((), {}, "an edit needs a case"),
         ((CASES[0].model_copy(update={"target": None}),), {}, "an edit needs a target; name"),
         ((CASES[0], CASES[1].model_copy(update={"subject": " "})), {}, "needs a subject.*of the case 'The cap"),
-        ((*CASES, CASES[1].model_copy(update={"target": "7"})), {}, "conflict: 'The cap.*'Rome' and '7'"),
+        ((*CASES, CASES[1].model_copy(update={"target": "7"})), {}, "conflict: 'The cap.*'Rome' and by '7'"),
         ((CASES[0], CASES[0]), {}, "two cases conflict"),
         (CASES, {"layers": (1, 3)}, "there is no layer 3; choose from 0 to 2"),
     ],

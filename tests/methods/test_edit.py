@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from tests.methods.test_rome import CASE, suite
 from tests.test_edits import digest
 from tests.tiny import tiny_loaded
 from workbench.case import Case
-from workbench.datasets.suites import EditRecord
+from workbench.datasets.suites import EditRecord, Suite
 from workbench.editing import edit, editors, records
 from workbench.editing.changes import StateChange
 from workbench.editing.edit import EditRequest, EditResult
@@ -24,7 +25,7 @@ from workbench.editing.gates import gate
 from workbench.editing.layers import LayerDetails
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.records import FactsEditRequest
-from workbench.editing.rewriting import one_rewrite
+from workbench.editing.rewriting import one_rewrite, without_foil
 from workbench.errors import Cancelled, InputError
 from workbench.figures import Figure, said
 from workbench.lazy import torch
@@ -84,6 +85,22 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(**given: Any) -> EditRequest:
     return EditRequest(**{"editor": "toy", "case": CASE, "settings": {}, "test": False, **given})
+
+
+def test_others_are_written_in_the_same_edit_and_their_suites_are_run_with_it(
+    toy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases_asked: list[Cases] = []
+    monkeypatch.setitem(globals(), "TOY", replace(TOY, many=True, check=lambda cases, _: cases_asked.append(cases)))
+    peru = CASE.model_copy(update={"subject": "France", "prompt": "The largest island of all is France"})
+    records = tuple(EditRecord(id=case.prompt, case=case, suite=suite()) for case in (CASE, peru, peru))
+    result = edit.run(tiny_loaded("llama"), asked(others=records, test=True), silent)
+    assert cases_asked == [(without_foil(CASE), without_foil(peru))]
+    assert result.suite is not None
+    assert result.suite.suite == Suite(name="2 facts", facts=suite().facts)
+    alone = edit.run(tiny_loaded("llama"), asked(others=records, suite=suite(), test=True), silent)
+    assert alone.suite is not None
+    assert alone.suite.suite == suite()
 
 
 def test_an_editor_is_one_line_and_is_run_tested_swept_drawn_and_taken_back(toy: None) -> None:

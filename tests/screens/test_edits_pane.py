@@ -315,6 +315,40 @@ async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_c
         assert {"target", "editor", "suite"} | set(RomeSettings.model_fields) <= {field.id for field in seen}
 
 
+async def test_an_editor_of_many_facts_takes_a_file_of_others_and_what_conflicts_is_said_in_the_form(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "others.jsonl"
+    peru = {"prompt": "The capital of Peru is", "subject": "Peru", "target": "Rome"}
+    same = {"prompt": HERO.prompt, "subject": HERO.subject, "target": "Canberra"}
+    file.write_text(json.dumps(peru))
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e")
+        await run.settle()
+        others = pane(run).query_one("#others", ChoiceField)
+        assert not others.region.height
+        pane(run).query_one("#editor", ChoiceField).value = "memit"
+        await run.settle()
+        assert others.region.height == 1
+        others.value = str(file)
+        others.focus()
+        file.write_text(json.dumps({**same, "target": "Perth"}))
+        await run.pilot.press("enter")
+        await run.settle()
+        hint = str(pane(run).query_one("#hint", Static).content)
+        assert hint == (
+            "✗ two cases conflict: 'The capital of Australia is' is to be continued by 'Canberra' and by 'Perth'; "
+            "leave one of them out"
+        )
+        file.write_text(f"{json.dumps(peru)}\n{json.dumps(same)}")
+        await run.pilot.press("enter")
+        await run.until(lambda: isinstance(run.engine.last, EditRequest))
+        assert [case.subject for case in run.engine.last.cases] == ["Australia", "Peru"]
+        await run.settle()
+        assert "2 facts" in run.text
+
+
 RIVALS = ("rome", "ft-m", "nobody")
 
 

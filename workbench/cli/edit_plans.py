@@ -13,7 +13,7 @@ from workbench.cli.asking import Plan
 from workbench.cli.options import Typed, only_of
 from workbench.cli.output import remark
 from workbench.datasets.contrasts import contrast_of
-from workbench.datasets.suites import Suite, read_records, read_suite
+from workbench.datasets.suites import EditRecord, Suite, read_records, read_suite
 from workbench.editing.advice import COMMON, MANY
 from workbench.editing.control_vectors import check_vector_place
 from workbench.editing.edit import EditRequest
@@ -208,6 +208,15 @@ def with_traced_layer(request: EditRequest, session: Path | None) -> EditRequest
 def attached_suite(path: Path | None) -> Suite | None:
     """The suite that the user names."""
     return read_suite(path) if path is not None else None
+
+
+def other_records(by: str, path: Path | None) -> tuple[EditRecord, ...]:
+    """The records that are written in the same edit. Raises `InputError` for an editor of one fact."""
+    if path is None:
+        return ()
+    if not editor(by).many:
+        raise InputError(f"{editor(by).title} edits one fact at a time; leave --with out")
+    return read_records(path)
 
 
 def _passes(result: FactsEditResult, required: float | None) -> bool:

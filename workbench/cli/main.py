@@ -262,6 +262,9 @@ def edit(
     save_model: Annotated[Path | None, typer.Option(help="Save the whole edited model into this folder.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
     apply: Annotated[Path | None, typer.Option(help="Apply the edits of this patch first.")] = None,
+    together: Annotated[
+        Path | None, typer.Option("--with", help="Write the facts of this file of records in the same edit.")
+    ] = None,
     facts: Annotated[
         Path | None, typer.Option(help="Edit each record of this file by itself, and print the scores.")
     ] = None,
@@ -280,7 +283,8 @@ def edit(
     from workbench.cli import edit_plans
 
     if facts is not None:
-        if case.prompt or case.subject or case.target or typed["sweep"] or suite or save or save_model or apply:
+        own = (case.prompt, case.subject, case.target, typed["sweep"], suite, save, save_model, apply, together)
+        if any(own):
             raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
         chosen = edit_plans.chosen_editors(by, several, typed)
         return edit_plans.facts_plan(facts, limit, require_score, chosen, sequence=sequence, batch=batch)
@@ -289,8 +293,10 @@ def edit(
     settings = edit_plans.settings_of(by, "fact", typed)
     after = edit_plans.saving(save, save_model, yes)
     request = None
-    if case.target or not apply:
-        given = {"editor": by, "case": case, "settings": settings, "suite": edit_plans.attached_suite(suite)}
+    if case.target or together or not apply:
+        others = edit_plans.other_records(by, together)
+        attached = edit_plans.attached_suite(suite)
+        given = {"editor": by, "case": case, "others": others, "settings": settings, "suite": attached}
         request = edit_plans.with_traced_layer(filled(EditRequest, typed, **given), session)
     return edit_plans.edit_plan(case, request, apply, after, require_score)
 

@@ -10,13 +10,14 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from workbench.case import Case
-from workbench.datasets.suites import Suite, suite_for
+from workbench.datasets.suites import EditRecord, Suite, suite_for
 from workbench.editing.advice import advice
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.layers import found_by_sweep
 from workbench.editing.patches import keep_edit
 from workbench.editing.queue import EditInfo, QueueState
+from workbench.editing.rewriting import without_foil
 from workbench.editing.said import Said, said, success
 from workbench.editing.suite.regression import SuiteResult, run_suite
 from workbench.errors import InputError
@@ -25,6 +26,7 @@ from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Request, Result, part, partly
 from workbench.settings import TypedLayers
 from workbench.shapes import as_many
+from workbench.wording import count
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -65,13 +67,15 @@ class WithSettings(Chosen, Request):
 class EditRequest(WithSettings):
     """Ask ``editor`` for an edit, with ``settings`` of its own.
 
-    ``case`` is the prompt that is to be continued by its target; editors of concepts only watch it. ``sweep`` tries
-    the edit at each of these layers and takes the best. ``suite`` is run afterwards, or the one that the shipped facts
-    give for the case; ``test`` false runs none.
+    ``case`` is the prompt that is to be continued by its target; editors of concepts only watch it. The cases of
+    ``others`` are written together with it, by an editor that takes many. ``sweep`` tries the edit at each of these
+    layers and takes the best. ``suite`` is run afterwards, or the one that the shipped facts give for the case, with
+    those of ``others``; ``test`` false runs none.
     """
 
     kind: Literal["edit"] = "edit"
     case: Case | None = None
+    others: tuple[EditRecord, ...] = ()
     sweep: Annotated[
         TypedLayers, Field(description="Try each of these layers, such as 3-8 or 3,5,8, and take the best.")
     ] = ()
@@ -80,8 +84,17 @@ class EditRequest(WithSettings):
 
     @property
     def cases(self) -> Cases:
-        """The case, if there is one."""
-        return () if self.case is None else (self.case,)
+        """The case, if there is one, and those of the others, but for one that says the same as the case."""
+        if self.case is None or not self.others:
+            return () if self.case is None else (self.case,)
+        cases: dict[tuple[str, str | None, str], Case] = {}
+        for case in (self.case, *(other.case for other in self.others)):
+            cases.setdefault(_asked(case), without_foil(case))
+        return tuple(cases.values())
+
+
+def _asked(case: Case) -> tuple[str, str | None, str]:
+    return case.prompt, case.subject, (case.target or "").strip()
 
 
 class SweptLayer(Frozen):
@@ -140,7 +153,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     check(model, by, request.cases, request.settings)
     encoded = model.encode(case) if case is not None else None
     rewrites = by.of == "fact" and encoded is not None and encoded.target is not None
-    suite = (request.suite or (suite_for(case) if rewrites and case else None)) if request.test else None
+    suite = (request.suite or (_suite(request) if rewrites else None)) if request.test else None
     before = said(model, case) if case is not None else ()
     settings, swept = request.settings, tuple[SweptLayer, ...]()
     if request.sweep:
@@ -189,6 +202,16 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     return result.model_copy(
         update={"suite": run_suite(model, suite, part(progress, 0, 100, 100, "suite: {}", so_far))}
     )
+
+
+def _suite(request: EditRequest) -> Suite | None:
+    """What the shipped facts give for the case, and the suites of the others; None where there is nothing."""
+    own = suite_for(request.case) if request.case else None
+    if not request.others:
+        return own
+    suites = [*([own] if own else []), *(other.suite for other in request.others)]
+    facts = tuple(dict.fromkeys(fact for suite in suites for fact in suite.facts))
+    return Suite(name=count(len(request.cases), "fact"), facts=facts)
 
 
 def check(model: LoadedModel, by: Editor, cases: Cases, settings: Settings) -> None:

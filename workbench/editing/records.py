@@ -161,11 +161,11 @@ def _groups(request: FactsEditRequest) -> list[tuple[EditRecord, ...]] | None:
 
 
 def _check_conflicts(records: Sequence[EditRecord]) -> None:
-    """Raise `InputError` where two records of a batch want something of the same prompt and subject."""
-    seen: dict[tuple[str, str | None], EditRecord] = {}
+    """Raise `InputError` where two records of a batch want something of the same prompt."""
+    seen: dict[str, EditRecord] = {}
     for record in records:
         case = record.case
-        other = seen.setdefault((case.prompt, case.subject), record)
+        other = seen.setdefault(case.prompt, record)
         if other is not record:
             answers = " and ".join(display(str(each.case.target).strip()) for each in (other, record))
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from workbench.case import Case
@@ -17,39 +18,38 @@ def one_continuation(cases: Cases, settings: Any) -> None:  # noqa: ARG001 - fie
     _check_continuation(cases[0])
 
 
-def continuations(cases: Cases, settings: Any) -> None:  # noqa: ARG001
+def continuations(cases: Cases, settings: Any) -> None:
     """The same for an editor that takes many cases: each with a prompt and a target, and no two that conflict."""
-    if not cases:
-        raise InputError("an edit needs a case; give a prompt with its target")
-    targets: dict[Case, str | None] = {}
-    for case in cases:
-        _check_continuation(case)
-        asked = case.model_copy(update={"target": None, "foil": None, "subject": None})
-        if targets.setdefault(asked, case.target) != case.target:
-            raise InputError(
-                f"two edits conflict: {shortened(case.prompt, 80)!r} is to be continued by {targets[asked]!r} and by "
-                f"{case.target!r}; leave one of them out"
-            )
+    _each(cases, settings, one_continuation)
 
 
 def rewrites(cases: Cases, settings: Any) -> None:
-    """Raise `InputError` where there is no case, one of them is no rewrite, or two of them contradict each other."""
+    """The same, where every case needs a subject too."""
+    _each(cases, settings, one_rewrite)
+
+
+def _each(cases: Cases, settings: Any, check: Callable[[Cases, Any], None]) -> None:
+    """Raise `InputError` where there is no case, one of them does not pass by itself, or two ask the same prompt."""
     if not cases:
-        raise InputError("an edit needs a case; give a prompt with its subject and target")
-    known: dict[tuple[str, str, str, bool], Case] = {}
+        raise InputError("an edit needs a case; give a prompt with its target")
+    known: dict[Case, Case] = {}
     for case in cases:
         try:
-            one_rewrite((case,), settings)
+            check((case,), settings)
         except InputError as error:
-            raise (InputError(f"{error} (of the case {case.prompt!r})") if len(cases) > 1 else error) from None
-        key = (case.prompt, case.subject or "", case.prepend, case.chat)
-        if (other := known.get(key)) is not None:
-            targets = " and ".join(repr((each.target or "").strip()) for each in (other, case))
+            raise (InputError(f"{error} (of the case {shown(case)})") if len(cases) > 1 else error) from None
+        asked = case.model_copy(update={"target": None, "foil": None, "subject": None})
+        if asked in known:
+            targets = " and by ".join(repr((each.target or "").strip()) for each in (known[asked], case))
             raise InputError(
-                f"two cases conflict: {case.prompt!r} with the subject {case.subject!r} is to be continued by "
-                f"{targets}; leave one of them out"
+                f"two cases conflict: {shown(case)} is to be continued by {targets}; leave one of them out"
             )
-        known[key] = case
+        known[asked] = case
+
+
+def shown(case: Case) -> str:
+    """A case's prompt in a sentence."""
+    return repr(shortened(case.prompt, 80))
 
 
 def one_rewrite(cases: Cases, settings: Any) -> None:
@@ -64,3 +64,8 @@ def _check_continuation(case: Case) -> None:
         raise InputError("an edit needs a prompt; type the text that the model continues wrongly")
     if not (case.target or "").strip():
         raise InputError("an edit needs a target; name what the model is to say instead")
+
+
+def without_foil(case: Case) -> Case:
+    """An edit has no use for it: published pairs may begin with the same token."""
+    return case if case.foil is None else case.model_copy(update={"foil": None})

@@ -20,6 +20,7 @@ from workbench.datasets.suites import EditRecord, Suite
 from workbench.editing.editor import Editor, Settings
 from workbench.editing.patches import keep_edit, kept_edit, size_in_bytes
 from workbench.editing.queue import Edit
+from workbench.editing.rewriting import without_foil
 from workbench.editing.suite.held_out import perplexity
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, measure, run_suite
 from workbench.editing.suite.scores import RoleScore, harmonics, mean_scores, overlapping_scores, role_scores
@@ -238,8 +239,8 @@ def _by_record(
 
 
 def case_of(record: EditRecord) -> Case:
-    """Without the foil, which an edit has no use for: published pairs may begin with the same token."""
-    return record.case.model_copy(update={"foil": None})
+    """What is edited."""
+    return without_foil(record.case)
 
 
 def turning_point(points: Sequence[SequencePoint], before: float) -> int | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Label, Static
+from textual.widgets import Input, Label, Static
 
 from screens.widgets.choice_field import ChoiceField
 from screens.widgets.editor_form import EditorForm
 from screens.widgets.settings_fields import SettingsFields
 from workbench.case import Case
-from workbench.datasets.suites import read_suite
+from workbench.datasets.suites import read_records, read_suite
 from workbench.editing.edit import EditRequest
 from workbench.paths import written_path
 from workbench.settings import filled
@@ -52,8 +53,19 @@ class EditForm(EditorForm):
             yield ChoiceField(tuple(self._editors), first, name="editor")
             yield Label("suite")
             yield ChoiceField((), placeholder="of the shipped facts", name="suite")
+        with Horizontal(id="together") as together:
+            together.display = False  # until an editor is chosen that takes many
+            yield Label("together with")
+            yield ChoiceField((), placeholder="a file of records, written in the same edit", name="others")
         yield SettingsFields(each.settings for each in self._editors.values())
         yield Static(self.HINT, id="hint", markup=False)
+
+    @on(Input.Changed, "#editor")
+    def _show_together(self) -> None:
+        """Several facts are for the editors that take them."""
+        chosen = self._editors.get(self._field("editor").value.strip())
+        if chosen is not None:
+            self.query_one("#together").display = chosen.many
 
     def open(self, case: Case, suggested: int | None, problem: str = "") -> None:
         """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
@@ -83,9 +95,12 @@ class EditForm(EditorForm):
         given = {each: value if (value := self._field(each).value).strip() else None for each in ("subject", "target")}
         case, chosen = self._case.model_copy(update=given), self._editors[name]
         settings = filled(chosen.settings, self.query_one(SettingsFields).typed())
-        chosen.check((case,), settings)
         attached = read_suite(written_path(suite)) if suite else None
-        return self.Submitted(EditRequest(editor=name, case=case, settings=settings, suite=attached), self._case)
+        file = self._field("others").value.strip() if chosen.many else ""
+        others = read_records(written_path(file)) if file else ()
+        request = EditRequest(editor=name, case=case, others=others, settings=settings, suite=attached)
+        chosen.check(request.cases, settings)
+        return self.Submitted(request, self._case)
 
 
 def _of_edit(case: Case) -> tuple[str, str | None, str | None]:

@@ -20,6 +20,7 @@ from workbench.editing.suite.regression import SuiteRequest, SuiteResult
 from workbench.engine import Progressed
 from workbench.protocol import Check, Request
 from workbench.session import Step
+from workbench.wording import count
 
 RowState = Literal["planned", "computing", "on", "off", "failed"]
 
@@ -195,6 +196,8 @@ def _row(job: EditJob, number: int) -> EditRow:
     layer = getattr(job.request.settings, "layer", None)
     at = "" if layer is None else f"L{layer} "
     asked = f"{at}{case.subject or case.prompt} → {(case.target or '').strip()}" if case else at
+    if len(job.request.cases) > 1:
+        asked = f"{at}{count(len(job.request.cases), 'fact')}"
     suite = partial.suite if partial else None
     return EditRow(
         state=job.state,
