@@ -243,16 +243,16 @@ def test_a_long_sequence_is_measured_seldom():
 
 def test_past_fifty_edits_is_warned_with_what_was_measured_on_this_model(monkeypatch):
     loaded = tiny_loaded("llama")
-    assert advice(loaded, MANY) is None
-    assert "not measured on this model yet" in advice(loaded, MANY + 1).text
+    assert advice(loaded.info.fingerprint, MANY) is None
+    assert "not measured on this model yet" in advice(loaded.info.fingerprint, MANY + 1).text
     many(monkeypatch)
     edit_facts.run(loaded, request(records=named(*FIVE[:3]), sequence=True), silent)
-    said = advice(loaded, MANY + 1)
+    said = advice(loaded.info.fingerprint, MANY + 1)
     assert said.level == "warn"
     assert "measured here: Many" in said.text
     assert "at 3 score" in said.text
     edit_facts.run(loaded, request(records=named(*FIVE[:2]), sequence=True), silent)
-    assert "at 3 score" in advice(loaded, MANY + 1).text  # the longer one stays
+    assert "at 3 score" in advice(loaded.info.fingerprint, MANY + 1).text  # the longer one stays
 
 
 def test_means_over_records_have_an_interval_that_a_plain_bootstrap_gives():

@@ -6,6 +6,7 @@ import pytest
 
 from tests.test_edits import digest, weight_edit
 from tests.tiny import tiny_loaded
+from workbench.editing import advice
 from workbench.editing import operations as edit_queue
 from workbench.editing.operations import QueueRequest
 from workbench.editing.patches import keep_edit
@@ -63,6 +64,16 @@ def test_a_patch_is_saved_and_applied(tmp_path):
     result = ask(other, "apply", path=str(path))
     assert names(result) == [(A, True), (B, True)]
     assert digest(other) == digest(loaded)
+
+
+def test_a_queue_of_more_edits_than_is_commonly_advised_says_so_whatever_is_done_to_it(monkeypatch):
+    loaded = with_two()
+    assert ask(loaded, "show").checks == ()
+    monkeypatch.setattr(advice, "MANY", 1)
+    (told,) = ask(loaded, "show").checks
+    assert (told.name, told.level) == ("many edits", "warn")
+    assert "retrieval, or retraining; not measured on this model yet" in told.text
+    assert ask(loaded, "off", edit=A).checks == ()
 
 
 def test_a_name_without_the_ending_is_a_patch_s_and_the_sentence_says_where_it_went(tmp_path, monkeypatch):

@@ -45,6 +45,7 @@ from tests.screens.fake import (
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
 from workbench.datasets.suites import Suite
+from workbench.editing import advice
 from workbench.editing.bisection import BisectRequest, BisectResult
 from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest
@@ -264,6 +265,21 @@ async def test_a_value_that_cannot_be_used_is_said_in_the_form_and_nothing_typed
         await run.pilot.press("escape", "n")
         await run.settle()
         assert values(run, "subject", "target", "layer", "suite") == ["Australia", "Canberra", "2", "/no/file.json"]
+
+
+async def test_the_form_warns_before_one_edit_more_than_is_commonly_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with edited() as run:
+        monkeypatch.setattr(advice, "MANY", 2)
+        await run.pilot.press("e")
+        await run.settle()
+        assert "enter edits" in run.text
+        await run.pilot.press("escape")
+        monkeypatch.setattr(advice, "MANY", 1)
+        await run.pilot.press("e")
+        await run.settle()
+        hint = str(pane(run).query_one("#hint", Static).content)
+        assert hint.startswith("! many edits 2: past 50 edits models commonly begin to lose what should stay")
+        assert hint.endswith("not measured on this model yet")
 
 
 async def test_an_editor_that_there_is_not_is_said_in_the_form() -> None:

@@ -51,11 +51,14 @@ class _Curves(Frozen):
     curves: tuple[MeasuredSequence, ...] = ()
 
 
-def advice(model: LoadedModel, edits: int) -> Check | None:
-    """The warning where so many edits are more than is commonly advised, with the longest curve measured here."""
+def advice(fingerprint: str, edits: int) -> Check | None:
+    """The warning where so many edits are more than is commonly advised, with the longest curve measured here.
+
+    The model is named by its weights' ``fingerprint``: none has to be loaded to be warned.
+    """
     if edits <= MANY:
         return None
-    curves = _known(model).curves
+    curves = _known(fingerprint).curves
     measured = max(curves, key=lambda curve: curve.edits).said if curves else "not measured on this model yet"
     return Check(name="many edits", text=f"{edits}: {COMMON}; {measured}", level="warn")
 
@@ -64,7 +67,7 @@ def remember_curve(
     model: LoadedModel, by: Editor, points: Sequence[SequencePoint], before: float, batch: int | None
 ) -> None:
     """Keep what a sequence came to, where it is longer than what is known of its editor."""
-    last, known = points[-1], _known(model).curves
+    last, known = points[-1], _known(model.info.fingerprint).curves
     title = by.title if batch is None else f"{by.title} in batches of {batch}"
     if any(curve.editor == title and curve.edits > last.edits for curve in known):
         return
@@ -77,12 +80,12 @@ def remember_curve(
         score=(unedited, last.harmonic.get(first) if first else None),
         perplexity=(before, last.perplexity),
     )
-    remember(_file(model), _Curves(curves=(*(one for one in known if one.editor != title), curve)))
+    remember(_file(model.info.fingerprint), _Curves(curves=(*(one for one in known if one.editor != title), curve)))
 
 
-def _known(model: LoadedModel) -> _Curves:
-    return remembered(_file(model), _Curves) or _Curves()
+def _known(fingerprint: str) -> _Curves:
+    return remembered(_file(fingerprint), _Curves) or _Curves()
 
 
-def _file(model: LoadedModel) -> Path:
-    return cache_folder() / "edited" / model.info.fingerprint / "curves.json"
+def _file(fingerprint: str) -> Path:
+    return cache_folder() / "edited" / fingerprint / "curves.json"

@@ -189,7 +189,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
         queue=model.edits.state,
         checks=(*((success(after[0], encoded),) if rewrites and encoded else ()), *made.gates, *made.details.checks),
     )
-    if told := advice(model, len(model.edits.active)):
+    if told := advice(model.info.fingerprint, len(model.edits.active)):
         result = result.model_copy(update={"checks": (told, *result.checks)})
     if suite is None:
         none = Check(name="suite", text="none: the relation is not among the shipped facts", level="warn")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from workbench.editing.advice import advice
 from workbench.editing.control_vectors import save_control_vector
 from workbench.editing.patches import check_free, check_place, keep_edit, kept_edit, load_patch, save_model, save_patch
 from workbench.editing.queue import QueuedEdit, QueueState
@@ -67,7 +68,9 @@ def run(model: LoadedModel, request: QueueRequest, progress: Progress) -> QueueR
     `NotConfirmed` for a patch that would take another's place.
     """
     progress(0, 1, stage="edit queue")
-    return QueueResult(done=_do(model, request), queue=model.edits.state)
+    done = _do(model, request)
+    told = advice(model.info.fingerprint, len(model.edits.active))
+    return QueueResult(done=done, queue=model.edits.state, checks=(told,) if told else ())
 
 
 def _do(model: LoadedModel, request: QueueRequest) -> str:

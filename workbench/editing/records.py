@@ -301,16 +301,16 @@ def _on_top_of_each_other(
     """Every edit is computed on the model with those before it."""
 
     def report(points: Sequence[SequencePoint], unusable: dict[str, str]) -> FactsEditResult:
-        return _sequence_found(points, before, unusable)
+        told = advice(model.info.fingerprint, len(groups))
+        found = _sequence_found(points, before, unusable)
+        return found.model_copy(update={"checks": (*found.checks, *([told] if told else []))})
 
     by = editor(request.editor)
     points, unusable = accumulate(model, by, request.settings, groups, progress, report)
     if not points:
         raise InputError(f"no record could be edited; the first: {next(iter(unusable.values()))}")
     remember_curve(model, by, points, before, request.batch)
-    result = report(points, unusable)
-    told = advice(model, points[-1].edits) if request.batch is None else None
-    return result.model_copy(update={"checks": (*result.checks, *([told] if told else []))})
+    return report(points, unusable)
 
 
 def _sequence_found(points: Sequence[SequencePoint], before: float, unusable: dict[str, str]) -> FactsEditResult:

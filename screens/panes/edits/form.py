@@ -67,14 +67,14 @@ class EditForm(EditorForm):
         if chosen is not None:
             self.query_one("#together").display = chosen.many
 
-    def open(self, case: Case, suggested: int | None, problem: str = "") -> None:
+    def open(self, case: Case, suggested: int | None, problem: str = "", warning: str = "") -> None:
         """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
 
-        What was emptied is filled again, as it stands in the prompt.
+        What was emptied is filled again, as it stands in the prompt. A ``warning`` stands where the keys are said.
         """
-        self.unfold(lambda: self._fill(case, suggested, problem))
+        self.unfold(lambda: self._fill(case, suggested, problem, warning))
 
-    def _fill(self, case: Case, suggested: int | None, problem: str) -> None:
+    def _fill(self, case: Case, suggested: int | None, problem: str, warning: str) -> None:
         before, layer = self._case, self.query_one(SettingsFields).field("layer")
         if before is None or _of_edit(before) != _of_edit(case):
             self._field("subject").value = case.subject or ""
@@ -85,7 +85,7 @@ class EditForm(EditorForm):
         if suggested is not None and suggested != self._suggested:
             self._suggested, layer.value = suggested, str(suggested)
         self._case = case
-        self.say(problem)
+        self.say(problem, f"! {warning}" if warning else "")
         empty = [name for name in ("subject", "target") if not self._field(name).value]
         self._field(empty[0] if empty else "target").focus()
 

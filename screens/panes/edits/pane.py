@@ -25,6 +25,7 @@ from screens.panes.edits.views import FactRow
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
+from workbench.editing.advice import advice
 from workbench.editing.bisection import BisectRequest
 from workbench.editing.compare import CompareRequest, CompareResult
 from workbench.editing.edit import EditRequest
@@ -103,6 +104,7 @@ class EditsPane(PicturePane):
         super().__init__()
         self._ledger = EditLedger()
         self._said = ""  # by what was done to the queue last
+        self._told: tuple[Check, ...] = ()  # of the queue, when it was changed last
         self._detail: EditDetail | None = None
         self._number = 0  # of the row that is highlighted
         self._chosen: str | None = None  # the edit that is highlighted
@@ -134,8 +136,9 @@ class EditsPane(PicturePane):
             self.notify("Type a prompt first.")
             return
         self.query_one(PathLine).close()
-        layer = traced_layer(((step.request, step.result) for step in self.answers), case)
-        self.query_one(EditForm).open(case, layer, problem)
+        traced = traced_layer(((step.request, step.result) for step in self.answers), case)
+        told = advice(self.model.fingerprint, len(self.edits) + 1) if self.model is not None else None
+        self.query_one(EditForm).open(case, traced, problem, f"{told.name} {told.text}" if told else "")
         self.draw()
 
     @on(EditForm.Submitted)
@@ -298,8 +301,10 @@ class EditsPane(PicturePane):
         self._hear(step.result)
         self._failure = self.failure(step.error) if step.error and not in_row else ""
         self._said = ""
+        if isinstance(step.request, EditRequest | QueueRequest):
+            self._told = ()
         if isinstance(step.result, QueueResult):
-            self._said = step.result.done
+            self._said, self._told = step.result.done, step.result.checks
         elif isinstance(step.request, BisectRequest) and step.error is None:
             self._said = self._ledger.bisected
         elif isinstance(step.result, SuiteResult) and self.empty:  # else it stands in a row
@@ -396,7 +401,7 @@ class EditsPane(PicturePane):
         """Those of the edit that is highlighted, and of its suite; or of the comparison."""
         if self._comparing and self._comparison is not None:
             return self._comparison.checks
-        return self._ledger.checks(self._chosen)
+        return (*self._told, *self._ledger.checks(self._chosen))
 
     def _legend(self) -> Content:
         """Said of a queue without edits too: what was asked of it may have failed."""
