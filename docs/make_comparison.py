@@ -19,6 +19,7 @@ from typing import Any
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.figures import facts_standing
 from workbench.editing.records import FactsEditRequest, FactsEditResult
+from workbench.editing.sequence import turning_point
 from workbench.editing.standings import BEST, WORST, Standing, compared
 from workbench.figures import Cell
 from workbench.session import Step
@@ -60,6 +61,11 @@ def label(step: Step) -> str:
     request = step.request
     assert isinstance(request, FactsEditRequest)
     title = editor(request.editor).title if request.editor in EDITORS else request.editor
+    default = type(request.settings)()
+    settings = [(name, value) for name, value in request.settings if value != getattr(default, name)]
+    if settings:
+        said = (name.replace("_", "-") if value is True else f"{name} {value}" for name, value in settings)
+        title += f" ({', '.join(said)})"
     batch = "" if request.batch is None else f", batches of {request.batch}"
     return title + (", in sequence" if request.sequence else batch)
 
@@ -154,13 +160,17 @@ def _bars(found: Sequence[Step], prepend: Any) -> tuple[list[str], float]:
 
 def _curves(found: Sequence[Step], prepend: Any) -> tuple[list[str], float]:
     """A panel for each score and one for perplexity, over the number of edits."""
-    panels = [(heading, _of_score(role, field, prepend)) for role, field, heading in MEASURES]
+    panels: list[tuple[str, Any]] = [(heading, _of_score(role, field, prepend)) for role, field, heading in MEASURES]
     most = max(point.edits for step in found for point in step.result.points)  # type: ignore[union-attr]
     drawn: list[str] = []
     wide = (WIDE - 3 * LEFT) / 2
     panels.append(
         ("held-out perplexity, growth", lambda point, result: point.perplexity / result.perplexity_before - 1)
     )
+    if any(point.capacity for step in found for point in step.result.points):  # type: ignore[union-attr]
+        panels.append(
+            ("capacity used, fullest layer", lambda point, _: point.capacity.share if point.capacity else None)
+        )
     for number, (heading, value_of) in enumerate(panels):
         left, top = LEFT + (number % 2) * (wide + LEFT), TOP + (number // 2) * (HIGH / 1.5 + 50)
         high = HIGH / 1.5
@@ -168,7 +178,8 @@ def _curves(found: Sequence[Step], prepend: Any) -> tuple[list[str], float]:
             [(p.edits, v) for p in step.result.points if (v := value_of(p, step.result)) is not None]  # type: ignore[union-attr]
             for step in found
         ]
-        top_value = 1.0 if number < len(MEASURES) else max([0.05, *(v for line in lines for _, v in line)])
+        growth = number == len(MEASURES)
+        top_value = max([0.05, *(v for line in lines for _, v in line)]) if growth else 1.0
         drawn += [_text(left, top - 8, f"{heading}, %"), _line(left, top, left, top + high)]
         drawn += [
             _line(left, top + high, left + wide, top + high),
@@ -183,11 +194,18 @@ def _curves(found: Sequence[Step], prepend: Any) -> tuple[list[str], float]:
             drawn += [_text(x, y + 4, sign, "middle", colour) for x, y in dots]
     y = TOP + 3 * (HIGH / 1.5 + 50)
     for place, step in enumerate(found):
-        drawn.append(
-            _text(LEFT, y, f"{SIGNS[place % len(SIGNS)]} {label(step)}", "start", COLOURS[place % len(COLOURS)])
-        )
+        text = f"{SIGNS[place % len(SIGNS)]} {label(step)}, {_turn(step)}"
+        drawn.append(_text(LEFT, y, text, "start", COLOURS[place % len(COLOURS)]))
         y += 18
     return drawn, y + 10
+
+
+def _turn(step: Step) -> str:
+    """Where the curve turns."""
+    assert isinstance(step.result, FactsEditResult)
+    points = step.result.points
+    turned = turning_point(points, step.result.perplexity_before)
+    return f"turns at {turned}" if turned else f"not turned by {points[-1].edits}"
 
 
 def _of_score(role: str, field: str, prepend: Any) -> Any:

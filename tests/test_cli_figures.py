@@ -20,9 +20,11 @@ from workbench.cli.figures import draw, draw_all
 from workbench.datasets.suites import SCORES, SuiteFact
 from workbench.editing.bisection import BisectResult
 from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editor import Capacity
 from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.editors.rome.rome import RomeSettings
+from workbench.editing.figures import facts_edit_figures
 from workbench.editing.operations import QueueResult
 from workbench.editing.records import FactsEditResult, FailingFact, RecordOutcome
 from workbench.editing.sequence import SequencePoint
@@ -208,6 +210,25 @@ def facts_edit(points: tuple[SequencePoint, ...] = (), n_failing: int = 2) -> Fa
         perplexity_before=20.0, perplexity=None if points else 20.4, records=(outcome,), points=points,
         unusable={"r9": "its subject is the whole prompt"},
     )  # fmt: skip
+
+
+def test_edits_on_top_of_each_other_have_a_curve_for_each_score_and_the_room_in_use() -> None:
+    room = Capacity(layer=5, free=200, used=50)
+    points = tuple(
+        point.model_copy(update={"scores": (role_score(),), "capacity": room if point.edits > 1 else None})
+        for point in POINTS
+    )
+    _, *drawn = [figure for figure in facts_edit_figures(facts_edit(points)) if isinstance(figure, Curves)]
+    own = role_score()
+    assert [figure.title for figure in drawn] == [
+        "Scores after so many edits, as-is",
+        "Scores after so many edits, separator",
+    ]
+    scored, used = drawn[0].curves
+    assert (scored.label, used.label) == ("generalization", "capacity used")
+    assert scored.points == ((0, 100 * own.score_before), *((n, 100 * own.score) for n in (1, 2, 5)))
+    assert used.points == ((0, 0), (2, 25), (5, 25))
+    assert [curve.label for curve in drawn[1].curves] == ["capacity used"]
 
 
 FACT = SuiteFact(role="rewrite", prompt="The capital of Australia is", target=" Canberra", against=" Sydney")

@@ -12,6 +12,8 @@ import pytest
 from tests.editing.test_compare import score
 from tests.methods.test_rome import CASE, suite
 from workbench.datasets.suites import EditRecord
+from workbench.editing.editor import Capacity
+from workbench.editing.editors.memit.alphaedit import AlphaEditSettings
 from workbench.editing.records import FactsEditRequest, FactsEditResult
 from workbench.editing.sequence import SequencePoint
 from workbench.session import Step, StepError
@@ -64,3 +66,25 @@ def test_the_chart_is_svg_that_names_every_editor(sequence):
     for title in ("ROME", "Fine-tuning"):
         assert any(title in text for text in texts)
     assert ("200 edits" in texts) is sequence
+    assert not any("capacity" in text for text in texts)
+
+
+def test_the_chart_of_batches_has_the_capacity_and_says_where_a_curve_turns_and_what_was_set():
+    room = (Capacity(layer=4, free=590, used=59 * n) for n in (1, 5))
+    scores = (score("rewrite", 0.9),)
+    points = tuple(
+        SequencePoint(edits=edits, scores=scores, harmonic={}, perplexity=perplexity, capacity=each)
+        for edits, perplexity, each in zip((100, 200), (24.1, 27.0), room, strict=True)
+    )
+    found = [
+        step("alphaedit", 0.9, points, batch=100, settings=AlphaEditSettings(energy=0.99, norm_anchor=True)),
+        step("rome", 0.9, points[:1], sequence=True),
+        step("memit", 0.9, tuple(point.model_copy(update={"capacity": None}) for point in points), batch=100),
+    ]
+    drawn = SCRIPT["chart"](found, "as-is")
+    texts = [each.text or "" for each in ElementTree.fromstring(drawn).iter() if each.tag.endswith("text")]
+    assert "capacity used, fullest layer, %" in texts
+    assert "● AlphaEdit (norm-anchor, energy 0.99), batches of 100, turns at 200" in texts
+    assert "■ MEMIT, batches of 100, turns at 200" in texts
+    assert sum(text == "●" for text in texts) == 2 * 3  # efficacy, perplexity, capacity
+    assert sum(text == "■" for text in texts) == 2 * 2

@@ -37,16 +37,31 @@ class Details(Frozen):
     checks: tuple[Check, ...] = Field(default=(), exclude=True)
 
 
+class Capacity(Frozen):
+    """Of the ``free`` directions that a layer's preserved keys leave, those in use with this edit on."""
+
+    layer: int
+    free: int
+    used: float
+
+    @property
+    def share(self) -> float:
+        """The part that is in use, 0 … 1."""
+        return self.used / self.free
+
+
 @dataclass(frozen=True, eq=False)
 class Made:
     """An edit that is in no queue yet.
 
-    ``gates`` are the checks of which one that warns makes the edit suspicious.
+    ``gates`` are the checks of which one that warns makes the edit suspicious. ``capacity`` is that of the layer which
+    is fullest with it, of an editor whose room is counted.
     """
 
     edit: Edit
     details: Details
     gates: tuple[Check, ...] = ()
+    capacity: Capacity | None = None
 
 
 @dataclass(frozen=True)

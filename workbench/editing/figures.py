@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.datasets.suites import MUST_CHANGE
+from workbench.case import Prepend
+from workbench.datasets.suites import MUST_CHANGE, SCORES
 from workbench.editing.bisection import BisectResult
 from workbench.editing.compare import CompareResult
 from workbench.editing.edit import EditResult, SweptLayer
@@ -19,6 +20,7 @@ from workbench.editing.suite.figures import (
     score_table,
     suite_figures,
 )
+from workbench.editing.suite.scores import SCORED
 from workbench.figures import Column, Curve, Curves, Figure, Table, line, notes, said
 from workbench.models.tokentext import display
 from workbench.wording import count, points
@@ -112,7 +114,10 @@ def facts_edit_figures(result: FactsEditResult) -> tuple[Figure, ...]:
     parts: list[Figure] = [score_table("Edits of records", result.scores, result.overlapping, "records")]
     parts += said(*harmonic_lines(result.harmonic, result.harmonic_before))
     if result.points:
-        parts.append(_sequence(result))
+        parts += [
+            _sequence(result),
+            *(curves for prepend in result.points[0].harmonic for curves in _scores(result, prepend)),
+        ]
     elif result.perplexity is not None and result.records:
         seconds = sum(record.seconds for record in result.records) / len(result.records)
         growth = result.perplexity / result.perplexity_before - 1
@@ -135,6 +140,31 @@ def _sequence(result: FactsEditResult) -> Curves:
     return Curves(
         title="After so many edits", x="edits", y="harmonic score %", right="held-out perplexity", curves=tuple(curves)
     )
+
+
+def _scores(result: FactsEditResult, prepend: Prepend) -> tuple[Curves, ...]:
+    """Efficacy, generalization and specificity after so many edits, and what is in use of the editor's room.
+
+    At 0 is the unedited model, on all records.
+    """
+    curves = []
+    for role in SCORED:
+        found = [
+            (point.edits, score)
+            for point in result.points
+            for score in point.scores
+            if (score.role, score.prepend) == (role, prepend)
+        ]
+        if found:
+            start = (0, 100 * found[-1][1].score_before)
+            scored = (start, *((edits, 100 * score.score) for edits, score in found))
+            curves.append(Curve(label=SCORES[role], points=scored, decimals=1))
+    room = [(point.edits, 100 * point.capacity.share) for point in result.points if point.capacity]
+    if room:
+        curves.append(Curve(label="capacity used", points=((0, 0), *room), decimals=1))
+    if not curves:
+        return ()
+    return (Curves(title=f"Scores after so many edits, {prepend}", x="edits", y="%", curves=tuple(curves)),)
 
 
 def _failing(fact: FailingFact) -> str:

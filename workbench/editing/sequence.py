@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from workbench.case import Case, Prepend
 from workbench.datasets.suites import EditRecord, Suite
-from workbench.editing.editor import Editor, Settings
+from workbench.editing.editor import Capacity, Editor, Settings
 from workbench.editing.patches import keep_edit, kept_edit, size_in_bytes
 from workbench.editing.queue import Edit
 from workbench.editing.rewriting import without_foil
@@ -52,7 +52,8 @@ Remembered = TypeVar("Remembered", bound=Frozen)
 class SequencePoint(Frozen):
     """After so many edits: scores of all records so far by what is prepended, and the held-out perplexity.
 
-    ``seconds`` are those of computing all the edits, ``size`` their bytes.
+    ``seconds`` are those of computing all the edits, ``size`` their bytes. ``capacity`` is there for an editor whose
+    room is counted.
     """
 
     edits: int
@@ -62,6 +63,7 @@ class SequencePoint(Frozen):
     perplexity: float
     seconds: float | None = None
     size: int | None = None
+    capacity: Capacity | None = None
 
 
 class _MadeEdit(Frozen):
@@ -69,6 +71,7 @@ class _MadeEdit(Frozen):
 
     edit: str
     seconds: float
+    capacity: Capacity | None = None
 
 
 @dataclass
@@ -83,6 +86,7 @@ class _Run:
     points: list[SequencePoint] = field(default_factory=list)
     unusable: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    capacity: Capacity | None = None  # with all edits on
     unedited: Measurement = field(default_factory=lambda: Measurement(free={}))
     measured: int = 0  # records of ``done`` that are in ``unedited``
 
@@ -97,20 +101,21 @@ class _Run:
             return False
         file = self._file(*(case.model_dump_json() for case in cases))
         if (known := remembered(file, _MadeEdit)) and (edit := self._kept(known.edit)):
-            seconds = known.seconds
+            seconds, capacity = known.seconds, known.capacity
         else:
             began = time.perf_counter()
             try:
                 self.by.check(cases, self.settings)
                 with self.model.edits.only(self.edits):
-                    edit = self.by.make(self.model, cases, self.settings, progress).edit
+                    made = self.by.make(self.model, cases, self.settings, progress)
             except (InputError, NumericalError) as error:
                 self.unusable.update(dict.fromkeys((record.id for record in fit), str(error)))
                 return False
-            seconds = time.perf_counter() - began
+            seconds, edit, capacity = time.perf_counter() - began, made.edit, made.capacity
             keep_edit(self.model.info.fingerprint, edit)
-            remember(file, _MadeEdit(edit=edit.info.id, seconds=round(seconds, 2)))
+            remember(file, _MadeEdit(edit=edit.info.id, seconds=round(seconds, 2), capacity=capacity))
         self.edits.append(edit)
+        self.capacity = capacity
         self.done += fit
         self.seconds += seconds
         return True
@@ -160,6 +165,7 @@ class _Run:
             perplexity=rounded(now),
             seconds=round(self.seconds, 2),
             size=sum(map(size_in_bytes, self.edits)),
+            capacity=self.capacity,
         )
 
     def _measure_unedited(self) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from workbench.editing.changes import KeyedChange, WeightUpdate
-from workbench.editing.editor import Cases, Editor, Made
+from workbench.editing.editor import Capacity, Cases, Editor, Made
 from workbench.editing.editors.key_statistics import KeyStatistics
-from workbench.editing.editors.memit.details import Capacity, SpreadDetails
+from workbench.editing.editors.memit.details import SpreadDetails
 from workbench.editing.editors.memit.figures import spread_figures
 from workbench.editing.editors.memit.making import Solver, fits
 from workbench.editing.editors.memit.making import make as make_with
@@ -99,7 +99,7 @@ class _Solving(Solver):
     @property
     def checks(self) -> tuple[Check, ...]:
         """The fullest layer, and the least energy that is kept."""
-        fullest = max(self._capacity, key=lambda each: each.used / each.free)
+        fullest = max(self._capacity, key=lambda each: each.share)
         text = f"{fullest.used:.0f} of {fullest.free} directions used at layer {fullest.layer}"
         kept = min(self._spaces.values(), key=lambda space: space.kept).kept
         return (gate("capacity", f"{text}, {kept:.1%} of key energy left alone", fullest.used > FULL * fullest.free),)

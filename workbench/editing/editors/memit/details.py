@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.editing.editor import Details
-from workbench.protocol import Frozen
-
-
-class Capacity(Frozen):
-    """Of the ``free`` directions that a layer's preserved keys leave, those in use with this edit on."""
-
-    layer: int
-    free: int
-    used: float
+from workbench.editing.editor import Capacity, Details
 
 
 class SpreadDetails(Details):

@@ -10,10 +10,10 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from workbench.editing.changes import WeightUpdate
-from workbench.editing.editor import Cases, Made
+from workbench.editing.editor import Capacity, Cases, Made
 from workbench.editing.editors.key_statistics import KeyStatistics, key_statistics
 from workbench.editing.editors.memit.anchor import anchored, mean_length
-from workbench.editing.editors.memit.details import Capacity, SpreadDetails
+from workbench.editing.editors.memit.details import SpreadDetails
 from workbench.editing.editors.memit.facts import FactContexts, facts_of
 from workbench.editing.editors.memit.settings import SpreadSettings
 from workbench.editing.editors.memit.solve import Keys
@@ -107,7 +107,8 @@ def make(
     )
     subjects = frozenset(case.subject or "" for case in cases)
     share = gate("written", _written(written.shares), median(written.shares) < LITTLE)
-    return Made(edit, details, gates(model, edit, subjects, part(progress, 92, 8, 100), share))
+    fullest = max(solver.capacity, key=lambda each: each.share, default=None)
+    return Made(edit, details, gates(model, edit, subjects, part(progress, 92, 8, 100), share), fullest)
 
 
 def title(layers: tuple[int, ...], cases: Cases) -> str:
