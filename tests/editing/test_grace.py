@@ -326,7 +326,7 @@ def test_what_cannot_be_edited_is_said_in_a_sentence(case, settings, sentence):
 def test_no_radius_at_all_and_two_answers_to_one_prompt_are_refused():
     with pytest.raises(ValueError, match="greater than 0"):
         GraceSettings(radius=0)
-    with pytest.raises(InputError, match=r"is to be continued by both , Rome and \.; leave one of them out"):
+    with pytest.raises(InputError, match=r"is to be continued by ', Rome' and by '\.'; leave one of them out"):
         GRACE.check((CASE, CASE.model_copy(update={"target": "."})), GraceSettings())
     with pytest.raises(InputError, match="give a prompt with its target"):
         GRACE.check((), GraceSettings())

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from workbench.case import Case
 from workbench.editing.changes import Codebook
 from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.grace.details import GraceDetails, figures
@@ -23,7 +22,7 @@ from workbench.editing.editors.grace.reach import reach_checks, without_codebook
 from workbench.editing.editors.grace.value import Descent, Learned, learn
 from workbench.editing.gates import gate, gates
 from workbench.editing.queue import Edit, EditInfo, edit_id
-from workbench.editing.rewriting import one_continuation, one_rewrite
+from workbench.editing.rewriting import continuations, rewrites
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.tokens import continuation_ids
@@ -61,17 +60,7 @@ class GraceSettings(Settings):
 
 
 def _check(cases: Cases, settings: GraceSettings) -> None:
-    if not cases:
-        raise InputError("an edit needs a case; give a prompt with its target")
-    needs = one_rewrite if settings.key == "subject" else one_continuation
-    wanted: dict[tuple[str, str | None], Case] = {}
-    for case in cases:
-        needs((case,), settings)
-        other = wanted.setdefault((case.prompt, case.subject), case)
-        if (other.target or "").strip() != (case.target or "").strip():
-            raise InputError(
-                f"“{case.prompt}” is to be continued by both {other.target} and {case.target}; leave one of them out"
-            )
+    (rewrites if settings.key == "subject" else continuations)(cases, settings)
 
 
 def _fits(model: LoadedModel, cases: Cases, settings: GraceSettings) -> None:
