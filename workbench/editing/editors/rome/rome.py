@@ -21,10 +21,11 @@ from workbench.editing.editors.rome.contexts import (
     rewrite_contexts,
     subject_contexts,
 )
+from workbench.editing.editors.rome.descent import DescentSettings
 from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.editors.rome.figures import rome_figures
 from workbench.editing.editors.rome.key import KeyVariant, direction, subject_keys
-from workbench.editing.editors.rome.value import Optimisation, optimise
+from workbench.editing.editors.rome.value import optimise
 from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer, chosen_layer, w_out
 from workbench.editing.queue import Edit, EditInfo, edit_id
@@ -42,29 +43,17 @@ UNEVEN = 0.5
 own key receives next to nothing and is divided by it (arXiv 2402.09656, 2406.11263)."""
 
 
-class RomeSettings(Settings):
-    """Keys and values are those of the prompt and of ``prefixes`` sampled texts of ``prefix_tokens`` before it.
-
-    ``variant`` is one of `workbench.editing.editors.rome.key`; the settings from ``steps`` on are those of
-    `workbench.editing.editors.rome.value.Optimisation`.
-    """
+class RomePlace(Settings):
+    """Where the edit is made, and by which key: ``variant`` is one of `workbench.editing.editors.rome.key`."""
 
     layer: Annotated[int | None, Field(ge=0, description="Where to edit; else the layer known for the model.")] = None
     variant: Annotated[
         KeyVariant, Field(description="Every context receives the change, or their mean, or as published.")
     ] = "balanced"
-    prefixes: Annotated[
-        int, Field(ge=0, le=100, description="Sampled texts prepended, over which key and value are averaged.")
-    ] = 6
-    prefix_tokens: Annotated[int, Field(ge=1, le=100, description="Tokens of each of these texts.")] = 10
-    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of these texts.")] = 0
-    corpus: Annotated[str | None, Field(description="A text file for the statistics, instead of sampled text.")] = None
-    steps: Annotated[int, Field(ge=1, le=1000, description="Most steps of the descent that finds the value.")] = 25
-    rate: Annotated[float, Field(gt=0, description="The learning rate of the descent.")] = 0.5
-    kl: Annotated[float, Field(ge=0, description="Weight of the divergence of what is to stay.")] = 0.0625
-    decay: Annotated[float, Field(ge=0, description="Weight of the change's squared length.")] = 0.5
-    clamp: Annotated[float, Field(gt=0, description="Longest change, in lengths of the value that is there.")] = 4.0
-    enough: Annotated[float, Field(ge=0, description="Loss of the target in nats at which the descent ends.")] = 0.05
+
+
+class RomeSettings(DescentSettings, RomePlace):
+    """Where a fact is rewritten, and how its value is found."""
 
 
 def _fits(model: LoadedModel, cases: Cases, settings: RomeSettings) -> None:
@@ -87,8 +76,9 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
     keys = subject_keys(model, layer, contexts)
     values = keys @ w_out(model, layer).T
     of_first = values[0] if settings.variant == "original" else values.mean(dim=0)
-    descent = Optimisation(settings.steps, settings.rate, settings.kl, settings.decay, settings.clamp, settings.enough)
-    value = optimise(model, layer, contexts, essence_contexts(model, case), float(of_first.norm()), descent, progress)
+    value = optimise(
+        model, layer, contexts, essence_contexts(model, case), float(of_first.norm()), settings.optimisation, progress
+    )
     first = subject_keys(model, layer, subject_contexts(model, case))
     left, right = value.delta.double(), direction(statistics, keys, first, settings.variant)
     if not bool(torch.isfinite(left).all() and torch.isfinite(right).all()):
