@@ -25,6 +25,7 @@ from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.records import FactsEditRequest
 from workbench.editing.rewriting import rewrites
 from workbench.editing.sequence import FEW, SequencePoint, case_of, is_measured, turning_point
+from workbench.editing.suite import regression
 from workbench.editing.suite.answers import evaluate
 from workbench.editing.suite.held_out import perplexity
 from workbench.editing.suite.regression import run_suite
@@ -97,6 +98,17 @@ def test_an_interrupted_run_goes_on_where_it_stopped(monkeypatch):
     result = edit_facts.run(loaded, request(), silent)
     assert computed == ["France"]
     assert len(result.records) == 2
+
+
+@pytest.mark.parametrize("sequence", [False, True])
+def test_the_unedited_model_is_asked_once_however_many_editors_are_tried(monkeypatch, sequence):
+    loaded, edited = tiny_loaded("llama"), []
+    evaluate = regression.evaluate
+    monkeypatch.setattr(regression, "evaluate", lambda *a: (edited.append(bool(loaded.edits.applied)), evaluate(*a))[1])
+    for steps in (1, 2):
+        settings = {"layer": 1, "prefixes": 0, "steps": steps}
+        edit_facts.run(loaded, request(records=records(1), settings=settings, sequence=sequence), silent)
+    assert edited == [False, True, True]
 
 
 def test_a_record_that_cannot_be_edited_is_said_and_the_others_are_edited():

@@ -36,7 +36,7 @@ from workbench.editing.suite.regression import (
     Measurement,
     SuiteRequest,
     SuiteResult,
-    measure,
+    baseline,
     run_suite,
 )
 from workbench.editing.suite.scores import RoleScore, harmonics, mean_scores, sure
@@ -229,7 +229,8 @@ def _outcome(model: LoadedModel, request: FactsEditRequest, record: EditRecord, 
 
 
 def _measure_unedited(model: LoadedModel, suite: Suite) -> Measurement:
-    return measure(model, SuiteRequest(suite=suite, generate=False, held_out=False))
+    """Once for all editors, as the model remembers it."""
+    return baseline(model, SuiteRequest(suite=suite, generate=False, held_out=False))
 
 
 def _failing(record: str, tested: SuiteResult) -> tuple[FailingFact, ...]:

@@ -22,7 +22,7 @@ from workbench.editing.patches import keep_edit, kept_edit, size_in_bytes
 from workbench.editing.queue import Edit
 from workbench.editing.rewriting import without_foil
 from workbench.editing.suite.held_out import perplexity
-from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, measure, run_suite
+from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, baseline, run_suite
 from workbench.editing.suite.scores import RoleScore, harmonics, mean_scores, overlapping_scores, role_scores
 from workbench.errors import InputError, NumericalError
 from workbench.files import write_atomically
@@ -169,11 +169,10 @@ class _Run:
         )
 
     def _measure_unedited(self) -> None:
-        """Of the records that came since the last time. The model has no edit of its own while this runs."""
+        """Of the records that came since the last time: once for all editors, as the model remembers it."""
         first = sum(len(record.suite.facts) for record in self.done[: self.measured])
         request = SuiteRequest(suite=_together(self.done[self.measured :]), generate=False, held_out=False)
-        with self.model.edits.only([]):
-            new = measure(self.model, request)
+        new = baseline(self.model, request)
         self.unedited.readings.update({(first + fact, prepend): one for (fact, prepend), one in new.readings.items()})
         free = {(first + fact, prepend): one for (fact, prepend), one in (new.free or {}).items()}
         self.unedited.free = {**(self.unedited.free or {}), **free}
