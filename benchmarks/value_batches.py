@@ -1,6 +1,6 @@
 """Values of facts found together against one at a time, and the time to solve for the keys of a thousand facts.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.value_batches [--facts 16] [--solved 1000]
+    OMP_NUM_THREADS=1 python -m benchmarks.value_batches [--facts 16] [--prefixes 6] [--solved 1000]
 
 Both ways run in one process on the same facts, contexts and settings, and come to the same values; none is taken from
 the cache. Seconds are the processor's, as other programs may be running, and the clock's beside them. The keys of the
@@ -43,14 +43,16 @@ def main() -> None:
     """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--facts", type=int, default=16)
-    parser.add_argument("--solved", type=int, default=1000)
+    parser.add_argument("--prefixes", type=int, default=MemitSettings().prefixes, help="contexts of a fact, less two")
+    parser.add_argument("--solved", type=int, default=1000, help="0: no solve")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     model = load(arguments.model, device=arguments.device)
     console = Console()
-    console.print(found(model, arguments.facts))
-    console.print(solved(model, arguments.solved))
+    console.print(found(model, arguments.facts, arguments.prefixes))
+    if arguments.solved:
+        console.print(solved(model, arguments.solved))
 
 
 def cases(number: int) -> tuple[Case, ...]:
@@ -64,9 +66,9 @@ def cases(number: int) -> tuple[Case, ...]:
     return tuple(found[:: max(1, len(found) // number)][:number])
 
 
-def found(model: LoadedModel, number: int) -> Table:
+def found(model: LoadedModel, number: int, prefixes: int) -> Table:
     """The values of so many facts, both ways."""
-    settings, layer = MemitSettings(), chosen_layers(model, ())[0][-1]
+    settings, layer = MemitSettings(prefixes=prefixes), chosen_layers(model, ())[0][-1]
     facts = facts_of(model, cases(number), settings, silent)
 
     def search(some: tuple[FactContexts, ...]) -> list[values.Value]:
