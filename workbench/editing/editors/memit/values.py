@@ -23,8 +23,9 @@ from workbench.reading import BadJson, Unreadable, parse, tensors_of
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-TOGETHER = {"cpu": 16}
-"""Facts whose values are found together, by kind of device (benchmarks/value_batches.py)."""
+TOGETHER = {"cpu": 8}
+"""Facts whose values are found together, by kind of device. A processor has as many rows as it can use from four facts of
+eight contexts on (benchmarks/value_batches.py), and more of them take more memory."""
 
 TOGETHER_ELSEWHERE = 64
 
