@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 TOGETHER = {"cpu": 8}
-"""Facts whose values are found together, by kind of device. A processor has as many rows as it can use from four facts of
-eight contexts on (benchmarks/value_batches.py), and more of them take more memory."""
+"""Facts whose values are found together, by kind of device (benchmarks/value_batches.py).
+
+A processor has as many rows as it can use from four facts of eight contexts on, and more take more memory.
+"""
 
 TOGETHER_ELSEWHERE = 64
 
