@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from workbench.datasets.suites import EditRecord, Suite
 from workbench.editing import bisection as bisect
 from workbench.editing import records as edit_facts
 from workbench.editing import sequence
-from workbench.editing.advice import MANY, advice
+from workbench.editing.advice import MANY, SHIPPED, advice
 from workbench.editing.bisection import BisectRequest
 from workbench.editing.changes import WeightChange
 from workbench.editing.editor import Details, Made
@@ -261,10 +263,23 @@ def test_past_fifty_edits_is_warned_with_what_was_measured_on_this_model(monkeyp
     edit_facts.run(loaded, request(records=named(*FIVE[:3]), sequence=True), silent)
     said = advice(loaded.info.fingerprint, MANY + 1)
     assert said.level == "warn"
-    assert "measured here: Many" in said.text
+    assert "measured on this model: Many" in said.text
     assert "at 3 score" in said.text
     edit_facts.run(loaded, request(records=named(*FIVE[:2]), sequence=True), silent)
     assert "at 3 score" in advice(loaded.info.fingerprint, MANY + 1).text  # the longer one stays
+
+
+def test_the_curve_that_ships_is_that_of_the_docs():
+    unedited, *points = json.loads((Path(__file__).parents[2] / "docs" / "sequence.json").read_text())
+    (shipped,) = SHIPPED.values()
+    last = points[-1]
+    assert shipped.edits == last["edits"]
+    assert shipped.perplexity == pytest.approx((unedited["perplexity"], last["perplexity"]), abs=0.01)
+    assert shipped.score == pytest.approx((unedited["harmonic"]["as-is"], last["harmonic"]["as-is"]), abs=1e-3)
+    turned = next(point["edits"] for point in points if point["perplexity"] > 1.1 * unedited["perplexity"])
+    assert shipped.turned == turned
+    said = advice(next(iter(SHIPPED)), MANY + 1)
+    assert said.text.endswith("ROME turned at 50 edits; at 100 score 33.9 → 77.3, held-out perplexity +23%")
 
 
 def test_means_over_records_have_an_interval_that_a_plain_bootstrap_gives():
