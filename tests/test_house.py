@@ -336,7 +336,7 @@ def test_both_are_in_the_schema_on_the_pages_and_among_keys_and_panes_and_cost_n
 def test_both_are_asked_in_the_app_by_a_key_and_in_the_form_of_the_edits(home: Path, registered: None) -> None:
     session = home / "app.json"
     shown = json.loads(played(home, APP, home / "model", session, PROMPT))
-    assert {"subject", "target", "editor", "suite", *ToySettings.model_fields} == set(shown["fields"])
+    assert {"subject", "target", "editor", "suite", "others", *ToySettings.model_fields} == set(shown["fields"])
     assert (shown["fields"]["amount"], shown["fields"]["way"], shown["fields"]["layer"]) == ("0.01", "up", "1")
     assert "Norms of a toy" in shown["norms"]
     assert "Toy editor toyed" in shown["edits"]
