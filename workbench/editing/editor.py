@@ -73,7 +73,8 @@ class Editor:
     that. ``fits`` raises it, or `workbench.errors.ModelError`, where a model does not suit them. ``make`` computes the
     edit and leaves the model as it was; the partial results that it reports are `Details`. ``figures`` says what there
     is to draw of these. ``many``: it makes one edit of several cases at once. ``trained_as`` names what else its edits
-    of a model depend on, such as a network that is trained anew now and then.
+    of a model depend on, such as a network that is trained anew now and then. ``tried`` is the kind of fix as which
+    it is tried where nobody names editors: in context, or in the weights; "" where it is not.
     """
 
     name: str
@@ -87,3 +88,4 @@ class Editor:
     figures: Callable[[Any], tuple[Figure, ...]]
     many: bool = False
     trained_as: Callable[[LoadedModel], str] = lambda _: ""
+    tried: Literal["in-context", "weights", ""] = ""

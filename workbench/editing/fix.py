@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from workbench.editing.standings import Standing
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
 from workbench.errors import InputError, WorkbenchError
 from workbench.methods.diagnose.diagnosis import DiagnoseRequest, DiagnoseResult
-from workbench.methods.diagnose.rules import RULES, Failure
+from workbench.methods.diagnose.rules import RULES, Failure, FixKind
 from workbench.methods.diagnose.stability import StabilityRequest, StabilityResult, VariedAnswer
 from workbench.protocol import Asking, Check, Progress, Request, Result
 from workbench.settings import Listed
@@ -57,7 +57,7 @@ class FixRequest(Request):
     tries: Annotated[
         tuple[str, ...],
         Listed,
-        Field(description="What to try, with commas: prompt, and editors of facts; else what the diagnosis suggests."),
+        Field(description="What to try, with commas: prompt, in-context, weights, or editors; else as suggested."),
     ] = ()
     failure: Failure | None = None
     suite: Suite | None = None
@@ -108,7 +108,7 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
     Raises `InputError` for a case that cannot be encoded, for what is tried by no known name, and where no target is
     known.
     """
-    known = (PROMPT, *(each.name for each in editors("fact")))
+    known = (*get_args(FixKind), *(each.name for each in editors("fact")))
     if unknown := [name for name in request.tries if name not in known]:
         raise InputError(f"there is no fix {unknown[0]!r} of a fact; try some of {', '.join(known)}")
     case, failure = request.case, request.failure
@@ -124,7 +124,7 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
         return FixResult(case=case, failure=failure, reason=f"{suggested.title}; {suggested.advice}")
     if not (case.target or "").strip():
         raise InputError("a fix makes the model say something; give a target")
-    tries = request.tries or suggested.fixes
+    tries = tuple(_named(request.tries or suggested.fixes))
     suite = request.suite or suite_for(case) or rewrite_alone(case)
     candidates: list[FixCandidate] = []
 
@@ -152,6 +152,13 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
         else:
             candidates += [FixCandidate(name=name, title=editor(name).title, why=compared.why) for name in chosen]
     return found(done=True)
+
+
+def _named(tries: tuple[str, ...]) -> Iterator[str]:
+    """What is tried, with a kind of editors as the editors of this kind, each once."""
+    yield from dict.fromkeys(
+        name for tried in tries for name in ([each.name for each in editors("fact") if each.tried == tried] or [tried])
+    )
 
 
 def _prompts(case: Case, suite: Suite, ask: Asking) -> list[FixCandidate]:

@@ -195,5 +195,14 @@ FT_L = Editor(
     figures,
 )
 FT_M = Editor(
-    "ft-m", "Fine-tuning", "fact", FtMSettings, FineTuned, one_continuation, _fits, partial(make, "ft-m"), figures
+    "ft-m",
+    "Fine-tuning",
+    "fact",
+    FtMSettings,
+    FineTuned,
+    one_continuation,
+    _fits,
+    partial(make, "ft-m"),
+    figures,
+    tried="weights",
 )

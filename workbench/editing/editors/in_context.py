@@ -189,4 +189,5 @@ IN_CONTEXT = Editor(
     make,
     figures,
     many=True,
+    tried="in-context",
 )

@@ -15,7 +15,7 @@ from workbench.methods.attribution.attribution import AttributionRequest, Attrib
 from workbench.methods.diagnose.counterfactual import CounterfactualRequest
 from workbench.methods.diagnose.evidence import Evidence
 from workbench.methods.diagnose.proposals import Proposal, known_fact, propose_answers, propose_subject
-from workbench.methods.diagnose.rules import Failure, FindingSentence, find
+from workbench.methods.diagnose.rules import Failure, FindingSentence, FixKind, find
 from workbench.methods.diagnose.stability import StabilityRequest
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
 from workbench.methods.heads.head_attribution import HeadsRequest
@@ -65,7 +65,7 @@ class DiagnoseResult(Result):
     sentences: tuple[FindingSentence, ...] = ()
     margin: float | None = None
     advice: str = ""
-    fixes: tuple[str, ...] = ()
+    fixes: tuple[FixKind, ...] = ()
 
 
 def diagnose(model: LoadedModel, request: DiagnoseRequest, progress: Progress, ask: Asking) -> DiagnoseResult:

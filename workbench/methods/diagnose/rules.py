@@ -15,6 +15,9 @@ from workbench.protocol import Frozen
 
 Failure = Literal["right", "context", "prompt", "recall", "knowledge", "uncertain"]
 
+FixKind = Literal["prompt", "in-context", "weights"]
+"""Another prompt, the fact before the prompt, an edit of the weights."""
+
 KNOWN_RANK = 10
 """A target that ranks so high somewhere is there to be recalled."""
 
@@ -42,7 +45,7 @@ class Rule:
     title: str
     holds: Callable[[Evidence], bool]
     says: Callable[[Evidence], Iterator[FindingSentence]]
-    fixes: tuple[str, ...]
+    fixes: tuple[FixKind, ...]
     advice: str
 
 
@@ -175,7 +178,7 @@ RULES: tuple[Rule, ...] = (
         title="prompt: the answer changes with what is prepended, or with the phrasing",
         holds=_is_the_prompts,
         says=_together(_failure, lambda e: _turned(e, "start", "template"), _phrasings, _layers),
-        fixes=("prompt", "in-context", "rome", "memit", "ft-m", "grace"),
+        fixes=("prompt", "in-context", "weights"),
         advice="try the prompt first; edit weights where the prompt cannot be changed",
     ),
     Rule(
@@ -183,7 +186,7 @@ RULES: tuple[Rule, ...] = (
         title="recall: the target is there, and the foil overtakes it",
         holds=_is_there,
         says=_together(_failure, _ranked, _layers, _written, _placed),
-        fixes=("in-context", "rome", "memit", "grace", "ft-m", "prompt"),
+        fixes=("in-context", "weights", "prompt"),
         advice="an edit of the recalled fact, tested by its suite; in context where the prompt may grow",
     ),
     Rule(
@@ -191,7 +194,7 @@ RULES: tuple[Rule, ...] = (
         title="knowledge: the target is not there under any phrasing",
         holds=_is_unknown,
         says=_together(_failure, _ranked, _layers),
-        fixes=("in-context", "memit", "rome", "ft-m", "grace"),
+        fixes=("in-context", "weights"),
         advice="say it in the prompt, or write it into the weights; where there are many, retrieval or training",
     ),
     Rule(
@@ -199,7 +202,7 @@ RULES: tuple[Rule, ...] = (
         title="uncertain: nothing conclusive",
         holds=lambda _: True,
         says=_together(_failure, _ranked, _changed),
-        fixes=("in-context", "prompt", "rome", "memit", "ft-m", "grace"),
+        fixes=("in-context", "prompt", "weights"),
         advice="look at the steps one by one; name subject, target and foil yourself, or ask a longer prompt",
     ),
 )

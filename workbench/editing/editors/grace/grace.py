@@ -141,4 +141,6 @@ def _codebook(layer: int, learned: Learned, radius: float, label: int) -> Codebo
     return Codebook(layer, learned.keys, learned.value.expand(n, -1).clone(), radii, torch.full((n,), label))
 
 
-GRACE = Editor("grace", "GRACE", "fact", GraceSettings, GraceDetails, _check, _fits, make, figures, many=True)
+GRACE = Editor(
+    "grace", "GRACE", "fact", GraceSettings, GraceDetails, _check, _fits, make, figures, many=True, tried="weights"
+)

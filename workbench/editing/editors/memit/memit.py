@@ -63,4 +63,16 @@ class _Solving(Solver):
         return DenseChange(layer, (lacking @ right.T).float().cpu())
 
 
-MEMIT = Editor("memit", "MEMIT", "fact", MemitSettings, SpreadDetails, rewrites, fits, make, spread_figures, many=True)
+MEMIT = Editor(
+    "memit",
+    "MEMIT",
+    "fact",
+    MemitSettings,
+    SpreadDetails,
+    rewrites,
+    fits,
+    make,
+    spread_figures,
+    many=True,
+    tried="weights",
+)

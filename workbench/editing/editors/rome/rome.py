@@ -117,4 +117,6 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
     )
 
 
-ROME = Editor("rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make, rome_figures)
+ROME = Editor(
+    "rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make, rome_figures, tried="weights"
+)
