@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -40,6 +41,10 @@ class Result(Frozen):
 
     kind: str
     checks: tuple[Check, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The figures, for a notebook. Named as text: what draws them stands far above."""
+        return str(resolve_name("workbench.reporting.notebook:html_of")(self))
 
 
 class Progress(Protocol):
@@ -116,6 +121,7 @@ class Method:
     it has none of its own. Where it ``opens`` anything, that is made of a request, its result, one of its figures and a
     place (row, column) in it: what is asked when a person opens that place, None where there is nothing to ask. A
     method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself.
+    ``limits`` is a sentence about what its results cannot show, for reports.
     """
 
     title: str
@@ -127,6 +133,7 @@ class Method:
     key: str = ""
     opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
     asks: bool = False
+    limits: str = ""
 
     @property
     def kind(self) -> str:

@@ -40,7 +40,8 @@ class Step(Frozen):
     """One request and what came of it.
 
     ``partial`` is a cancelled step that had found something; ``started`` is UTC; ``edits`` are the ids of the edits
-    that were active. ``id`` counts from 1 within a session and is 0 before the step belongs to one.
+    that were active. ``id`` counts from 1 within a session and is 0 before the step belongs to one. ``title`` and
+    ``note`` are a person's.
     """
 
     id: int = 0
@@ -51,6 +52,8 @@ class Step(Frozen):
     request: AnyRequest
     result: AnyResult | None = None
     error: StepError | None = None
+    title: str = ""
+    note: str = ""
 
     @field_validator("started")
     @classmethod
@@ -84,12 +87,17 @@ class Step(Frozen):
 
 
 class Session(Frozen):
-    """A session file. ``model`` is unknown until one is loaded; ``environment`` maps a library to its version."""
+    """A session file. ``model`` is unknown until one is loaded; ``environment`` maps a library to its version.
+
+    ``title`` and ``note`` are a person's.
+    """
 
     format: Literal["lm-workbench-session"] = FORMAT
     version: Literal[2] = VERSION
     model: ModelInfo | None = None
     environment: dict[str, str] = Field(default_factory=dict)
+    title: str = ""
+    note: str = ""
     steps: tuple[Step, ...] = ()
 
     @model_validator(mode="after")

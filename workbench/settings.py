@@ -111,7 +111,7 @@ def _settings(model: type[Frozen], path: tuple[str, ...]) -> Iterator[Setting]:
         inner = _without_none(field.annotation)
         if field.description:
             kind, choices = ("prompt", ()) if PROMPT in field.metadata else _kind(inner)
-            default = _typed(field.get_default(call_default_factory=True)) if not field.is_required() else ""
+            default = typed_value(field.get_default(call_default_factory=True)) if not field.is_required() else ""
             yield Setting((*path, name), field.description, kind, default, choices, _bounds(field), field.is_required())
         elif isinstance(inner, type) and issubclass(inner, Frozen):
             yield from _settings(inner, (*path, name))
@@ -136,15 +136,17 @@ def _kind(annotation: Any) -> tuple[SettingKind, tuple[str, ...]]:
     return kinds.get(annotation, "text"), ()
 
 
-def _typed(default: Any) -> str:
-    """A default as one would type it."""
-    if default is None or default == ():
+def typed_value(value: Any) -> str:
+    """A value as one would type it: "" for none."""
+    if value is None or value == ():
         return ""
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    if isinstance(default, tuple):
-        return ",".join(map(_typed, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(typed_value, value))
+    if isinstance(value, float):
+        return short if float(short := f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 def _bounds(field: FieldInfo) -> str:

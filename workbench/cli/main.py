@@ -32,6 +32,7 @@ from workbench.cli.asking import (
     asks_method,
 )
 from workbench.cli.editors import editors_app
+from workbench.cli.evidence import COMMANDS, recorded
 from workbench.cli.lenses import lens_app
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
@@ -52,7 +53,7 @@ from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.paths import cache_folder
 from workbench.protocol import Request
 from workbench.registry import methods
-from workbench.session import Session, SessionFile, read_session
+from workbench.session import SessionFile
 from workbench.settings import filled
 
 BAD_INPUT, CANCELLED = 2, 130
@@ -167,7 +168,7 @@ def open_app(
 @app.command()
 def replay(file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)]) -> None:
     """View a recorded session. Needs no model and opens at once."""
-    session = _recorded(file)
+    session = recorded(file)
     if not session.steps:
         raise InputError(f"the session {file} has no steps to show")
     _need_terminal(f"workbench check {file}")
@@ -188,11 +189,11 @@ def check(
     from workbench.cli.check_report import print_check
     from workbench.cli.waiting import WaitingEngine
 
-    session = _recorded(file)
-    recorded = session.model
-    if recorded is None:
+    session = recorded(file)
+    made_with = session.model
+    if made_with is None:
         raise InputError(f"the session {file} has nothing to check: no step of it was made with a model")
-    with WaitingEngine(LoadRequest(model=model or recorded.name, dtype=recorded.dtype)) as engine:
+    with WaitingEngine(LoadRequest(model=model or made_with.name, dtype=made_with.dtype)) as engine:
         report = check_session(session, engine.model, engine.answer, tolerance)
     if json:
         output.echo_json(report)
@@ -395,17 +396,12 @@ def steer(
     return Plan(edit_plans.steer_request(typed), after=edit_plans.saving(save, yes=yes, vector=gguf))
 
 
+for _command in COMMANDS:
+    app.command()(_command)
+
 for _method in methods():
     if _method.help:
         app.command(_method.kind)(asks_method(_method))
-
-
-def _recorded(file: Path) -> Session:
-    """The session in a file; where its end had to be mended to read it, that is said."""
-    read = read_session(file)
-    if read.mended is not None:
-        output.remark(f"workbench: {read.mended}")
-    return read.session
 
 
 def _log_to_file() -> None:

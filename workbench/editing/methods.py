@@ -9,7 +9,10 @@ from workbench.editing.suite import regression
 from workbench.editing.suite.figures import suite_figures
 from workbench.protocol import Method
 
-EDIT = Method("Edit", edit.EditRequest, edit.EditResult, edit.run, edit_figures)
+EDIT = Method(
+    "Edit", edit.EditRequest, edit.EditResult, edit.run, edit_figures,
+    limits="An edit is a hypothesis: what follows from the new fact, and texts that nobody asked about, may be wrong.",
+)  # fmt: skip
 QUEUE = Method("Edit queue", operations.QueueRequest, operations.QueueResult, operations.run, queue_figures)
 SUITE = Method("Regression suite", regression.SuiteRequest, regression.SuiteResult, regression.run, suite_figures)
 RECORDS = Method("Edits of records", records.FactsEditRequest, records.FactsEditResult, records.run, facts_edit_figures)

@@ -197,19 +197,19 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
 
 def keep_edit(fingerprint: str, edit: Edit) -> None:
     """Keep an edit in the cache, so that a session that is continued has it again at once."""
-    save_patch(_kept(fingerprint, edit.info.id), fingerprint, [edit])
+    save_patch(kept_path(fingerprint, edit.info.id), fingerprint, [edit])
 
 
 def kept_edit(model: LoadedModel, id: str) -> Edit:  # noqa: A002 - what it is called everywhere
     """An edit from the cache. Raises `InputError` where it is not there any more."""
-    path = _kept(model.info.fingerprint, id)
+    path = kept_path(model.info.fingerprint, id)
     (edit, *others) = load_patch(path, model)
     if others or edit.info.id != id:
         raise InputError(f"{path} does not hold the edit {id}; remove the file and make the edit again")
     return edit
 
 
-def _kept(fingerprint: str, id: str) -> Path:  # noqa: A002
+def kept_path(fingerprint: str, id: str) -> Path:  # noqa: A002
     """Where an edit is kept; never outside the folder of these weights, whatever it is called."""
     folder = cache_folder() / "edits" / fingerprint
     path = folder / f"{id}.safetensors"

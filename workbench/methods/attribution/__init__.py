@@ -6,4 +6,6 @@ from workbench.methods.attribution.attribution import AttributionRequest, Attrib
 from workbench.methods.attribution.figures import attribution_figures
 from workbench.protocol import Method
 
-ATTRIBUTION = Method("Attribution", AttributionRequest, AttributionResult, run, attribution_figures)
+LIMITS = "Methods of attribution disagree, and a score says what a token adds against a baseline, not why."
+
+ATTRIBUTION = Method("Attribution", AttributionRequest, AttributionResult, run, attribution_figures, limits=LIMITS)

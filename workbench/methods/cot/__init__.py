@@ -8,7 +8,14 @@ from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestio
 from workbench.methods.cot.result import CotResult
 from workbench.protocol import Method
 
-COT = Method("Chain of thought", truncation.CotRequest, CotResult, truncation.run, cot_figures)
+LIMITS = "That an answer depends on the reasoning does not show that the reasoning is why it was given."
+
+COT = Method("Chain of thought", truncation.CotRequest, CotResult, truncation.run, cot_figures, limits=LIMITS)
 COT_QUESTIONS = Method(
-    "Chains of thought", CotQuestionsRequest, CotQuestionsResult, many_questions.run, cot_questions_figures
+    "Chains of thought",
+    CotQuestionsRequest,
+    CotQuestionsResult,
+    many_questions.run,
+    cot_questions_figures,
+    limits=LIMITS,
 )

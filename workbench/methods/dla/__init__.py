@@ -14,4 +14,5 @@ DLA = Method(
     figures,
     help="Print what each attention and MLP adds to the logit difference target − foil.",
     key="d",
+    limits="Contributions are direct only: what a sublayer does by way of later ones is not in them.",
 )

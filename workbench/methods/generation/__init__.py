@@ -13,4 +13,5 @@ CONTINUE = Method(
     run,
     continuation_figures,
     help="Continue the prompt greedily, with the probability of every token.",
+    limits="Only the likeliest continuation is shown; sampling gives others.",
 )

@@ -1,0 +1,146 @@
+"""What is found as evidence: a session as a report, its tables and pictures as files, a step as a command."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from workbench.cli.asking import Device, Dtype, Json, ModelName, Plan, SessionPath, carry_out
+from workbench.cli.output import echo, remark
+from workbench.engine import LoadRequest
+from workbench.errors import InputError
+from workbench.files import write_atomically
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.paths import written_path
+from workbench.reading import BadJson, first_problem, parse
+from workbench.registry import AnyRequest
+from workbench.session import Session, Step, read_session
+
+RecordedSession = Annotated[Path, typer.Argument(metavar="SESSION", help="A session file.", show_default=False)]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", help="Replace a file that is there.")]
+
+
+class ExportFormat(StrEnum):
+    """What a step, or a figure of it, can be written as."""
+
+    csv = "csv"
+    json = "json"
+    svg = "svg"
+    txt = "txt"
+    html = "html"
+    md = "md"
+    command = "command"
+    python = "python"
+
+
+def recorded(file: Path) -> Session:
+    """The session in a file; where its end had to be mended to read it, that is said."""
+    read = read_session(file)
+    if read.mended is not None:
+        remark(f"workbench: {read.mended}")
+    return read.session
+
+
+def report(
+    session: RecordedSession,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write: .html, .md or .json.", show_default=False)
+    ],
+    model_card: Annotated[
+        bool, typer.Option("--model-card", help="Write only a section for a model card, in Markdown.")
+    ] = False,
+    reviewer: Annotated[str, typer.Option(help="Who has reviewed it.", show_default=False)] = "",
+    decision: Annotated[str, typer.Option(help="What was decided.", show_default=False)] = "",
+    yes: Yes = False,
+) -> None:
+    """Write what a session found as a file of its own, for somebody who does not have this program."""
+    from workbench.reporting.making import Source, report_of
+    from workbench.reporting.model_card import model_card_section
+    from workbench.reporting.pages import PAGE_FORMATS, markdown_page, page
+
+    as_ = output.suffix.lower().removeprefix(".")
+    as_ = {"htm": "html", "markdown": "md"}.get(as_, as_)
+    if as_ not in PAGE_FORMATS or (model_card and as_ != "md"):
+        wanted = ".md" if model_card else ".html, .md or .json"
+        raise InputError(f"the name {output.name!r} does not say what to write; end it in {wanted}")
+    found = recorded(session)
+    source = Source.of(session)
+    if model_card:
+        content = markdown_page(model_card_section(found, source, reviewer, decision))
+    else:
+        content = page(report_of(found, source, reviewer, decision), as_)
+    _write(output, content, yes)
+
+
+def export(
+    session: RecordedSession,
+    step: Annotated[int | None, typer.Option(help="The step's number; the last one if left out.")] = None,
+    as_: Annotated[ExportFormat, typer.Option("--as", help="The format.")] = ExportFormat.csv,
+    figure: Annotated[
+        int | None, typer.Option(help="Which table or picture of the step, from 1; all if left out.")
+    ] = None,
+    output: Output = None,
+    yes: Yes = False,
+) -> None:
+    """Write the tables and pictures of a step, or the command or the Python that asks for it again."""
+    from workbench.reporting.exporting import exported
+
+    found = recorded(session)
+    content = exported(found, step_of(found, step), as_.value, figure)
+    if output is None:
+        echo(content.rstrip("\n"))
+    else:
+        _write(output, content, yes)
+
+
+def run(
+    request: Annotated[str, typer.Argument(help="A request as JSON, as in a session; - reads it from stdin.")],
+    model: ModelName = DEFAULT_MODEL,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    session: SessionPath = None,
+    json: Json = False,
+) -> None:
+    """Ask anything that a session can hold: run a request that is given as JSON."""
+    text = sys.stdin.read() if request == "-" else request
+    try:
+        asked = TypeAdapter(AnyRequest).validate_python(parse(text))
+    except BadJson as error:
+        raise InputError(f"the request is not JSON: {error.why}; copy one from a session or a report") from None
+    except ValidationError as error:
+        raise InputError(f"this is no request: {first_problem(error)}; copy one from a session or a report") from None
+    carry_out(Plan(asked), LoadRequest(model=model, dtype=dtype, device=device), session, json)
+
+
+COMMANDS = (report, export, run)
+"""Each becomes a command of its name."""
+
+
+def step_of(session: Session, number: int | None) -> Step:
+    """A step by its number, or the last one. Raises `InputError`."""
+    if not session.steps:
+        raise InputError("the session has no steps")
+    if number is None:
+        return session.steps[-1]
+    found = [step for step in session.steps if step.id == number]
+    if not found:
+        raise InputError(f"there is no step {number}; the steps are {session.steps[0].id} to {session.steps[-1].id}")
+    return found[0]
+
+
+def _write(output: Path, content: str, yes: bool) -> None:
+    """Write a file, and say where. Raises `InputError`."""
+    path = written_path(str(output))
+    if path.exists() and not yes:
+        raise InputError(f"{path} is there already; name another file, or replace it by --yes")
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; name another place") from error
+    remark(f"workbench: written to {path}")

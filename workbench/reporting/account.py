@@ -1,0 +1,202 @@
+"""What a session comes to in words: what the model was asked and said, what was found, and what that does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.case import Case
+from workbench.editing.edit import EditResult
+from workbench.editing.queue import QueueState
+from workbench.editing.suite.regression import SuiteResult
+from workbench.figures import Column, Figure, Table, line, said
+from workbench.methods.generation.continuation import ContinueResult
+from workbench.methods.lens.logit_lens import LensResult
+from workbench.registry import method
+from workbench.session import Session, Step
+from workbench.wording import count
+
+NO_PROOF = (
+    "This is not a proof of cause. Every number here says what was measured on this model, with these prompts and "
+    "settings. A method can mislead, and an edit that repairs one answer can spoil others that nobody asked about."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said to a case in one step: its first choice, and the probabilities of target and foil."""
+
+    step: Step
+    case: Case
+    text: str
+    probability: float
+    target: float | None = None
+    foil: float | None = None
+    edited: bool = False
+
+
+def answers_of(steps: Iterable[Step]) -> Iterator[Answer]:
+    """Every step in which the model's answer to the whole prompt was read; of an edit before and after it."""
+    for step in steps:
+        case, result = step.case, step.result
+        if case is None:
+            continue
+        on = bool(step.edits)
+        if isinstance(result, LensResult) and (column := result.columns[-1]) is not None:
+            target = column.target.probability[-1] if column.target else None
+            foil = column.foil.probability[-1] if column.foil else None
+            text, p = column.top_tokens[-1][0], column.top_probabilities[-1][0]
+            yield Answer(step, case, text, p, target, foil, on)
+        elif isinstance(result, ContinueResult) and result.generated:
+            yield Answer(step, case, result.generated[0].text, result.generated[0].probability, edited=on)
+        elif isinstance(result, EditResult):
+            for edited, answers in ((False, result.before[:1]), (True, result.after[:1])):
+                for one in answers:
+                    yield Answer(step, case, one.top, one.top_probability, one.target, one.foil, edited or on)
+
+
+def cases_of(session: Session) -> tuple[Case, ...]:
+    """The cases that were asked about, each once, in order."""
+    return tuple(dict.fromkeys(step.case for step in session.steps if step.case is not None))
+
+
+def finding_of(session: Session) -> tuple[tuple[Step, str], ...]:
+    """The sentences of every diagnosis, each with its step."""
+    return tuple(
+        (step, each if isinstance(each, str) else str(getattr(each, "text", each)))
+        for step in session.steps
+        for each in _sentences(getattr(step.result, "finding", ()))
+    )
+
+
+def _sentences(finding: Any) -> Sequence[Any]:
+    return (finding,) if isinstance(finding, str) else tuple(finding or ())
+
+
+def last_queue(session: Session) -> QueueState | None:
+    """The queue of edits as the last step that knows it left it."""
+    queues = [getattr(step.result, "queue", None) for step in session.steps]
+    return next((queue for queue in reversed(queues) if isinstance(queue, QueueState)), None)
+
+
+def suites_of(session: Session) -> tuple[tuple[Step, SuiteResult], ...]:
+    """Every regression suite that was run, by itself or after an edit, with its step."""
+    found = []
+    for step in session.steps:
+        result = step.result if isinstance(step.result, SuiteResult) else getattr(step.result, "suite", None)
+        if isinstance(result, SuiteResult):
+            found.append((step, result))
+    return tuple(found)
+
+
+def title_of(session: Session) -> str:
+    """The session's own title, or what its first prompt was."""
+    if session.title:
+        return session.title
+    cases = cases_of(session)
+    return f"Why “{cases[0].prompt.strip()[:80]}” is continued as it is" if cases else "A session without a prompt"
+
+
+def in_plain_language(session: Session) -> tuple[Figure, ...]:
+    """A paragraph for somebody who knows nothing of methods."""
+    sentences = (*_what_happened(session), *_what_was_done(session), *_what_was_changed(session))
+    return said(" ".join(sentences), line(NO_PROOF, "strong"))
+
+
+def _what_happened(session: Session) -> Iterator[str]:
+    name = session.model.name if session.model else "that nobody noted"
+    if not (cases := cases_of(session)):
+        yield f"The language model {name} was looked at without a prompt of its own."
+        return
+    yield f"The language model {name} was given the text “{cases[0].prompt}”."
+    answers = [answer for answer in answers_of(session.steps) if answer.case == cases[0] and not answer.edited]
+    if answers:
+        first = answers[0]
+        yield f"Unchanged, it went on with “{first.text}” (probability {first.probability:.2f}, where 1 is certain)."
+        if first.case.target and first.target is not None:
+            yield f"What was wanted is “{first.case.target}” (probability {first.target:.2f})."
+        elif first.case.target:
+            yield f"What was wanted is “{first.case.target}”."
+    if len(cases) > 1:
+        yield f"{count(len(cases) - 1, 'other wording')} or other texts were asked about as well."
+
+
+def _what_was_done(session: Session) -> Iterator[str]:
+    if not session.steps:
+        yield "Nothing was computed."
+        return
+    titles = dict.fromkeys(method(step.request.kind).title.lower() for step in session.steps)
+    yield f"{count(len(session.steps), 'step')} of {count(len(titles), 'kind')} were recorded: {', '.join(titles)}."
+    unfinished = [step for step in session.steps if step.status != "done"]
+    if unfinished:
+        yield f"{len(unfinished)} of them did not finish, and are marked."
+    warned = sum(any(check.level == "warn" for check in step.result.checks) for step in session.steps if step.result)
+    if warned:
+        yield f"{count(warned, 'result')} came with a warning about how far to believe it."
+
+
+def _what_was_changed(session: Session) -> Iterator[str]:
+    edits = [step.result for step in session.steps if isinstance(step.result, EditResult) and step.result.edit]
+    queue = last_queue(session)
+    if not edits and not (queue and queue.entries):
+        yield "The model itself was not changed."
+        return
+    on = 0 if queue is None or queue.bypassed else sum(entry.on for entry in queue.entries)
+    if not on:
+        state = "none of them is on, and the model is as it was"
+    elif queue and on == len(queue.entries):
+        state = "it is on" if on == 1 else "all of them are on"
+    else:
+        state = f"{on} of them {'is' if on == 1 else 'are'} on"
+    yield f"The model was changed by {count(len(edits), 'edit')}; at the end {state}."
+    for result in edits[-1:]:
+        if result.after:
+            after = result.after[0]
+            yield f"With the last one it goes on with “{after.top}” (probability {after.top_probability:.2f})."
+    for _, suite in suites_of(session)[-1:]:
+        spoiled = sum(suite.is_failure(outcome) for outcome in suite.failing())
+        asked = len(suite.outcomes)
+        yield f"Of {asked} answers that a regression suite checked, {spoiled} are now wrong because of the edit."
+
+
+def case_figures(session: Session) -> tuple[Figure, ...]:
+    """The cases, and every answer that was read of them."""
+    cases = cases_of(session)
+    if not cases:
+        return said(line("No step of this session was about a prompt.", "muted"))
+    columns = (
+        Column(heading="case", right=True), Column(heading="prompt", wraps=True), "subject", "wanted (target)",
+        "compared with (foil)", "prepended", "chat template",
+    )  # fmt: skip
+    rows = tuple(
+        (str(n), c.prompt, c.subject or "–", c.target or "–", c.foil or "–", c.prepend, "on" if c.chat else "off")
+        for n, c in enumerate(cases, 1)
+    )
+    return (Table(title="Cases", columns=columns, rows=rows), *_answer_table(session, cases))
+
+
+def _answer_table(session: Session, cases: tuple[Case, ...]) -> tuple[Figure, ...]:
+    def probability(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    rows = tuple(
+        (
+            str(a.step.id), str(cases.index(a.case) + 1), "yes" if a.edited else "no", a.text,
+            probability(a.probability), probability(a.target), probability(a.foil),
+        )
+        for a in answers_of(session.steps)
+    )  # fmt: skip
+    if not rows:
+        return said(line("No step read the model's whole answer.", "muted"))
+    numbers = (Column(heading=heading, right=True) for heading in ("probability", "p(target)", "p(foil)"))
+    columns = (Column(heading="step", right=True), Column(heading="case", right=True), "edited", "answer", *numbers)
+    return (Table(title="What the model answered", columns=columns, rows=rows),)
+
+
+def finding_figures(session: Session) -> tuple[Figure, ...]:
+    """What diagnoses came to."""
+    found = finding_of(session)
+    if not found:
+        return said(line("No diagnosis was recorded in this session; the steps below stand for themselves.", "muted"))
+    return said(*(f"{sentence} (step {step.id})" for step, sentence in found))

@@ -1,0 +1,83 @@
+"""The workbench in a script or a notebook: a model, a request, its result. The same methods as in app and commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import loading, registry
+from workbench.errors import InputError
+from workbench.figures import Figure
+from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.protocol import Progress, Request, Result, silent
+from workbench.reporting.formats import as_text
+from workbench.session import SessionFile, Step
+from workbench.session import load_session as _load_session
+from workbench.settings import filled
+
+if TYPE_CHECKING:
+    from workbench.loading import LoadedModel
+    from workbench.session import Session
+
+
+def load(name: str = DEFAULT_MODEL, dtype: str = "auto", device: str = "auto") -> LoadedModel:
+    """A model by catalogue name, directory, GGUF file or Hugging Face id. Raises as `workbench.loading.load`."""
+    return loading.load(name, dtype, device)
+
+
+def kinds() -> tuple[str, ...]:
+    """What can be asked."""
+    return tuple(registry.METHODS)
+
+
+def request(kind: str, **fields: Any) -> Request:
+    """A request of one of the `kinds`, with its fields as they stand in a session; what is left out is by default.
+
+    ``case`` is a `workbench.Case` or a dictionary of its fields. Raises `InputError` in one sentence.
+    """
+    if kind not in registry.METHODS:
+        raise InputError(f"there is nothing of the kind {kind!r} to ask; there are {', '.join(registry.METHODS)}")
+    return filled(registry.method(kind).request, {}, **fields)
+
+
+def ask(model: LoadedModel, request: Request, session: str | Path | None = None, progress: Progress = silent) -> Result:
+    """Run a request and return its result, which a notebook shows as pictures and tables.
+
+    Edits stay on the model, in ``model.edits``; after an error the queue is as it was. With a ``session`` the step is
+    appended to that file. Raises what the method raises, of `workbench.errors`.
+    """
+    recording = SessionFile.open(Path(session), "a script") if session is not None else None
+    try:
+        if recording is not None:
+            recording.use_model(model.info)
+        started, before, edits = datetime.now(UTC), time.perf_counter(), model.edits.active
+        with model.edits.transaction():
+            result = registry.method(request.kind).run(model, request, progress)
+        if recording is not None:
+            seconds = time.perf_counter() - before
+            recording.append(
+                Step(started=started, seconds=seconds, edits=edits, status="done", request=request, result=result)
+            )
+        return result
+    finally:
+        if recording is not None:
+            recording.close()
+
+
+def figures_of(result: Result) -> tuple[Figure, ...]:
+    """What there is to draw of a result, as plain data (`workbench.figures`)."""
+    return registry.method(result.kind).figures(result)
+
+
+def text(result: Result | Iterable[Figure]) -> str:
+    """A result, or some figures, as plain text."""
+    found = figures_of(result) if isinstance(result, Result) else result
+    return "\n\n".join(map(as_text, found))
+
+
+def load_session(path: str | Path) -> Session:
+    """The session in a file. Raises `workbench.errors.SessionError`."""
+    return _load_session(Path(path))
