@@ -21,18 +21,21 @@ from workbench.protocol import Frozen, Request
 from workbench.registry import method
 from workbench.session import Session, Step
 from workbench.settings import filled, settings_of, typed_value
+from workbench.visible import one_line
 
 LONGEST_ARGUMENT = 100_000
-"""Bytes; Linux takes 131,072 in one argument."""
+"""Characters; Linux takes 131,072 bytes in one argument."""
 
 
 def as_command(session: Session, step: Step) -> str:
     """One line to be typed, or several where the request is too long for an argument."""
     model = session.model
     options = [] if model is None else [f"--model={model.name}", f"--dtype={model.dtype}"]
-    note = f"  # it was run with edits on: {', '.join(step.edits)}" if step.edits else ""
+    note = f"  # it was run with edits on: {one_line(', '.join(step.edits))}" if step.edits else ""
     arguments = _arguments(step.request)
-    if arguments is not None and all(each.isprintable() for each in (*arguments, *options)):
+    if arguments is not None and all(
+        each.isprintable() and len(each) < LONGEST_ARGUMENT // 4 for each in (*arguments, *options)
+    ):
         name, *rest = arguments
         return shlex.join(["workbench", name, *options, *rest]) + note
     text = request_json(step.request)
@@ -54,7 +57,7 @@ def asked(request: Request) -> dict[str, Any]:
         if name != "kind" and getattr(request, name) != field.get_default(call_default_factory=True)
     }
     found = request.model_dump(mode="json", include=changed)
-    if isinstance(case := getattr(request, "case", None), Case):
+    if "case" in changed and isinstance(case := getattr(request, "case", None), Case):
         found["case"] = case.model_dump(mode="json", exclude_defaults=True)
     return found
 

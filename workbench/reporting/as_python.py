@@ -7,6 +7,7 @@ from pprint import pformat
 from workbench.editing.edit import EditResult
 from workbench.protocol import Request
 from workbench.session import Session, Step
+from workbench.visible import one_line
 
 
 def as_python(session: Session, step: Step) -> str:
@@ -23,7 +24,7 @@ def as_python(session: Session, step: Step) -> str:
         if edit in made:
             lines.append(f"workbench.ask(model, {_request(made[edit].request)})  # edit {edit}")
         else:
-            lines.append(f"# edit {edit} was on, which another session has made")
+            lines.append(f"# edit {one_line(edit)} was on, which another session has made")
     lines += [f"result = workbench.ask(model, {_request(step.request)})", "print(workbench.text(result))"]
     return "\n".join(lines) + "\n"
 
