@@ -80,6 +80,7 @@ class WorkbenchApp(BaseApp):
         self._waiting: set[int] = set()
         self._history = paths.sessions_folder().parent / "history.jsonl"
         self._main = MainScreen(case or self._last_case(), load_history(self._history), self._session_folders())
+        self._main.recorded = lambda: self._recording.session
 
     def start(self) -> None:
         """Run until the user leaves or a signal says so; then save, with the terminal already given back.
@@ -356,6 +357,10 @@ class WorkbenchApp(BaseApp):
                 yield SystemCommand(pane.TITLE, f"Run it for this prompt (key {pane.ASK_KEY})", run)
         yield SystemCommand("Continue", "Let the model continue the prompt greedily", self._main.action_continue)
         yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self._main.action_keep)
+        yield SystemCommand(
+            "Export", "Tables, pictures, a command or Python of what is shown", self._main.action_export
+        )
+        yield SystemCommand("Report", "Write the report of this session", self._main.action_report)
         yield SystemCommand("Cancel", "Stop the running job", self.cancel)
         yield SystemCommand("Prepend", "Change what is prepended to the prompt", self._main.prompt.action_cycle_prepend)
         yield SystemCommand("Chat template", "Switch the chat template", self._main.prompt.action_toggle_chat)

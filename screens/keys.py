@@ -42,6 +42,8 @@ class Key(StrEnum):
     CONTINUE = "g", "go on: let the model continue what is on screen"
     KEEP = "G", "append the continuation to the prompt"
     COMPARE = "b", "before/after: all edits off, or on again"
+    EXPORT = "X", "tables and pictures as files and on the clipboard; copy as command, as Python"
+    REPORT = "R", "write the report of this session into the working folder"
     PREPEND = "ctrl+t", "what is prepended to the prompt"
     CHAT = "ctrl+r", "the model's chat template, or none"
     # In a pane

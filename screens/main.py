@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
@@ -35,7 +35,7 @@ from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request, Result
-from workbench.session import Step
+from workbench.session import Session, Step
 
 TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
 
@@ -64,6 +64,8 @@ class MainScreen(Screen[None]):
         Binding(Key.CONTINUE, "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
         Binding(Key.KEEP, "keep", "Keep continuation", id="continue.keep", show=False),
         Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again", show=False),
+        Binding(Key.EXPORT, "export", "Export", id="export", tooltip="Tables, pictures, a command, Python", show=False),
+        Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
         Binding(Key.JUMP, "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
         Binding(Key.CANCEL, "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
@@ -93,6 +95,8 @@ class MainScreen(Screen[None]):
         self.live = not read_only
         self._shows_steps = False  # some of which have no case
         self.answers = KeptSteps()
+        self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
+        self._latest: dict[Pane, Step] = {}
         for each in self.panes:
             each.answers, each.case_on_screen = self.answers, self.case_on_screen
 
@@ -228,6 +232,8 @@ class MainScreen(Screen[None]):
             if step.status == "done" and (question := pane.question(step.request)):
                 self.answers.keep(question, step)
             pane.show_step(step)
+            if step.result is not None:
+                self._latest[pane] = step
 
     def _catch_up(self) -> None:
         """The edits have changed: show what was found with these before; else ask again what is cheap to ask."""
@@ -246,6 +252,7 @@ class MainScreen(Screen[None]):
         """Show these recorded steps and nothing else; their last case, if any, is put into the fields."""
         case = None
         self.answers.clear()
+        self._latest.clear()
         if not self.live:
             self.queue = QueueState()
         for pane in self.panes:
@@ -384,6 +391,26 @@ class MainScreen(Screen[None]):
         self.prompt.keep()
         self._put(case)
         self.ask_about(case)
+
+    def action_export(self) -> None:
+        """Offer what the pane with the keyboard shows as files: from the prompt, what was asked for last."""
+        panes = [pane for pane in self.panes if pane.has_focus_within and pane in self._latest]
+        step = self._latest.get(panes[0] if panes else self.others[self.active - 2])
+        if step is None:
+            self.notify("This pane has nothing to export yet.")
+            return
+
+        from screens.evidence import offer  # not before the first paint
+
+        offer(self.app, self.recorded, step)
+
+    @work(thread=True, group="report")
+    def action_report(self) -> None:
+        """Write the report of the session, on a thread: a long one takes a while."""
+        from screens.evidence import write_report
+
+        said, severity = write_report(self.recorded(), self.status.session)
+        self.app.call_from_thread(self.notify, said, title="Report", severity=severity, timeout=12)
 
     def action_jump(self) -> None:
         """Letters on everything that takes the keyboard."""

@@ -55,6 +55,7 @@ class ReplayScreen(MainScreen):
         cases = [step.case for step in session.steps if step.case is not None]
         super().__init__(cases[0] if cases else None, read_only=True)
         self._session = session
+        self.recorded = lambda: session
         self._line = StepLine(session.steps)
         self.status.session = file
         self.status.message = "replay"

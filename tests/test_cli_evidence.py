@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.poison import raw_in, run_in_pty
 from tests.test_cli import Run, tiny, workbench
+from workbench.cli import main as cli
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.session import load_session
 
@@ -83,3 +87,14 @@ def test_a_request_in_a_session_runs_as_json(workbench: Run, tiny: Path, tmp_pat
 )
 def test_what_is_no_request_is_refused(workbench: Run, text: str, why: str) -> None:
     workbench("run", text).is_refused(why)
+
+
+def test_what_is_exported_is_copied_where_there_is_a_terminal(workbench: Run, tmp_path: Path) -> None:
+    arguments = ["export", AUSTRALIA, "--step", "4", "--as", "command", "--copy", "-o", str(tmp_path / "again.sh")]
+    assert "not copied: there is no terminal here" in workbench(*arguments).err
+    code, written = run_in_pty(cli.main, [*arguments, "--yes"])
+    assert code == 0
+    found = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", written)
+    assert found
+    assert base64.b64decode(found[1]).decode() == (tmp_path / "again.sh").read_text(encoding="utf-8")
+    assert not raw_in(written.replace(found[0], b"").decode())

@@ -212,6 +212,14 @@ COMMANDS: dict[str, Command] = {
     "check with another model": lambda f: ["check", f.session, "--model", POISON],
     "replay": lambda f: ["replay", f.session],
     "replay of nothing": lambda f: ["replay", f.path("nothing*.json")],
+    "report": lambda f: ["report", f.session, "-o", f.path("report*.html")],
+    "report with an ending": lambda f: ["report", f.session, "-o", f.path(f"report.{POISON_NAME}")],
+    "report of nothing": lambda f: ["report", f.path("nothing*.json"), "-o", f.path("report.md")],
+    **{
+        f"export as {name}": (lambda f, name=name: ["export", f.session, "--as", name])  # type: ignore[misc]
+        for name in ("csv", "txt", "json", "html", "md", "command", "python")
+    },
+    "run of nothing": lambda _: ["run", json.dumps({"kind": f"lens{POISON}"})],
     "open with an option": lambda _: ["open", f"--{POISON}"],
 }
 

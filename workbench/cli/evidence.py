@@ -11,7 +11,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from workbench.cli.asking import Device, Dtype, Json, ModelName, Plan, SessionPath, carry_out
-from workbench.cli.output import echo, remark
+from workbench.cli.output import MOST_COPIED, copy, echo, remark
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
 from workbench.files import write_atomically
@@ -24,6 +24,9 @@ from workbench.session import Session, Step, read_session
 RecordedSession = Annotated[Path, typer.Argument(metavar="SESSION", help="A session file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Replace a file that is there.")]
+
+
+_NOT_COPIED = f"there is no terminal here, or it is more than {MOST_COPIED // 1000} kB"
 
 
 class ExportFormat(StrEnum):
@@ -87,6 +90,7 @@ def export(
     ] = None,
     output: Output = None,
     yes: Yes = False,
+    copied: Annotated[bool, typer.Option("--copy", help="Put it on the terminal's clipboard as well.")] = False,
 ) -> None:
     """Write the tables and pictures of a step, or the command or the Python that asks for it again."""
     from workbench.reporting.exporting import exported
@@ -97,6 +101,8 @@ def export(
         echo(content.rstrip("\n"))
     else:
         _write(output, content, yes)
+    if copied:
+        remark("workbench: copied" if copy(content) else f"workbench: not copied: {_NOT_COPIED}")
 
 
 def run(

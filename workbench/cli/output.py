@@ -8,6 +8,7 @@ that does nothing to a terminal, and in characters that the terminal's encoding 
 
 from __future__ import annotations
 
+import base64
 import codecs
 import io
 import logging
@@ -23,6 +24,9 @@ SUBSTITUTES = "workbench-substitutes"
 """Name of the error handler that gives a character which an encoding lacks another one that looks like it."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+MOST_COPIED = 74_000
+"""Bytes: terminals that take text for the clipboard (OSC 52) take at least so many, and may drop more."""
 
 # One for one, so that columns stay columns; ramps keep their order.
 _ALIKE = {
@@ -128,6 +132,19 @@ def echo_json(found: BaseModel, indent: int | None = None) -> None:
     """Print a model as JSON of ASCII characters: the same data, and nothing of it raw on a terminal."""
     text = found.model_dump_json(indent=indent, ensure_ascii=True)
     _line(results(), text.replace("\x7f", "\\u007f"))  # ASCII too, and found only inside of strings
+
+
+def copy(text: str) -> bool:
+    """Put a text on the clipboard of the person's own terminal (OSC 52). False where there is no terminal to ask.
+
+    It is sent as base64, in which nothing acts.
+    """
+    terminal = next((door.stream for door in (results(), remarks()) if door.stream.isatty()), None)
+    if terminal is None or len(text.encode()) > MOST_COPIED:
+        return False
+    terminal.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a")
+    terminal.flush()
+    return True
 
 
 class VisibleFormatter(logging.Formatter):
