@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from screens.dialog import Framed
 from screens.widgets.options import Options
+from workbench.cli.output import MOST_COPIED
 from workbench.errors import InputError
 from workbench.files import write_atomically
 from workbench.reporting.exporting import ENDINGS, StepFormat, exported
@@ -24,9 +25,6 @@ from workbench.reporting.making import Source, report_of
 from workbench.reporting.pages import page
 from workbench.reporting.steps import figures_of
 from workbench.session import Session, Step
-
-MOST_COPIED = 74_000
-"""Bytes: terminals that take text for the clipboard (OSC 52) take at least so many, and may drop more."""
 
 FORMATS: dict[str, tuple[StepFormat, str]] = {
     "c": ("csv", "CSV"),

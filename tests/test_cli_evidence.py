@@ -98,3 +98,14 @@ def test_what_is_exported_is_copied_where_there_is_a_terminal(workbench: Run, tm
     assert found
     assert base64.b64decode(found[1]).decode() == (tmp_path / "again.sh").read_text(encoding="utf-8")
     assert not raw_in(written.replace(found[0], b"").decode())
+
+
+def test_two_steps_or_two_sessions_are_compared(workbench: Run) -> None:
+    shown = workbench("compare", CANBERRA, "--steps", "1", "3")
+    assert shown.code == 0
+    assert "155 cells compared: the largest difference is" in shown.out
+    both = workbench("compare", CANBERRA, AUSTRALIA, "--json")
+    assert {figure["kind"] for figure in json.loads(both.out)} >= {"heatmap", "lines"}
+    workbench("compare", CANBERRA).is_refused("--steps")
+    workbench("compare", CANBERRA, "--steps", "1", "2").is_refused("only steps of one kind")
+    workbench("compare", CANBERRA, "--steps", "1", "99").is_refused("no step 99")

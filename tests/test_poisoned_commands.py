@@ -219,6 +219,7 @@ COMMANDS: dict[str, Command] = {
         f"export as {name}": (lambda f, name=name: ["export", f.session, "--as", name])  # type: ignore[misc]
         for name in ("csv", "txt", "json", "html", "md", "command", "python")
     },
+    "compare": lambda f: ["compare", f.session, f.own_session],
     "run of nothing": lambda _: ["run", json.dumps({"kind": f"lens{POISON}"})],
     "open with an option": lambda _: ["open", f"--{POISON}"],
 }

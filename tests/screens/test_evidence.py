@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList
 
-from screens.evidence import MOST_COPIED, ExportScreen, Wanted, export
+from screens.evidence import ExportScreen, Wanted, export
 from tests.reporting.nasty import Page
 from tests.screens.test_app import HERO, ask_hero, running
 from tests.screens.test_replay import STORY, record, replaying
+from workbench.cli.output import MOST_COPIED
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import load_session
 

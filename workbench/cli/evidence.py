@@ -124,7 +124,34 @@ def run(
     carry_out(Plan(asked), LoadRequest(model=model, dtype=dtype, device=device), session, json)
 
 
-COMMANDS = (report, export, run)
+def compare(
+    first: RecordedSession,
+    second: Annotated[Path | None, typer.Argument(help="Another session file.", show_default=False)] = None,
+    steps: Annotated[
+        tuple[int, int] | None, typer.Option(help="Compare only these two steps, of one session or of both.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON, and nothing else.")] = False,
+) -> None:
+    """Compare what two sessions found, or two steps: the second minus the first, summed up."""
+    from workbench.cli.step_report import print_figures
+    from workbench.reporting.exporting import together
+    from workbench.reporting.side_by_side import compare_sessions, compare_steps
+
+    one = recorded(first)
+    other = recorded(second) if second is not None else one
+    if steps is not None:
+        found = compare_steps(step_of(one, steps[0]), step_of(other, steps[1]))
+    elif second is None:
+        raise InputError("there is one session, and no --steps of it; name another session, or two steps")
+    else:
+        found = compare_sessions(one, other)
+    if json:
+        echo(together(found, "json").rstrip("\n"))
+    else:
+        print_figures(found)
+
+
+COMMANDS = (report, export, compare, run)
 """Each becomes a command of its name."""
 
 
