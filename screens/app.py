@@ -22,6 +22,7 @@ from screens.history import load_history, remember
 from screens.main import MainScreen, queue_of
 from screens.messages import Ask, CancelAsked, Cursor, EngineSaid, ToldToLeave
 from screens.models import ModelsScreen
+from screens.notes import Annotated
 from screens.panes.prompt.pane import PromptPane
 from screens.sessions import SessionList, SessionsScreen
 from workbench import early_terminal, last, leaving, paths
@@ -29,7 +30,7 @@ from workbench.case import Case
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
-from workbench.errors import SessionError
+from workbench.errors import InputError, SessionError
 from workbench.last import LastPlace
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step, StepError
@@ -214,6 +215,17 @@ class WorkbenchApp(BaseApp):
     def ask(self, message: Ask) -> None:
         """Give a pane's request to the engine."""
         self._submit(message.request)
+
+    @on(Annotated)
+    def annotate(self, message: Annotated) -> None:
+        """Put a title or a note into the session's file."""
+        noted = message.noted
+        try:
+            self._recording.annotate(title=noted.title, note=noted.note)
+            if noted.step is not None:
+                self._recording.annotate(noted.step, title=noted.step_title, note=noted.step_note)
+        except (InputError, SessionError) as error:
+            self.notify(str(error), title="Saving", severity="error", timeout=20, markup=False)
 
     @on(CancelAsked)
     def cancel(self) -> None:

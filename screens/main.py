@@ -19,6 +19,7 @@ from screens.answers import KeptSteps, active_edits
 from screens.jump import JumpScreen
 from screens.keys import Key
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved
+from screens.notes import Annotated, Noted, NotesScreen
 from screens.panes import PANES
 from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
@@ -66,6 +67,7 @@ class MainScreen(Screen[None]):
         Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again", show=False),
         Binding(Key.EXPORT, "export", "Export", id="export", tooltip="Tables, pictures, a command, Python", show=False),
         Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
+        Binding(Key.NOTE, "note", "Note", id="note", tooltip="A title and a note for session and step", show=False),
         Binding(Key.JUMP, "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
         Binding(Key.CANCEL, "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
@@ -344,7 +346,7 @@ class MainScreen(Screen[None]):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In a replay nobody answers."""
-        return self.live or action not in ("ask", "continue", "keep", "compare")
+        return self.live or action not in ("ask", "continue", "keep", "compare", "note")
 
     def action_pane(self, number: int) -> None:
         """Put the keyboard into a pane, and show it where only one is shown."""
@@ -392,10 +394,15 @@ class MainScreen(Screen[None]):
         self._put(case)
         self.ask_about(case)
 
-    def action_export(self) -> None:
-        """Offer what the pane with the keyboard shows as files: from the prompt, what was asked for last."""
+    @property
+    def step_on_screen(self) -> Step | None:
+        """The step that the pane with the keyboard shows; from the prompt, that of the pane asked for last."""
         panes = [pane for pane in self.panes if pane.has_focus_within and pane in self._latest]
-        step = self._latest.get(panes[0] if panes else self.others[self.active - 2])
+        return self._latest.get(panes[0] if panes else self.others[self.active - 2])
+
+    def action_export(self) -> None:
+        """Offer what the pane with the keyboard shows as files."""
+        step = self.step_on_screen
         if step is None:
             self.notify("This pane has nothing to export yet.")
             return
@@ -403,6 +410,17 @@ class MainScreen(Screen[None]):
         from screens.evidence import offer  # not before the first paint
 
         offer(self.app, self.recorded, step)
+
+    def action_note(self) -> None:
+        """Open titles and notes of the session and of the step on the screen."""
+        session, shown = self.recorded(), self.step_on_screen
+        step = next((step for step in session.steps if shown is not None and step.id == shown.id), None)
+
+        def keep(noted: Noted | None) -> None:
+            if noted is not None:
+                self.post_message(Annotated(noted))
+
+        self.app.push_screen(NotesScreen(session, step), keep)
 
     @work(thread=True, group="report")
     def action_report(self) -> None:

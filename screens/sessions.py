@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on, work
@@ -18,40 +17,22 @@ from textual.widgets.option_list import Option
 
 from screens.dialog import Framed
 from screens.widgets.options import Options
-from workbench.errors import SessionError
-from workbench.reading import MB
-from workbench.session import load_session
+
+if TYPE_CHECKING:
+    from workbench.reporting.listing import ListedSession
 
 SHOWN = 12
-LISTED_BYTES = 64 * MB
-"""Of a session that is read for the list only; a larger one is opened all the same when it is chosen."""
+"""Sessions of a folder that are offered; where one is looked for, all are."""
+
+MOST_FOUND = 100
+"""Of these that are listed."""
 
 
-@dataclass(frozen=True)
-class RecentSession:
-    """A session file at a glance."""
-
-    path: Path
-    changed: datetime
-    summary: str
-
-
-def recent_sessions(folder: Path, limit: int = SHOWN) -> list[RecentSession]:
+def recent_sessions(folder: Path, limit: int | None = SHOWN) -> list[ListedSession]:
     """The sessions in a folder, the latest first. One that cannot be read says why in its summary."""
-    changed = {path: path.lstat().st_mtime for path in folder.glob("*.json")}  # of a link that leads nowhere too
-    latest = sorted(changed, key=changed.__getitem__, reverse=True)[:limit]
-    return [RecentSession(path, datetime.fromtimestamp(changed[path]).astimezone(), _summary(path)) for path in latest]
+    from workbench.reporting.listing import sessions_in  # not before the first paint
 
-
-def _summary(path: Path) -> str:
-    try:
-        session = load_session(path, LISTED_BYTES)
-    except SessionError as error:
-        return str(error)
-    prompts = [step.case.prompt for step in session.steps if step.case is not None]
-    model = session.model.name if session.model else "no model"
-    first = " ".join(prompts[0].split()) if prompts else "no prompt"
-    return f"{first} · {len(session.steps)} step{'s' * (len(session.steps) != 1)} · {model}"
+    return list(sessions_in([folder], limit))
 
 
 class SessionList(Options):
@@ -75,18 +56,34 @@ class SessionList(Options):
         super().__init__(id=id)
         self._folders = folders
         self._paths: list[Path] = []
+        self._search = ""
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self._find()
+        self._find("")
 
-    @work(thread=True)
-    def _find(self) -> None:
-        found = [session for folder in self._folders for session in recent_sessions(folder)]
-        self.app.call_from_thread(self._show, found)
+    def search(self, words: str) -> None:
+        """Show the sessions that have all of these words, of all there are; without any the recent ones."""
+        if words != self._search:
+            self._search = words
+            self._find(words)
 
-    def _show(self, found: list[RecentSession]) -> None:
+    @property
+    def best(self) -> Path | None:
+        """The highlighted one, or the first."""
+        return self._paths[self.highlighted or 0] if self._paths else None
+
+    @work(thread=True, exclusive=True)
+    def _find(self, words: str) -> None:
+        limit = None if words.strip() else SHOWN
+        found = [each for folder in self._folders for each in recent_sessions(folder, limit) if each.has(words)]
+        self.app.call_from_thread(self._show, words, found[:MOST_FOUND])
+
+    def _show(self, words: str, found: list[ListedSession]) -> None:
+        if words != self._search or not self.is_mounted:  # more was typed meanwhile
+            return
         self._paths = [session.path for session in found]
+        self.clear_options()
         for session in found:
             text = Text(f"{session.changed:%Y-%m-%d %H:%M}  ", style="dim", no_wrap=True, overflow="ellipsis")
             self.add_option(Option(text.append(session.summary, style="not dim")))
@@ -99,7 +96,7 @@ class SessionList(Options):
 
 
 class SessionsScreen(Framed[Path | None]):
-    """Pick one of the recent sessions, or type the path of another. Dismissed with its path, or None."""
+    """Pick one of the recent sessions, type words of one, or the path of another. Dismissed with its path, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="sessions.back", tooltip="Leave things as they are"),
@@ -121,7 +118,7 @@ class SessionsScreen(Framed[Path | None]):
         """The list, and a field for a path."""
         yield Label("looking …", id="hint")
         yield SessionList(self._folders)
-        yield Input(placeholder="or the path of a session file", id="path")
+        yield Input(placeholder="words to look for, or the path of a session file", id="path")
 
     def on_mount(self) -> None:
         """Say what it is for."""
@@ -132,7 +129,13 @@ class SessionsScreen(Framed[Path | None]):
         """Say what to do, and begin in the list if there is anything in it."""
         empty = "There are no sessions yet: every step you run is saved in one."
         self.query_one("#hint", Label).update("Enter opens, escape goes back." if message.number else empty)
-        self.query_one("SessionList" if message.number else "Input").focus()
+        if not self.query_one(Input).has_focus:  # and looks for one
+            self.query_one("SessionList" if message.number else "Input").focus()
+
+    @on(Input.Changed)
+    def look_for(self, message: Input.Changed) -> None:
+        """Words: the list has what has them all."""
+        self.query_one(SessionList).search("" if _is_path(message.value) else message.value)
 
     @on(SessionList.Chosen)
     def chosen(self, message: SessionList.Chosen) -> None:
@@ -142,6 +145,13 @@ class SessionsScreen(Framed[Path | None]):
 
     @on(Input.Submitted)
     def typed(self, message: Input.Submitted) -> None:
-        """A path."""
-        if message.value.strip():
+        """A path; or words, by which the best is opened."""
+        if _is_path(message.value):
             self.dismiss(Path(message.value.strip()).expanduser())
+        elif message.value.strip() and (best := self.query_one(SessionList).best) is not None:
+            self.dismiss(best)
+
+
+def _is_path(text: str) -> bool:
+    """Whether what was typed is the path of a session, and not words."""
+    return text.strip().endswith(".json") or "/" in text or text.startswith("~")

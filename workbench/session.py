@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from workbench import steplines
 from workbench.case import Case
-from workbench.errors import SessionError, SessionHeld
+from workbench.errors import InputError, SessionError, SessionHeld
 from workbench.files import write_atomically
 from workbench.locking import Lock
 from workbench.models.info import ModelInfo
@@ -204,6 +204,7 @@ class SessionFile:
         self._lock = lock
         self._writing = threading.RLock()  # one thread appends, another closes
         self._unwritten: list[str] = []
+        self._annotated = False  # and not written yet
         self._first: str | None = None
         self._end: int | None = None  # where the next step goes; None where the file has to be written as a whole
 
@@ -296,6 +297,25 @@ class SessionFile:
             self.save()
         return step
 
+    def annotate(self, step: int | None = None, *, title: str | None = None, note: str | None = None) -> None:
+        """Give the session, or one of its steps, a title or a note; None leaves it as it is.
+
+        Raises `InputError` for a step that is not there, and `SessionError` when writing fails.
+        """
+        given = {name: text for name, text in (("title", title), ("note", note)) if text is not None}
+        with self._writing:
+            if step is None:
+                self._header = self._header.model_copy(update=given)
+            else:
+                places = [place for place, each in enumerate(self._steps) if each.id == step]
+                if not places:
+                    raise InputError(f"there is no step {step} in {self.path}")
+                self._steps[places[0]] = self._steps[places[0]].model_copy(update=given)
+                self._end = None  # it stands in the middle of the file
+            self._annotated = True
+            if self._steps:
+                self.save()
+
     def save(self) -> None:
         """Write what is not in the file yet. Raises `SessionError`."""
         with self._writing:
@@ -322,7 +342,7 @@ class SessionFile:
         """Try once more to write what could not be written, and let others record. Raises `SessionError`."""
         with self._writing:
             try:
-                if self._unwritten:
+                if self._unwritten or (self._annotated and self._steps):
                     self.save()
             finally:
                 if self._lock is not None:
@@ -344,6 +364,7 @@ class SessionFile:
             write_atomically(self.path, whole)
             self._first, self._end = first, len(whole) - len(steplines.END)
         self._unwritten.clear()
+        self._annotated = False
 
 
 def new_session_path(folder: Path) -> Path:

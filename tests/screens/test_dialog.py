@@ -9,6 +9,7 @@ from textual.content import Content
 from screens.dialog import Framed, FramedText
 from screens.evidence import ExportScreen
 from screens.models import ModelsScreen
+from screens.notes import NotesScreen
 from screens.panes.cot.detail import CotDetail
 from screens.panes.edits.chart import EditChart
 from screens.panes.edits.detail import EditDetail
@@ -42,7 +43,18 @@ async def test_a_text_is_as_wide_as_its_frame_and_written_anew_for_another_width
 
 
 @pytest.mark.parametrize(
-    "dialog", [LensDetail, CotDetail, EditDetail, ErasureDetail, EditChart, SessionsScreen, ModelsScreen, ExportScreen]
+    "dialog",
+    [
+        LensDetail,
+        CotDetail,
+        EditDetail,
+        ErasureDetail,
+        EditChart,
+        SessionsScreen,
+        ModelsScreen,
+        ExportScreen,
+        NotesScreen,
+    ],
 )
 def test_every_dialog_with_a_frame_has_the_same_one(dialog: type) -> None:
     assert issubclass(dialog, Framed)

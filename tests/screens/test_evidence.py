@@ -138,3 +138,25 @@ def test_what_is_too_large_for_a_clipboard_is_only_a_file(tmp_path: Path, folder
     assert content == ""
     assert said == f"Written to {folder / 'lens-1.py'}; it is too large for the clipboard."
     assert (folder / "lens-1.py").stat().st_size > MOST_COPIED
+
+
+async def test_titles_and_notes_are_kept_in_the_session(folder: Path) -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("N", *"odd", "shift+tab", *"Lens", "shift+tab", *"all", "shift+tab", *"Hero", "enter")
+        await run.settle()
+        await run.until(lambda: run.app._recording.session.title == "Hero")
+        session = load_session(run.app._recording.path)
+        assert (session.title, session.note) == ("Hero", "all")
+        assert [(step.title, step.note) for step in session.steps] == [("Lens", "odd")]
+        await run.pilot.press("N", *"!", "escape")
+        await run.settle()
+        await run.pilot.press("N", "enter")
+        await run.settle()
+        assert load_session(run.app._recording.path) == session
+
+
+async def test_a_replay_takes_no_notes(tmp_path: Path) -> None:
+    async with replaying(record(tmp_path / "story.json", *STORY)) as run:
+        await run.press("N")
+        assert run.app.screen is run.main

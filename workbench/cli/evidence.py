@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import RootModel, TypeAdapter, ValidationError
 
 from workbench.cli.asking import Device, Dtype, Json, ModelName, Plan, SessionPath, carry_out
-from workbench.cli.output import MOST_COPIED, copy, echo, remark
+from workbench.cli.output import MOST_COPIED, copy, echo, echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
 from workbench.files import write_atomically
 from workbench.models.store.catalog import DEFAULT_MODEL
-from workbench.paths import written_path
+from workbench.paths import sessions_folder, written_path
 from workbench.reading import BadJson, first_problem, parse
 from workbench.registry import AnyRequest
-from workbench.session import Session, Step, read_session
+from workbench.session import Session, SessionFile, Step, read_session
 
 RecordedSession = Annotated[Path, typer.Argument(metavar="SESSION", help="A session file.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", show_default=False)]
@@ -151,7 +152,68 @@ def compare(
         print_figures(found)
 
 
-COMMANDS = (report, export, compare, run)
+def sessions(
+    search: Annotated[list[str] | None, typer.Argument(help="Words that it must have, of any kind.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Look in this folder, instead of the sessions' own.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many, the latest first.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """List recorded sessions: when, about what, what came of it, with which model; or find them by words."""
+    from workbench.figures import Column, Table, line, said
+    from workbench.reporting.listing import sessions_in
+
+    place = written_path(str(folder)) if folder is not None else sessions_folder()
+    words = " ".join(search or ())
+    found = list(islice((each for each in sessions_in([place]) if each.has(words)), max(0, limit)))
+    if json:
+        echo_json(RootModel(found), indent=1)
+        return
+    from workbench.cli.step_report import print_figures
+
+    rows = tuple(
+        (
+            f"{each.changed:%Y-%m-%d %H:%M}", each.title or each.prompt or "–", str(each.steps),
+            each.problem or each.verdict or "–", each.model or "–", each.path.name,
+        )
+        for each in found
+    )  # fmt: skip
+    about, came = Column(heading="about", wraps=True), Column(heading="came to", wraps=True)
+    columns = (Column(heading="changed", right=True), about, Column(heading="steps", right=True, spare=1), came)
+    if rows:
+        print_figures(
+            (
+                Table(
+                    columns=(*columns, Column(heading="model", spare=2), Column(heading="file", right=True)), rows=rows
+                ),
+            )
+        )
+    none = f"no session has {words!r}" if words else "there is no session yet"
+    print_figures(said(line(f"in {place}" if rows else f"{none} in {place}", "muted")))
+
+
+def note(
+    session: RecordedSession,
+    text: Annotated[str | None, typer.Argument(help="The note.", show_default=False)] = None,
+    title: Annotated[str | None, typer.Option(help="A title for it.", show_default=False)] = None,
+    step: Annotated[int | None, typer.Option(help="Of this step, not of the session.", show_default=False)] = None,
+) -> None:
+    """Give a session, or one of its steps, a note or a title; lists, reports and searches have them."""
+    if text is None and title is None:
+        raise InputError("there is neither a note nor a --title to give; type one")
+    if not session.exists():
+        raise InputError(f"there is no session file {session}")
+    file = SessionFile.open(session, "a note")
+    try:
+        for said in file.notes:
+            remark(f"workbench: {said}")
+        file.annotate(step, title=title, note=text)
+    finally:
+        file.close()
+
+
+COMMANDS = (report, export, compare, sessions, note, run)
 """Each becomes a command of its name."""
 
 
