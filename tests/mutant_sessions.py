@@ -58,6 +58,9 @@ from workbench.methods.lens.logit_lens import LensAnswer, LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, FactsTraceResult, RoleEffect, TracedFact
 from workbench.protocol import Request, Result
+from workbench.reporting.as_python import as_python
+from workbench.reporting.making import report_of
+from workbench.reporting.pages import html_page, markdown_page
 from workbench.session import Session, Step
 
 HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
@@ -230,10 +233,15 @@ def recorded(*names: str) -> bytes:
 
 
 def print_all(session: Session) -> None:
-    """Draw every step as the command line does."""
+    """Draw every step as the command line does, and the whole as a report."""
     with redirect_stdout(io.StringIO()):
         for step in session.steps:
             print_step(step, session.model or INFO)
+    report = report_of(session)
+    assert html_page(report)
+    assert markdown_page(report)
+    for step in session.steps:
+        assert as_python(session, step)
 
 
 class Replay:

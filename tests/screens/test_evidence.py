@@ -7,15 +7,17 @@ import shlex
 from pathlib import Path
 
 import pytest
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from screens.evidence import ExportScreen, Wanted, export
+from screens.sessions import SessionList
 from tests.reporting.nasty import Page
 from tests.screens.test_app import HERO, ask_hero, running
 from tests.screens.test_replay import STORY, record, replaying
+from workbench import paths
 from workbench.cli.output import MOST_COPIED
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.session import load_session
+from workbench.session import SessionFile, load_session
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +162,21 @@ async def test_a_replay_takes_no_notes(tmp_path: Path) -> None:
     async with replaying(record(tmp_path / "story.json", *STORY)) as run:
         await run.press("N")
         assert run.app.screen is run.main
+
+
+async def test_a_session_is_found_by_words_in_the_dialog(tmp_path: Path) -> None:
+    folder = paths.sessions_folder()
+    record(folder / "other.json", STORY[0])
+    file = record(folder / "wanted.json", *STORY)
+    annotated = SessionFile.open(file)
+    annotated.annotate(title="The wanted one")
+    annotated.close()
+    async with running() as run:
+        await run.pilot.press("escape", "ctrl+o")
+        await run.until(lambda: len(run.app.screen.query_one(SessionList)._paths) == 2)
+        run.app.screen.query_one(Input).focus()
+        await run.pilot.press(*"wanted one")
+        await run.until(lambda: run.app.screen.query_one(SessionList)._paths == [file])
+        assert "The wanted one" in run.text
+        await run.pilot.press("enter")
+        await run.until(lambda: run.app._recording.path == file)
