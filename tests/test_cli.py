@@ -341,7 +341,8 @@ def test_bad_usage_says_how_to_get_help(workbench: Run, arguments: list[str]) ->
     outcome = workbench(*arguments)
     assert outcome.code == 2
     assert outcome.out == ""
-    assert f"workbench {arguments[0]} --help" in outcome.err
+    command = "lens show" if arguments[0] == "lens" else arguments[0]
+    assert f"workbench {command} --help" in outcome.err
     assert sum("Error:" in line for line in outcome.err.splitlines()) == 1
     assert "Traceback" not in outcome.err
 

@@ -43,14 +43,19 @@ lens_app = typer.Typer(
 def show(
     case: Case,
     typed: Typed,
-    position: Annotated[int, typer.Option(help="The token to look at, from 0; negative from the end.")] = -1,
+    position: Annotated[
+        int | None,
+        typer.Option(help="The token to look at, from 0; negative from the end.  [default: -1]", show_default=False),
+    ] = None,
     all_tokens: Annotated[bool, typer.Option("--all", help="Compute every token, not only that one.")] = False,
 ) -> Request:
     """Print what the model would say if it stopped at each layer, plainly or by a corrected lens.
 
     `workbench lens fit ridge` and `workbench lens fit jacobian` fit such a lens.
     """
-    return filled(LensRequest, typed, case=case, first=position, positions=None if all_tokens else (position,))
+    at = -1 if position is None else position
+    asked = {"first": position, "positions": None} if all_tokens else {"first": at, "positions": (at,)}
+    return filled(LensRequest, typed, case=case, **asked)
 
 
 def _options(

@@ -75,11 +75,11 @@ def _(first: Heatmap, second: Heatmap) -> tuple[Figure, ...]:
     return (drawn, Lines(lines=tuple(_heatmap_sums(first, second, drawn, rows, columns))))
 
 
-Pairs = Sequence[tuple[int, int]]
+PlacePairs = Sequence[tuple[int, int]]
 """Places in the second and in the first."""
 
 
-def _shared(first: Axis, second: Axis) -> Pairs:
+def _shared(first: Axis, second: Axis) -> PlacePairs:
     """The places of both, by their layer or token, or by their number where they are neither."""
     moved = _prepended(first, second)
     known = {first.index_of(place): place for place in range(len(first.labels))}
@@ -106,7 +106,9 @@ def _only(axis: Axis, places: Sequence[int]) -> Axis:
     )
 
 
-def _changed_texts(first: Heatmap, second: Heatmap, rows: Pairs, columns: Pairs) -> tuple[tuple[str, ...], ...]:
+def _changed_texts(
+    first: Heatmap, second: Heatmap, rows: PlacePairs, columns: PlacePairs
+) -> tuple[tuple[str, ...], ...]:
     """What a cell says now, with what it said before where that is another text."""
     if not (first.texts and second.texts):
         return ()
@@ -117,7 +119,9 @@ def _changed_texts(first: Heatmap, second: Heatmap, rows: Pairs, columns: Pairs)
     return tuple(tuple(changed(second.texts[r2][c2], first.texts[r1][c1]) for c2, c1 in columns) for r2, r1 in rows)
 
 
-def _heatmap_sums(first: Heatmap, second: Heatmap, drawn: Heatmap, rows: Pairs, columns: Pairs) -> Iterator[Line]:
+def _heatmap_sums(
+    first: Heatmap, second: Heatmap, drawn: Heatmap, rows: PlacePairs, columns: PlacePairs
+) -> Iterator[Line]:
     cells = [
         (abs(value), row, column)
         for row, values in enumerate(drawn.values)
@@ -149,7 +153,7 @@ def _heatmap_sums(first: Heatmap, second: Heatmap, drawn: Heatmap, rows: Pairs, 
         yield line(f"{count(other, 'cell')} say another text", "plain")
 
 
-def _texts(first: Heatmap, second: Heatmap, rows: Pairs, columns: Pairs) -> Iterator[tuple[str, str]]:
+def _texts(first: Heatmap, second: Heatmap, rows: PlacePairs, columns: PlacePairs) -> Iterator[tuple[str, str]]:
     if first.texts and second.texts:
         yield from ((first.texts[r1][c1], second.texts[r2][c2]) for r2, r1 in rows for c2, c1 in columns)
 
