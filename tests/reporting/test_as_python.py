@@ -77,7 +77,7 @@ def test_edits_that_were_on_are_made_first(
 
 
 def test_a_request_is_refused_in_one_sentence() -> None:
-    with pytest.raises(InputError, match="nothing of the kind 'lense' to ask; there are lens, continue"):
+    with pytest.raises(InputError, match="nothing of the kind 'lense' to ask; there are lens, "):
         workbench.request("lense")
     with pytest.raises(InputError, match="top-k: 'many' is not a whole number"):
         workbench.request("lens", case=CASE, top_k="many")

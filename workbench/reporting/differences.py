@@ -75,11 +75,11 @@ def _(first: Heatmap, second: Heatmap) -> tuple[Figure, ...]:
     return (drawn, Lines(lines=tuple(_heatmap_sums(first, second, drawn, rows, columns))))
 
 
-PlacePairs = Sequence[tuple[int, int]]
+Matched = Sequence[tuple[int, int]]
 """Places in the second and in the first."""
 
 
-def _shared(first: Axis, second: Axis) -> PlacePairs:
+def _shared(first: Axis, second: Axis) -> Matched:
     """The places of both, by their layer or token, or by their number where they are neither."""
     moved = _prepended(first, second)
     known = {first.index_of(place): place for place in range(len(first.labels))}
@@ -106,9 +106,7 @@ def _only(axis: Axis, places: Sequence[int]) -> Axis:
     )
 
 
-def _changed_texts(
-    first: Heatmap, second: Heatmap, rows: PlacePairs, columns: PlacePairs
-) -> tuple[tuple[str, ...], ...]:
+def _changed_texts(first: Heatmap, second: Heatmap, rows: Matched, columns: Matched) -> tuple[tuple[str, ...], ...]:
     """What a cell says now, with what it said before where that is another text."""
     if not (first.texts and second.texts):
         return ()
@@ -119,9 +117,7 @@ def _changed_texts(
     return tuple(tuple(changed(second.texts[r2][c2], first.texts[r1][c1]) for c2, c1 in columns) for r2, r1 in rows)
 
 
-def _heatmap_sums(
-    first: Heatmap, second: Heatmap, drawn: Heatmap, rows: PlacePairs, columns: PlacePairs
-) -> Iterator[Line]:
+def _heatmap_sums(first: Heatmap, second: Heatmap, drawn: Heatmap, rows: Matched, columns: Matched) -> Iterator[Line]:
     cells = [
         (abs(value), row, column)
         for row, values in enumerate(drawn.values)
@@ -153,7 +149,7 @@ def _heatmap_sums(
         yield line(f"{count(other, 'cell')} say another text", "plain")
 
 
-def _texts(first: Heatmap, second: Heatmap, rows: PlacePairs, columns: PlacePairs) -> Iterator[tuple[str, str]]:
+def _texts(first: Heatmap, second: Heatmap, rows: Matched, columns: Matched) -> Iterator[tuple[str, str]]:
     if first.texts and second.texts:
         yield from ((first.texts[r1][c1], second.texts[r2][c2]) for r2, r1 in rows for c2, c1 in columns)
 
