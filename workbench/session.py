@@ -78,7 +78,8 @@ class Step(Frozen):
     @property
     def completed(self) -> Case | None:
         """The case as a method filled it in that proposes parts of it; None of all others."""
-        return getattr(self.result, "case", None)
+        found = getattr(self.result, "case", None)
+        return found if isinstance(found, Case) else None
 
     @property
     def why(self) -> str:

@@ -1,0 +1,93 @@
+"""From a bare prompt to a saved patch: diagnosed, fixed, and saved by few keys, on a small terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.terminal.conftest import Recorded, Start
+from tests.terminal.test_story import PROMPT
+from workbench.editing.fix import FixResult
+from workbench.methods.diagnose.diagnosis import DiagnoseResult
+from workbench.session import load_session
+
+pytestmark = pytest.mark.terminal
+
+LONG = 900.0
+"""Seconds: every editor makes its edit, the first of a model samples text for its statistics."""
+
+MOST_KEYS = 12
+
+
+class Counted:
+    """A terminal whose keys are counted."""
+
+    def __init__(self, terminal: Recorded) -> None:
+        self.terminal, self.keys = terminal, 0
+
+    def press(self, *keys: str) -> None:
+        self.keys += len(keys)
+        self.terminal.press(*keys)
+
+
+@pytest.mark.soak
+def test_the_hero_case_is_fixed_and_saved_with_at_most_twelve_keys(
+    start: Start, shared_statistics: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = tmp_path / "hero.json"
+    terminal = start("--session", session, columns=80, rows=24)
+    terminal.until("words of")
+    terminal.type(PROMPT)
+    counted = Counted(terminal)
+    counted.press("\r")
+    terminal.until("Sydney")
+    counted.press("F")
+    terminal.wait_for("enter: ", LONG)
+    counted.press("\r")
+    terminal.wait_for("1 edit", LONG)
+    counted.press("5", "s", "\r")
+    terminal.until("saved")
+    assert counted.keys <= MOST_KEYS
+    assert list(Path(os.curdir).glob("*.safetensors"))
+
+    steps = load_session(session).steps
+    diagnosis = next(step.result for step in steps if isinstance(step.result, DiagnoseResult))
+    assert diagnosis.failure == "prompt"
+    assert (diagnosis.case.subject, diagnosis.case.target, diagnosis.case.foil) == ("Australia", "Canberra", "Sydney")
+    fixes = next(step.result for step in steps if isinstance(step.result, FixResult))
+    assert fixes.recommended is not None
+    chosen = fixes.candidates[fixes.recommended]
+    assert chosen.changed
+    assert not chosen.against
+
+
+def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt(start: Start, tmp_path: Path) -> None:
+    """No weight is touched: what is prepended is another."""
+    session = tmp_path / "passage.json"
+    passage = "Peter lives in Berlin. Emma lives in Oslo. Question: Where does Peter live? Answer: Peter lives in"
+    terminal = start("--session", session, columns=80, rows=24)
+    terminal.until("words of")
+    terminal.press(*passage)
+    terminal.press("\r")
+    terminal.until("Oslo")
+    terminal.press("D")
+    terminal.wait_for("copied from the wrong place", LONG)
+    terminal.press("F")
+    terminal.wait_for("enter: separator prepended", LONG)
+    terminal.press("\r")
+    terminal.until("prepended separator")
+    terminal.until(lambda text: "Berlin" in text and "edits 0" in text)
+    steps = load_session(session).steps
+    found = next(step.result for step in steps if isinstance(step.result, DiagnoseResult))
+    assert found.failure == "context"
+    assert (found.case.target, found.case.foil) == ("Berlin", "Oslo")
+    assert any("head L23H4" in sentence.text and "Oslo" in sentence.text for sentence in found.sentences)
+    assert found.fixes[0] == "prompt"
+    fixes = next(step.result for step in steps if isinstance(step.result, FixResult))
+    assert fixes.recommended is not None
+    assert fixes.candidates[fixes.recommended].name == "prompt"
+    assert steps[-1].case is not None
+    assert steps[-1].case.prepend == "separator"
