@@ -134,6 +134,23 @@ def test_a_whole_model_is_saved_by_an_option_of_its_own(workbench: Run, tiny: Pa
     assert "is not empty" in " ".join(again.err.split())
 
 
+def test_facts_of_a_file_are_written_in_the_same_edit(workbench: Run, tiny: Path, tmp_path: Path) -> None:
+    asked = (*EDIT, "--editor", "memit", "--layers", "1", "--prefixes", "0", "--steps", "2", "--model", tiny, "--json")
+    france = {"prompt": "The capital of France is", "subject": "France", "target": ","}
+    file = record_file(tmp_path, 2)  # which say the same as the prompt
+    file.write_text(f"{file.read_text()}{json.dumps(france)}\n")
+    outcome = workbench(*asked, "--with", file)
+    assert outcome.code == 0, outcome.err
+    step = Step.model_validate_json(outcome.out)
+    assert isinstance(step.request, EditRequest)
+    assert isinstance(step.result, EditResult)
+    assert step.result.edit is not None
+    assert step.result.edit.title == "L1 2 facts"
+    assert [case.subject for case in step.request.cases] == ["Australia", "France"]
+    assert step.result.suite is not None
+    assert step.result.suite.suite.name == "2 facts"
+
+
 def test_records_are_edited_one_by_one_and_scored(workbench: Run, tiny: Path, tmp_path: Path) -> None:
     outcome = workbench("edit", "--facts", record_file(tmp_path, 3), "--limit", "2", *FAST, "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err
