@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.poison import MARK, POISON_NAME, raw_in
 from tests.reporting.nasty import ROOT
 from tests.test_cli import Run, workbench
 from workbench import paths
@@ -43,6 +44,20 @@ def test_the_latest_is_first_and_each_says_what_came_of_it(folder: Path) -> None
         "The Eiffel Tower is located in the city of · 3 steps · smollm2-135m · says “Paris” 0.70, as wanted"
     )
     assert found["tom"].steps == 3
+
+
+def test_a_name_that_is_no_text_is_listed_as_any_other(folder: Path, workbench: Run) -> None:
+    odd = folder / f"odd\udc9d{POISON_NAME}.json"
+    shutil.copy(folder / "tom.json", odd)
+    (folder / "bad\udc9d.json").write_text("{")
+    for _ in range(2):  # read, and kept
+        assert next(each for each in sessions_in([folder]) if each.has("odd")).path == odd
+    listed = json.loads(workbench("sessions", "odd", "--json").out)
+    assert [each["steps"] for each in listed] == [3]
+    shown = workbench("sessions").out
+    assert MARK in shown
+    assert "bad⟨9D⟩.json" in shown
+    assert not raw_in(shown)
 
 
 @pytest.mark.parametrize(

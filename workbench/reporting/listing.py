@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import RootModel, ValidationError
+from pydantic import RootModel, ValidationError, field_serializer
 
 from workbench import paths
 from workbench.errors import SessionError
@@ -20,6 +20,7 @@ from workbench.protocol import Frozen
 from workbench.reading import MB, Unreadable, read_text
 from workbench.reporting.account import answers_of, cases_of, finding_of, last_queue
 from workbench.session import Session, load_session
+from workbench.visible import visible
 from workbench.wording import count
 
 LISTED_BYTES = 64 * MB
@@ -44,6 +45,11 @@ class ListedSession(Frozen):
     verdict: str = ""
     problem: str = ""
     words: str = ""
+
+    @field_serializer("path")
+    def _written(self, path: Path) -> str:
+        """As text: the bytes of a name need not be any, and nothing of them may act."""
+        return visible(str(path))
 
     @property
     def summary(self) -> str:
@@ -79,7 +85,7 @@ def sessions_in(folders: Iterable[Path], limit: int | None = None) -> Iterator[L
     index, news = _read_index(), {}
     try:
         for path in latest:
-            about, key = stats[path], str(path.absolute())
+            about, key = stats[path], ascii(str(path.absolute()))
             kept = index.get(key)
             if kept is None or (kept.size, kept.changed) != (about.st_size, about.st_mtime_ns):
                 changed = datetime.fromtimestamp(about.st_mtime).astimezone()
@@ -114,7 +120,8 @@ def _listed(path: Path, changed: datetime) -> ListedSession:
     try:
         session = load_session(path, LISTED_BYTES)
     except SessionError as error:
-        return ListedSession(path=path, changed=changed, problem=str(error), words=path.name.lower())
+        problem = visible(str(error))
+        return ListedSession(path=path, changed=changed, problem=problem, words=visible(path.name).lower())
     cases = cases_of(session)
     found = ListedSession(
         path=path,
@@ -125,7 +132,7 @@ def _listed(path: Path, changed: datetime) -> ListedSession:
         model=session.model.name if session.model else "",
         verdict=verdict_of(session),
     )
-    texts = [path.name, f"{changed:%Y-%m-%d}", found.title, session.note, found.model, found.verdict]
+    texts = [visible(path.name), f"{changed:%Y-%m-%d}", found.title, session.note, found.model, found.verdict]
     texts += [text for case in cases for text in (case.prompt, case.subject, case.target, case.foil) if text]
     texts += [text for step in session.steps for text in (step.request.kind, step.title, step.note) if text]
     return found.model_copy(update={"words": " ".join(dict.fromkeys(texts)).lower()[:20_000]})
