@@ -356,7 +356,7 @@ async def test_w_f_and_c_reword_fill_and_suggest() -> None:
     async with reasoned() as run:
         await run.pilot.press("W", "ctrl+u", "enter")
         await run.until(lambda: run.engine.last == about(Paraphrase(sentence=4)))
-        await run.pilot.press("F")
+        await run.pilot.press("f")
         await run.until(lambda: run.engine.last == about(Filler()))
         await run.pilot.press("H")
         await run.settle()
@@ -410,10 +410,10 @@ async def test_what_the_model_writes_for_a_mistake_is_shown_as_it_comes() -> Non
 
 async def test_nothing_is_generated_twice() -> None:
     async with reasoned() as run:
-        await run.pilot.press("F")
+        await run.pilot.press("f")
         await answer_last(run, Filler)
         asked = len(run.engine.asked)
-        await run.pilot.press("F")
+        await run.pilot.press("f")
         await run.settle()
         assert pane(run)._row is not None
         assert pane(run)._row.done == "filler as long as 1"  # type: ignore[union-attr]
@@ -512,7 +512,7 @@ async def test_another_prompt_or_other_edits_make_it_stale() -> None:
         run.engine.edits = pane(run).edits
         await run.settle()
         assert "stale: the edits have changed; press r to ask again" in run.text
-        await run.pilot.press("F")
+        await run.pilot.press("f")
         await run.settle()
         assert "The edits have changed since" in run.notified
         await run.pilot.press("r")
@@ -521,7 +521,7 @@ async def test_another_prompt_or_other_edits_make_it_stale() -> None:
 
 async def test_edits_that_are_taken_back_bring_back_what_was_found_without_them() -> None:
     async with reasoned((160, 48)) as run:
-        await run.pilot.press("F")
+        await run.pilot.press("f")
         await answer_last(run, Filler)
         run.main.queue = queue_state(True)
         run.engine.edits = pane(run).edits
@@ -573,7 +573,7 @@ async def test_a_replay_shows_the_reasoning_with_all_that_was_done_to_it(tmp_pat
         assert [row.sign for row in shown._reasoned.rows] == [*"012345", *"−−−−", "✗", *"……………"]
         assert "answer 10 · AOC 0.70 · settles at 4 of 5" in run.text
         assert TOM in run.words
-        await run.press("F", "M", "r", "n", "i")
+        await run.press("f", "M", "r", "n", "i")
         assert "x Leave out" not in run.text
         assert not run.app.screen.query_one(CotForm).has_class("-open")
         assert not run.app.screen.query_one(CotLine).has_class("-open")

@@ -263,7 +263,7 @@ async def test_nothing_is_done_to_a_reasoning_about_another_question() -> None:
         asked = len(run.engine.asked)
         await type_another(run)
         assert "stale: the prompt has changed" in str(run.main.query_one(CotPane)._border_subtitle)
-        await run.pilot.press("6", "F")
+        await run.pilot.press("6", "f")
         await run.settle()
         assert len(run.engine.asked) == asked
         assert "The prompt has changed since" in run.notified
