@@ -309,15 +309,17 @@ class _Reporter:
         self._job = job
         self._listener = listener
         self._stage = ""
-        self._stage_began = time.perf_counter()
-        self._stage_done = 0
+        self._total = 0
+        self._began = time.perf_counter()
+        self._began_with = 0
         self._reported = 0.0
 
     def __call__(self, done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
         now = time.perf_counter()
         news = stage != self._stage or (partial is not None and self._job.partial is None)
-        if stage != self._stage:
-            self._stage, self._stage_began, self._stage_done = stage, now, done
+        self._stage = stage
+        if total != self._total or done < self._began_with:  # other units: what was done before says nothing of them
+            self._total, self._began, self._began_with = total, now, done
         assert partial is None or isinstance(partial, Result), "a part of a method reports through `part`"
         self._job.partial = partial or self._job.partial
         self.check()
@@ -333,8 +335,8 @@ class _Reporter:
             raise Cancelled
 
     def _remaining(self, done: int, total: int, now: float) -> float | None:
-        did = done - self._stage_done
-        return (now - self._stage_began) / did * (total - done) if did > 0 else None
+        did = done - self._began_with
+        return (now - self._began) / did * (total - done) if did > 0 else None
 
 
 def _unexpected(error: Exception) -> StepError:
