@@ -78,7 +78,7 @@ def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt
     terminal.press("F")
     terminal.wait_for("enter: separator prepended", LONG)
     terminal.press("\r")
-    terminal.until("prepended separator")
+    terminal.until("prepended BOS or separator")
     terminal.until(lambda text: "Berlin" in text and "edits 0" in text)
     steps = load_session(session).steps
     found = next(step.result for step in steps if isinstance(step.result, DiagnoseResult))
