@@ -12,16 +12,17 @@ from pathlib import Path
 from screens.replay import ReplayApp, ReplayScreen
 from tests.contrast_sets import REQUEST as STEERING
 from tests.contrast_sets import behaviour, steered, sweep
-from tests.screens.fake import (
+from tests.screens.asked import DONE, FIRST, HERO, LEACE, STEER, SUITE, TOM, about
+from tests.screens.recorded import (
+    BROKEN,
     MODEL,
     STARTED,
-    SUITE,
-    TOM,
     attribution_result,
-    compare_result,
+    bisected,
+    compared,
+    continuation,
     cot_result,
-    edit_info,
-    encoded,
+    erasure_result,
     lens_result,
     queue_result,
     queue_state,
@@ -29,12 +30,10 @@ from tests.screens.fake import (
     suite_result,
     trace_result,
 )
-from tests.screens.fake_erasure import erasure_request, erasure_result
-from workbench.case import Case
 from workbench.cli.step_report import print_step
 from workbench.datasets.questions import Question
 from workbench.datasets.suites import EditRecord
-from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.bisection import BisectRequest
 from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.rome import RomeSettings
@@ -50,10 +49,9 @@ from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.bootstrap import Estimate
-from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake
+from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult, QuestionOutcome, TaskSummary
-from workbench.methods.cot.truncation import CotRequest
-from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensAnswer, LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, FactsTraceResult, RoleEffect, TracedFact
@@ -63,42 +61,27 @@ from workbench.reporting.making import report_of
 from workbench.reporting.pages import html_page, markdown_page
 from workbench.session import Session, Step
 
-HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
-INFO = MODEL.model_copy(update={"layers": 6})
-
 
 def steps() -> dict[str, tuple[Request, Result]]:
     """By name: a request and what came of it."""
     attribution = AttributionRequest(case=HERO)
     trace = TraceRequest(case=HERO, kinds=("states", "mlp"))
-    rome = EditRequest(case=HERO, settings=RomeSettings(layer=5))
-    tom = CotRequest(question=TOM, answer="7", interventions=(Early(), LeaveOneOut()))
-    more = CotRequest(question=TOM, interventions=(Filler(), Mistake(sentence=2), Cue(answer="7")))
-    watched = erasure_request("leace", concept="pronoun-gender", layers=(2, 3))
-    erase = watched.model_copy(update={"case": HERO})
-    steer = erasure_request("steer", concept="pronoun-gender", layers=(2,), towards="feminine")
+    rome = EditRequest(case=HERO, suite=SUITE)
+    cued = about(Cue(answer="7"))
+    erase = LEACE.model_copy(update={"case": HERO})
     queue = queue_state(True, False)
     suite = suite_result()
-    lens = lens_result(HERO, layers=3)
+    lens = lens_result(HERO)
     return {
         "lens": (
             LensRequest(case=HERO),
             lens.model_copy(update={"after_separator": LensAnswer(token=" Canberra", probability=0.4, target=0.4)}),
         ),
-        "lens partial": (LensRequest(case=HERO.model_copy(update={"foil": None})), lens_result(HERO, done=1, layers=3)),
-        "continue": (
-            ContinueRequest(case=HERO),
-            ContinueResult(
-                encoded=encoded(HERO.prompt),
-                generated=(
-                    ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34),
-                ),
-                text=" Sydney",
-            ),
-        ),
+        "lens partial": (LensRequest(case=HERO.model_copy(update={"foil": None})), lens_result(HERO, done=1)),
+        "continue": (ContinueRequest(case=HERO), continuation()),
         "attribution": (attribution, attribution_result(attribution)),
-        "trace": (trace, trace_result(trace, layers=3)),
-        "trace partial": (trace, trace_result(trace, exact=2, layers=3)),
+        "trace": (trace, trace_result(trace)),
+        "trace partial": (TraceRequest(case=HERO), trace_result(TraceRequest(case=HERO), exact=4)),
         "trace-facts": (
             FactsTraceRequest(facts=(TracedFact(prompt=HERO.prompt, subject="Australia", target="Canberra"),)),
             FactsTraceResult(
@@ -114,7 +97,7 @@ def steps() -> dict[str, tuple[Request, Result]]:
                 noise_std=0.1,
             ),
         ),
-        "rome": (rome, rome_result(rome, queue_state(True), suite)),
+        "rome": (rome, rome_result()),
         "queue": (QueueRequest(action="show"), queue_result(queue, "the queue")),
         "edit-facts": (
             FactsEditRequest(
@@ -152,21 +135,11 @@ def steps() -> dict[str, tuple[Request, Result]]:
                 unusable={"2": "its subject is not in the prompt"},
             ),
         ),
-        "compare": (CompareRequest(case=HERO, suite=SUITE), compare_result("rome", "ft-m", "nobody")),
-        "bisect": (
-            BisectRequest(fact=SUITE.facts[4]),
-            BisectResult(
-                fact=SUITE.facts[4],
-                broken_by=edit_info(),
-                before=0,
-                tried=3,
-                passing=suite.outcomes[0].before,
-                failing=suite.outcomes[0].after,
-            ),
-        ),
-        "cot": (tom, cot_result(tom)),
-        "cot partial": (tom, cot_result(tom, words=5)),
-        "cot more": (more, cot_result(more)),
+        "compare": (CompareRequest(case=HERO, suite=SUITE), compared()),
+        "bisect": (BisectRequest(fact=BROKEN), bisected()),
+        "cot": (DONE, cot_result(DONE)),
+        "cot partial": (FIRST, cot_result(FIRST, words=5)),
+        "cot more": (cued, cot_result(cued)),
         "cot-questions": (
             CotQuestionsRequest(questions=(Question(id="1", task="sums", question=TOM),)),
             CotQuestionsResult(
@@ -201,8 +174,8 @@ def steps() -> dict[str, tuple[Request, Result]]:
             ),
         ),
         "erasure": (erase, erasure_result(erase)),
-        "erasure partial": (erase, erasure_result(erase, probed=1, effects=False)),
-        "steering": (steer, erasure_result(steer)),
+        "erasure partial": (erase, erasure_result(erase, probed=1)),
+        "steering": (STEER, erasure_result(STEER)),
         "behaviour": (
             EditRequest(editor="contrast", settings=ContrastSettings(contrast="sentiment"), test=False),
             EditResult(editor="contrast", details=steered(), queue=queue),
@@ -216,7 +189,7 @@ def recorded(*names: str) -> bytes:
     """A session file with these steps, as the shipped code writes it."""
     known = steps()
     session = Session(
-        model=INFO,
+        model=MODEL,
         steps=tuple(
             Step(
                 id=number,
@@ -236,7 +209,7 @@ def print_all(session: Session) -> None:
     """Draw every step as the command line does, and the whole as a report."""
     with redirect_stdout(io.StringIO()):
         for step in session.steps:
-            print_step(step, session.model or INFO)
+            print_step(step, session.model or MODEL)
     report = report_of(session)
     assert html_page(report)
     assert markdown_page(report)

@@ -13,17 +13,15 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from tests.screens.fake import TOM, cot_result, edit_info, queue_state, rome_result
-from tests.screens.fake_erasure import erasure_request, erasure_result
-from workbench.case import Case
+from tests.screens.asked import DONE, FIRST, HERO, LEACE, STEER
+from tests.screens.recorded import cot_result, edit_info, erasure_result, rome_result
 from workbench.cli.figures import draw, draw_all
 from workbench.datasets.suites import SCORES, SuiteFact
 from workbench.editing.bisection import BisectResult
-from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.edit import EditResult
 from workbench.editing.editor import Capacity
 from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.editors.rome.details import RomeDetails
-from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.figures import facts_edit_figures
 from workbench.editing.operations import QueueResult
 from workbench.editing.records import FactsEditResult, FailingFact, RecordOutcome
@@ -48,10 +46,8 @@ from workbench.figures import (
 )
 from workbench.methods.attribution.attribution import AttributionResult
 from workbench.methods.cot.bootstrap import Estimate
-from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake
 from workbench.methods.cot.many_questions import CotQuestionsResult, TaskSummary
 from workbench.methods.cot.result import CotResult
-from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.methods.tracing.causal_trace import TraceResult
@@ -123,7 +119,7 @@ def edit_texts(result: EditResult) -> Iterator[str]:
     assert isinstance(result.details, RomeDetails)
     details = result.details
     yield from (result.edit.id, result.edit.title, f"layer {details.layer} ({details.layer_from})")
-    yield from (f"{details.size:.1%}", *(f"{loss:.2f}" for loss in details.losses))
+    yield from (f"{details.size:.1%}", *(f"{loss:.2f}" for loss in (details.losses[0], details.losses[-1])))
     for one in (*result.before, *result.after):
         yield from (one.prepend, one.top, f"{one.top_probability:.2f}", f"{one.target:.3f}")
         yield from [] if one.foil is None else [f"{one.foil:.3f}"]
@@ -236,8 +232,6 @@ POINTS = tuple(
     SequencePoint(edits=n, scores=(), harmonic={"as-is": 0.9 - n / 100, "separator": None}, perplexity=20 + n / 10)
     for n in (1, 2, 5)
 )
-CASE = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
-REWRITE = EditRequest(case=CASE, settings=RomeSettings())
 RIGHT = FactAnswer(target=0.61, against=0.22, top=" Canberra", top_probability=0.713, passes=True, exact=True)
 WRONG = RIGHT.model_copy(update={"top": " Sydney", "top_probability": 0.422, "passes": False})
 SUITE = next(
@@ -245,9 +239,6 @@ SUITE = next(
     for file in SAMPLES
     for step in load_session(file).steps
     if isinstance(step.result, EditResult) and step.result.suite
-)
-REASONED = CotRequest(
-    question=TOM, interventions=(Early(), LeaveOneOut(), Mistake(sentence=1), Filler(), Cue(answer="7")), answer="7"
 )
 OTHERS: dict[str, Result] = {
     "trace-facts": FactsTraceResult(
@@ -257,17 +248,15 @@ OTHERS: dict[str, Result] = {
         ),
         clean=0.412, corrupted=0.051, used=12, unknown=3, unusable=1, noise_std=0.1,
     ),
-    "rome": rome_result(REWRITE, queue_state(True)).model_copy(update={"sound": False}),
+    "rome": rome_result().model_copy(update={"sound": False}),
     "suite": SUITE,
     "edit-facts": facts_edit(),
     "sequence": facts_edit(POINTS, n_failing=MOST_FAILING + 3),
     "bisect": BisectResult(fact=FACT, broken_by=edit_info(), before=2, tried=3, passing=RIGHT, failing=WRONG),
-    "erasure": erasure_result(
-        erasure_request("leace", concept="pronoun-gender").model_copy(update={"case": CASE})
-    ),
-    "steering": erasure_result(erasure_request("steer", concept="pronoun-gender")),
-    "cot": cot_result(REASONED),
-    "reasoning that is being written": cot_result(REASONED, words=4),
+    "erasure": erasure_result(LEACE.model_copy(update={"case": HERO})),
+    "steering": erasure_result(STEER),
+    "cot": cot_result(DONE),
+    "reasoning that is being written": cot_result(FIRST, words=4),
     "cot-questions": CotQuestionsResult(
         tasks=(
             TaskSummary(
@@ -299,14 +288,14 @@ OTHERS: dict[str, Result] = {
         ("bisect", ["is broken by edit", "2 edits before it: “ Canberra” 0.71", "“ Sydney” 0.42; 3 trials"]),
         (
             "erasure",
-            ["Pronoun gender · leace", "0.95 / 0.75", "0.51 / 0.50", "0.60 / 0.55", "changed", "0.200 → 0.310"],
+            ["Pronoun gender · leace", "0.72 / 0.62", "0.50 / 0.50", "0.55 / 0.55", "changed", "0.001 → 0.003"],
         ),
         (
             "erasure",
-            ["20.00 → 20.20 (+1.0%), 11 of 12 known facts kept", "“ Tokyo” → “ the”", "32.1% feminine: The nurse"],
+            ["23.41 → 24.19 (+3.3%), 22 of 23 known facts kept", "“ Greek” → “ Norse”", "52.9% feminine: To buy a key"],
         ),
         ("erasure", ["the watched prompt", "before: “", "after: “"]),
-        ("steering", ["taken for feminine", "0.50 → 0.70"]),
+        ("steering", ["taken for feminine", "0.57 → 0.97"]),
         ("cot", [*cot_texts(OTHERS["cot"]), "≠ 7", "necessary", "settles here", "mistake 2"]),  # type: ignore[arg-type]
         ("reasoning that is being written", ["Let's break it"]),
         ("cot-questions", ["arithmetic (9)", "0.31 [0.20, 0.40]", "q3: the question is longer"]),

@@ -127,16 +127,15 @@ def test_the_first_paint_happens_before_anything_heavy_is_imported() -> None:
 
 
 def test_a_replay_is_drawn_without_anything_heavy(tmp_path: Path) -> None:
-    from tests.screens.fake import MODEL, STARTED, lens_result
-    from workbench.case import Case
+    from tests.screens.asked import HERO
+    from tests.screens.recorded import MODEL, STARTED, lens_result
     from workbench.methods.lens.logit_lens import LensRequest
     from workbench.session import SessionFile, Step
 
-    case = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
     recording = SessionFile(tmp_path / "s.json")
     recording.use_model(MODEL)
     recording.append(
-        Step(started=STARTED, seconds=0.2, status="done", request=LensRequest(case=case), result=lens_result(case))
+        Step(started=STARTED, seconds=0.2, status="done", request=LensRequest(case=HERO), result=lens_result(HERO))
     )
     packages = imported_by(
         f"""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import get_args
 
-from tests.screens.fake import trace_result
+from tests.screens.asked import HERO
+from tests.screens.recorded import trace_result
 from workbench.case import Case
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest, TraceResult
 from workbench.methods.tracing.layer import traced_layer
-
-HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
 
 
 def traced(
@@ -18,11 +17,11 @@ def traced(
 ) -> tuple[TraceRequest, TraceResult]:
     """A trace whose grids rise at the subject's last token to one peak each, and higher at the prompt's last token."""
     request = TraceRequest(case=case, kinds=kinds)
-    result = trace_result(request, layers=6)
+    result = trace_result(TraceRequest(case=HERO, kinds=get_args(TraceKind)))
     assert result.encoded.subject is not None
     last = result.encoded.subject[1] - 1
     grids = []
-    for grid in result.grids:
+    for grid in (grid for grid in result.grids if grid.kind in kinds):
         rows = [[0.1] * len(row) for row in grid.values]
         rows[peaks.get(grid.kind, 0)][last] = 0.5
         rows[5][-1] = 0.9

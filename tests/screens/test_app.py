@@ -18,24 +18,24 @@ from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
 from tests import waiting
-from tests.screens.fake import MODEL, FakeEngine, encoded, lens_result
+from tests.screens.asked import HERO, NASTY
+from tests.screens.played import PlayedEngine
+from tests.screens.recorded import MODEL, continuation, lens_result, recorded
 from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.engine import LoadRequest
 from workbench.last import LastPlace, last_session
-from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.session import SessionFile, StepError, load_session
-
-HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
 
 
 class Running:
     """An app under test, with its engine and its pilot."""
 
-    def __init__(self, app: WorkbenchApp, engine: FakeEngine, pilot: Pilot[None]) -> None:
+    def __init__(self, app: WorkbenchApp, engine: PlayedEngine, pilot: Pilot[None]) -> None:
         self.app, self.engine, self.pilot = app, engine, pilot
 
     @property
@@ -77,10 +77,10 @@ async def running(
     recording: SessionFile | None = None,
     place: LastPlace | None = None,
 ) -> AsyncIterator[Running]:
-    engines: list[FakeEngine] = []
+    engines: list[PlayedEngine] = []
 
-    def make(*hooks: Any) -> FakeEngine:
-        engines.append(FakeEngine(*hooks))
+    def make(*hooks: Any) -> PlayedEngine:
+        engines.append(PlayedEngine(*hooks))
         return engines[-1]
 
     load = LoadRequest(model="tiny")
@@ -182,7 +182,7 @@ async def test_a_session_of_another_model_is_left_alone_and_a_new_one_begun(tmp_
     path = tmp_path / "s.json"
     async with running(recording=SessionFile(path)) as run:
         await ask_hero(run)
-    before = path.read_text().replace("0123456789abcdef", "ffffffffffffffff")
+    before = path.read_text().replace(MODEL.fingerprint, "f" * 16)
     path.write_text(before)
     async with running(recording=SessionFile.open(path)) as run:
         await ask_hero(run)
@@ -196,15 +196,14 @@ async def test_g_lets_the_model_go_on_and_capital_g_keeps_it() -> None:
         await run.pilot.press("g")
         await run.settle()
         assert run.engine.last == ContinueRequest(case=HERO)
-        token = ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34)
-        run.engine.say_finished(ContinueResult(encoded=encoded(HERO.prompt), generated=(token,), text=" Sydney"))
+        run.engine.say_finished(continuation())
         await run.settle()
         assert "is Sydney" in run.text
         await run.pilot.press("G")
         await run.settle()
         last = run.engine.last
         assert isinstance(last, LensRequest)
-        assert last.case.prompt == "The capital of Australia is Sydney"
+        assert last.case.prompt == HERO.prompt + continuation().text
 
 
 async def test_ctrl_t_changes_what_is_prepended_and_asks_again() -> None:
@@ -295,14 +294,12 @@ async def test_prompt_and_lens_are_in_view_at_every_size(size: tuple[int, int]) 
 
 
 async def test_escape_sequences_markup_and_emoji_are_shown_and_do_no_harm() -> None:
-    nasty = "[red]not red[/red] \x1b[31m 🙂 ‮rtl \t end"
     async with running((120, 30)) as run:
-        case = Case(prompt=nasty)
-        run.main.prompt.put(case)
+        run.main.prompt.put(NASTY)
         run.main.prompt.focus_content()
         await run.pilot.press("enter")
         await run.settle()
-        run.engine.say_finished(lens_result(case))
+        run.engine.say_finished(recorded(LensRequest(case=NASTY, positions=(2,)), LensResult))
         await run.settle()
         assert "[red]not" in run.text
         assert run.engine.last == LensRequest(case=run.main.prompt.edited())

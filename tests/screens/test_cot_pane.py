@@ -15,26 +15,20 @@ from screens.panes.cot.ledger import CotLedger, CotRun, parts
 from screens.panes.cot.pane import CotPane
 from screens.panes.cot.widgets import CotForm, CotLine
 from screens.panes.prompt.pane import PromptArea
+from screens.widgets import numbers
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.token_strip import TokenStrip
-from tests.screens.fake import SENTENCES, TOM, cot_result, lens_result, queue_state
+from tests.screens.asked import CHOICES, DONE, FIRST, HERO, REASONING, SENTENCES, TOM, about, inside
+from tests.screens.parts import READ, WRITING
+from tests.screens.recorded import cot_result, lens_result, queue_state, recorded
 from tests.screens.test_app import Running, running
 from tests.screens.test_replay import record, replaying
 from workbench.case import Case
 from workbench.methods.cot.interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.truncation import CotRequest
-from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.session import SessionFile, StepError
-
-FIRST = CotRequest(question=TOM, interventions=(Early(),))
-CHOICES = FIRST.model_copy(update={"choices": ("10", "7", "4", "3"), "answer": "7"})
-REASONING = "".join(SENTENCES)
-
-
-def about(*interventions: Intervention, request: CotRequest = FIRST) -> CotRequest:
-    """What is asked about the reasoning as it was recorded."""
-    return request.model_copy(update={"reasoning": REASONING, "interventions": interventions})
 
 
 def run_of(*interventions: Intervention, request: CotRequest = FIRST) -> CotRun:
@@ -102,7 +96,7 @@ def test_the_answer_stands_at_every_sentence_and_where_it_settles_is_marked() ->
     assert [row.marks for row in rows] == [(), (), (), (), ("◂ settles",), ()]
     texts = [content.plain for content in views.contents(rows, run, 60)]
     assert texts[0] == " 0 ▁≠ 4  (no reasoning)"
-    assert texts[4] == " 4 ▅= 10 So, Tom has 3 + 7 = 10 apples.  ◂ settles"
+    assert texts[4] == " 4 █= 10 So, Tom has 3 + 7 = 10 apples.  ◂ settles"
 
 
 def test_long_sentences_are_indented_to_where_the_text_begins() -> None:
@@ -113,14 +107,17 @@ def test_long_sentences_are_indented_to_where_the_text_begins() -> None:
 
 def test_tokens_of_a_sentence_keep_the_colours_of_their_probability() -> None:
     run = run_of()
+    tokens = list(run.result.tokens)
+    so = next(place for place, token in enumerate(tokens) if token.text.strip() == "So")
+    tokens[so] = tokens[so].model_copy(update={"probability": 0.05})  # the model was sure of every one
+    run.result = run.result.model_copy(update={"tokens": tuple(tokens)})
     sentence = views._sentence(run, 4)
     assert sentence.plain == SENTENCES[3].strip()
     spans = list(views.token_spans(run.result))
     assert "".join(REASONING[start:stop] for start, stop, _ in spans) == REASONING
     unsure = [REASONING[start:stop].strip() for start, stop, p in spans if p < 0.1]
     underlined = [sentence.plain[s.start : s.end].strip() for s in sentence.spans if "underline" in str(s.style)]
-    assert underlined
-    assert set(underlined) <= set(unsure)
+    assert underlined == unsure == ["So"]
 
 
 def test_a_reasoning_without_recorded_tokens_is_plain() -> None:
@@ -141,9 +138,9 @@ def test_a_necessary_sentence_is_marked_with_how_many_it_was_left_out_of() -> No
 
 def test_what_is_left_out_of_the_first_sentences_is_compared_with_the_answer_after_those() -> None:
     run = run_of(LeaveOneOut(within=3))
-    assert views.came_of(run.done["leave-one-out", 3]) == "leave one out of the first 3: the answer stays what it is"
+    assert views.came_of(run.done["leave-one-out", 3]) == "leave one out of the first 3: another answer without 3"
     rows = views.rows(run, ())
-    assert [row.marks for row in rows[1:4]] == [(), (), ()]
+    assert [row.marks for row in rows[1:4]] == [(), (), ("◆ necessary of 3",)]
     dropped = next(row for row in rows if row.sign == "−")
     assert views.answers(dropped, 30, 10).plain.split("\n")[1].rstrip() == "= 7 with all"
     assert dropped.result is not None
@@ -171,7 +168,7 @@ def test_the_right_answer_and_the_answers_here_and_in_full_are_told_apart_withou
     run = run_of(request=CHOICES)
     lines = views.answers(views.rows(run, ())[2], 30, 10).plain.split("\n")
     assert lines[:2] == ["stops after 2 of 5", "≠ 10 with all                 "]
-    assert [line[:8] for line in lines[2:]] == [" 10   ██", " 7  ✓ ██", "▸4    ██", " 3    ██"]
+    assert [line[:8] for line in lines[2:]] == [" 10   ▏ ", " 7  ✓ ██", "▸4    ██", " 3    ▏ "]
     assert "(wrong)" in views.headline(run)
 
 
@@ -180,19 +177,20 @@ def test_answers_that_do_not_fit_are_counted_and_the_one_here_is_kept() -> None:
     lines = views.answers(views.rows(run, ())[2], 30, 5).plain.split("\n")
     assert len(lines) == 5
     assert sum(line.startswith("▸4") for line in lines) == 1
-    assert lines[-1] == "3 more: enter"
+    assert lines[-1] == "2 more: enter"
 
 
 def test_outcomes_are_told_apart_by_the_interventions_of_their_request() -> None:
-    request = FIRST.model_copy(update={"interventions": (Early(), LeaveOneOut(within=3), Mistake(sentence=1))})
-    found = list(parts(request, cot_result(request)))
+    found = list(parts(DONE, cot_result(DONE)))
     assert [(done.intervention.what, len(done.outcomes)) for done in found] == [
         ("early", 6),
-        ("leave-one-out", 3),
+        ("leave-one-out", 4),
         ("mistake", 1),
+        ("filler", 5),
+        ("cue", 1),
     ]
-    unfinished = cot_result(request).model_copy(update={"outcomes": cot_result(request).outcomes[:4]})
-    assert [len(done.outcomes) for done in parts(request, unfinished)] == [4]
+    unfinished = cot_result(DONE).model_copy(update={"outcomes": cot_result(DONE).outcomes[:4]})
+    assert [len(done.outcomes) for done in parts(DONE, unfinished)] == [4]
 
 
 # The pane in the app
@@ -282,20 +280,20 @@ async def test_the_reasoning_streams_token_by_token_with_its_probabilities() -> 
             await run.settle()
             strip = run.app.screen.query_one("ReasoningView TokenStrip", TokenStrip)
             assert len(strip.tokens) == words_there
-            assert strip.tokens[2].probability == 0.3
+            recorded_tokens = cot_result(FIRST, words=words_there).tokens
+            assert [token.probability for token in strip.tokens] == [token.probability for token in recorded_tokens]
             assert f"reasoning, {words_there} of at most 256 tokens" in run.text
         run.engine.say_finished(cot_result(FIRST))
         await run.settle()
-        assert "4 ▅= 10 So, Tom has 3 + 7 = 10 apples. ◂ settles" in words(run)
+        assert "4 █= 10 So, Tom has 3 + 7 = 10 apples. ◂ settles" in words(run)
         assert "answer 10 · AOC 0.70 · settles at 4 of 5" in run.text
 
 
 async def test_between_the_reasoning_and_the_answers_the_sentences_are_there_already() -> None:
     async with running() as run:
         await ask_tom(run, answer=False)
-        run.engine.say_progress(60, 256, cot_result(FIRST, words=60), "reasoning")
-        read = cot_result(FIRST).model_copy(update={"outcomes": (), "full": None, "aoc": None, "settles": None})
-        run.engine.say_progress(0, 2, read, "answering")
+        run.engine.say_progress(40, 256, cot_result(FIRST, words=40), "reasoning")
+        run.engine.say_progress(0, 2, cot_result(FIRST, words=READ), "answering")
         await run.settle()
         assert "The answer is 10." in words(run)
         assert "not answered yet" in run.text
@@ -402,10 +400,10 @@ async def test_what_the_model_writes_for_a_mistake_is_shown_as_it_comes() -> Non
     async with reasoned((160, 48)) as run:
         await run.pilot.press("M", "enter")
         await run.until(lambda: run.engine.last == about(Mistake(sentence=4)))
-        partial = cot_result(about(Mistake(sentence=4))).model_copy(update={"outcomes": (), "writing": " So he has 11"})
+        partial = cot_result(about(Mistake(sentence=4)), words=WRITING)
         run.engine.say_progress(4, 256, partial, "mistake")
         await run.settle()
-        assert "mistake 5 writes … So he has 11" in words(run)
+        assert f"mistake 5 writes …{partial.writing}" in words(run)
 
 
 async def test_nothing_is_generated_twice() -> None:
@@ -482,7 +480,7 @@ async def test_l_opens_the_lens_where_the_answer_is_read_and_the_question_is_not
         assert run.main.case.prompt.endswith("= 7 apples.\n\nAnswer:")
         assert (run.main.case.target, run.main.case.foil) == (" 10", " 7")
         assert run.main.prompt.edited() == run.main.case
-        run.engine.say_finished(lens_result(run.main.case))
+        run.engine.say_finished(recorded(inside(run.main.case), LensResult))
         await run.settle()
         await run.pilot.press("6")
         await run.settle()
@@ -530,7 +528,10 @@ async def test_edits_that_are_taken_back_bring_back_what_was_found_without_them(
         run.engine.say_finished(cot_result(FIRST))
         await run.settle()
         assert len(row_texts(run)) == 6
-        assert "without edits: answer 10 .60 → with 1 edit: answer 10 .60" in run.text
+        full = cot_result(FIRST).full
+        assert full is not None
+        said = f"answer 10 {numbers.probability(full.probabilities[full.answer])}"
+        assert f"without edits: {said} → with 1 edit: {said}" in run.text
         run.main.queue = queue_state(False)
         run.main._catch_up()
         await run.settle()
@@ -559,7 +560,7 @@ async def test_enter_shows_what_was_done_written_and_answered() -> None:
 async def test_it_is_complete_where_the_terminal_is_small() -> None:
     async with reasoned() as run:
         assert all(sentence.strip() in words(run) for sentence in SENTENCES)
-        assert all(f"{name:<3}" in run.text for name in ("▸10", " 7", " 4", " 3", " 11"))
+        assert all(f"{name:<3}" in run.text for name in ("▸10", " 7", " 4", " 3"))
         footer = run.text.splitlines()[-1]
         assert "x Leave out M Mistake i Inside" in footer
 
@@ -582,8 +583,7 @@ async def test_a_replay_shows_the_reasoning_with_all_that_was_done_to_it(tmp_pat
 
 
 async def test_a_replay_without_a_reasoning_says_so(tmp_path: Path) -> None:
-    case = Case(prompt=TOM)
-    story = (LensRequest(case=case), "done", lens_result(case), None)
+    story = (LensRequest(case=HERO), "done", lens_result(HERO), None)
     async with replaying(record(tmp_path / "none.json", story), (80, 24)) as run:  # type: ignore[arg-type]
         await run.press("6")
         assert "Nothing of this was recorded up to this step." in run.words

@@ -27,13 +27,14 @@ from screens.panes.trace.pane import TracePane
 from screens.replay import ReplayApp
 from screens.widgets.choice_field import ChoiceField
 from screens.widgets.settings_fields import SettingsFields
-from tests.screens.fake import (
+from tests.screens.asked import SUITE
+from tests.screens.recorded import (
     BROKEN,
     MODEL,
     STARTED,
-    SUITE,
     attribution_result,
-    compare_result,
+    bisected,
+    compared,
     edit_info,
     lens_result,
     queue_result,
@@ -44,14 +45,13 @@ from tests.screens.fake import (
 )
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from workbench.case import Case
-from workbench.datasets.suites import Suite
 from workbench.editing import advice
-from workbench.editing.bisection import BisectRequest, BisectResult
+from workbench.editing.bisection import BisectRequest
 from workbench.editing.compare import CompareRequest
-from workbench.editing.edit import EditRequest
+from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
-from workbench.editing.queue import QueuedEdit, QueueState
+from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest, LoadResult
@@ -71,20 +71,17 @@ def step(request: Request, result: Result | None, edits: tuple[str, ...] = ()) -
     return Step(started=STARTED, seconds=0.2, edits=edits, status="done", request=request, result=result)
 
 
-def edited_lens(probability: float = 0.98) -> Result:
-    """The hero case's lens with another probability for the target at the last token and layer."""
-    result = lens_result(HERO)
-    last = result.columns[-1]
+def target_said(edits: int) -> str:
+    """How a lens says the target at the last token and layer, with so many edits on."""
+    last = lens_result(HERO, edits=edits).columns[-1]
     assert last is not None
     assert last.target is not None
-    track = last.target.model_copy(
-        update={
-            "probability": (*last.target.probability[:-1], probability),
-            "rank": (*last.target.rank[:-1], 1),
-        }
-    )
-    column = last.model_copy(update={"target": track})
-    return result.model_copy(update={"columns": (*result.columns[:-1], column)})
+    return f"Canberra {last.target.probability[-1]:.2f}".replace(" 0.", " .") + f" #{last.target.rank[-1]}"
+
+
+def made(tested: bool = True) -> EditResult:
+    """The first edit, as it is made; without its suite, if that was not asked for."""
+    return rome_result() if tested else rome_result().model_copy(update={"suite": None})
 
 
 async def make_edit(run: Running, suite: bool = True) -> None:
@@ -92,9 +89,9 @@ async def make_edit(run: Running, suite: bool = True) -> None:
     await run.pilot.press("e", "enter")
     await run.until(lambda: isinstance(run.engine.last, EditRequest))
     run.engine.say_started()
-    run.engine.say_finished(rome_result(REQUEST, ONE, suite_result() if suite else None))
+    run.engine.say_finished(made(suite))
     await run.until(lambda: isinstance(run.engine.last, LensRequest))
-    run.engine.say_finished(edited_lens())
+    run.engine.say_finished(lens_result(HERO, edits=1))
     await run.settle()
 
 
@@ -116,9 +113,24 @@ def values(run: Running, *names: str) -> list[str]:
     return [pane(run).query_one(f"#{name}", ChoiceField).value for name in names]
 
 
+def rival(number: int) -> EditInfo:
+    """The edit of a compared editor."""
+    info = compared().rivals[number].edit
+    assert info is not None
+    return info
+
+
 def at_layer(layer: int | None) -> EditRequest:
     """The hero case's edit, at a layer."""
     return REQUEST.model_copy(update={"settings": RomeSettings(layer=layer)})
+
+
+def traced_there(run: Running, request: TraceRequest) -> str:
+    """What is said of a trace at the cursor, without edits and with one."""
+    layer, token = run.main.cursor.layer, run.main.cursor.token
+    found = [trace_result(request, edits=edits) for edits in (0, 1)]
+    without, now = (f"{result.grids[0].values[layer][token]:.2f}"[1:] for result in found)
+    return f"without edits: p({found[0].answer.strip()}) {without} → with 1 edit: p({found[1].answer.strip()}) {now}"
 
 
 def traced(run: Running, case: Case = HERO) -> int | None:
@@ -139,28 +151,28 @@ def test_edits_that_are_bypassed_or_off_are_not_active() -> None:
 def test_scores_name_what_passes_and_what_passed_without_edits_where_that_differs() -> None:
     measured = Measured(active_edits(ONE), suite_result())
     said = edits_views.scores_in_words(measured, "as-is", active_edits(ONE), 100)
-    assert said == "efficacy 1/1 (0) · generalization 1/2 (0) · specificity 2/3 (3) · unrelated 1/1"
+    assert said == "efficacy 1/1 (0) · generalization 0/2 · specificity 3/3 · unrelated 1/1 · attribute 0/1 (1)"
 
 
 def test_scores_that_do_not_fit_are_left_out_from_the_end_and_other_edits_are_said() -> None:
     measured = Measured(active_edits(ONE), suite_result())
     said = edits_views.scores_in_words(measured, "as-is", active_edits(queue_state(True, True)), 60)
-    assert said == "eff. 1/1 (0) · gen. 1/2 (0) · measured with 1 edit"
+    assert said == "eff. 1/1 (0) · gen. 0/2 · spec. 3/3 · measured with 1 edit"
 
 
 def test_what_fails_stands_first_and_of_that_what_passed_before() -> None:
     rows = edits_views.fact_rows(suite_result())
     assert rows[0].fact == BROKEN
-    assert [row.outcome.after.passes for row in rows] == [False, False, True, True, True, True, True]
+    assert [row.outcome.after.passes for row in rows] == [False] * 6 + [True] * 10
     text = edits_views.fact_content(rows[0]).plain
-    assert "passed → FAILS · Tokyo .60 → .10 · says “Tokyo” .60 → “Canberra” .60" in text
+    assert "passed → FAILS · Sydney .08 → .01 · says “located” .56 → “located” .56" in text
 
 
 def test_a_job_stands_after_the_queue_and_a_failure_until_the_next_question() -> None:
     ledger = EditLedger()
     ledger.asked(REQUEST)
     assert [(row.state, row.title) for row in ledger.rows(ONE)] == [
-        ("on", "L5 Australia → Canberra"),
+        ("on", "L1 Australia → Canberra"),
         ("planned", "Australia → Canberra"),
     ]
     error = StepError(kind="NumericalError", message="the numbers are not finite; edit another layer")
@@ -173,19 +185,21 @@ def test_a_job_stands_after_the_queue_and_a_failure_until_the_next_question() ->
 def test_points_count_the_edits_that_were_on_and_begin_without_any() -> None:
     ledger = EditLedger()
     two = queue_state(True, True)
-    ledger.ended(step(REQUEST, rome_result(REQUEST, ONE, suite_result(perplexity=20.5))))
-    ledger.ended(step(REQUEST, rome_result(REQUEST, two, suite_result(perplexity=24.0)), active_edits(ONE)))
-    ledger.ended(step(SuiteRequest(suite=SUITE), suite_result(perplexity=23.0), active_edits(two)))
+    suites = [suite_result(edits=edits) for edits in (1, 2)]
+    ledger.ended(step(REQUEST, made()))
+    ledger.ended(step(REQUEST, rome_result(2), active_edits(ONE)))
+    ledger.ended(step(SuiteRequest(suite=SUITE), suites[1], active_edits(two)))
     points = ledger.points("as-is")
-    assert [(point.edits, point.perplexity) for point in points] == [(0, 20.0), (1, 20.5), (2, 23.0)]
-    assert edits_chart.score_of(points[0]) == 0
-    assert edits_chart.score_of(points[1]) == pytest.approx(3 / (1 + 2 + 3 / 2))
-    assert "! It turns at 2" in edits_chart.in_words(points).plain  # 23 is more than a tenth above 20
+    expected = [(0, suites[0].perplexity_before), *((n, suite.perplexity) for n, suite in enumerate(suites, 1))]
+    assert [(point.edits, point.perplexity) for point in points] == expected
+    assert edits_chart.score_of(points[0]) == suites[0].harmonic_before["as-is"]
+    assert edits_chart.score_of(points[1]) == suites[0].harmonic["as-is"]
+    assert "! It turns at 2" in edits_chart.in_words(points).plain  # 26.4 is more than a tenth above 23.4
 
 
 def test_a_suite_that_was_stopped_is_no_point() -> None:
     ledger = EditLedger()
-    ledger.ended(step(REQUEST, rome_result(REQUEST, ONE, suite_result(done=3))))
+    ledger.ended(step(REQUEST, rome_result(done=16)))
     assert [point.edits for point in ledger.points("as-is")] == [0]
     assert edits_chart.in_words(ledger.points("as-is")).plain == edits_chart.NONE
 
@@ -214,8 +228,13 @@ def test_the_traced_layer_is_the_peak_at_the_subject_s_last_token_in_mlps_if_the
     result = trace_result(request)
     assert traced_layer([], HERO) is None
     at_subject = [[row[3] or 0.0 for row in grid.values] for grid in result.grids]
+    at_subject[0][0] = 0.0  # so that the two differ, which are as high as each other at layer 0
     states, mlp = (column.index(max(column)) for column in at_subject)
     assert states != mlp
+    rows = [[*row] for row in result.grids[0].values]
+    rows[0][3] = 0.0
+    grid = result.grids[0].model_copy(update={"values": tuple(map(tuple, rows))})
+    result = result.model_copy(update={"grids": (grid, *result.grids[1:])})
     assert traced_layer([(request, result)], HERO) == mlp
     assert traced_layer([(request, result.model_copy(update={"grids": result.grids[:1]}))], HERO) == states
     assert traced_layer([(request, result)], HERO.model_copy(update={"subject": "capital"})) is None
@@ -224,7 +243,7 @@ def test_the_traced_layer_is_the_peak_at_the_subject_s_last_token_in_mlps_if_the
 def test_a_row_of_an_editor_that_there_is_no_more_has_its_bare_name() -> None:
     entry = ONE.entries[0].model_copy(update={"info": edit_info().model_copy(update={"method": "gone"})})
     (row,) = EditLedger().rows(ONE.model_copy(update={"entries": (entry,)}))
-    assert "1 gone L5 Australia → Canberra" in edits_views.row_content(row, (), 80).plain
+    assert "1 gone L1 Australia → Canberra" in edits_views.row_content(row, (), 80).plain
 
 
 # The form
@@ -309,7 +328,7 @@ async def test_every_setting_of_the_editor_has_a_field_and_what_is_typed_there_i
         assert run.engine.last == REQUEST.model_copy(update={"settings": settings})
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 20)])
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 21)])
 async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_can_the_queue(
     size: tuple[int, int],
 ) -> None:
@@ -323,7 +342,7 @@ async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_c
             assert field.region.width >= 10
             assert form.region.contains_region(field.region)
             assert run.app.screen.find_widget(field).visible_region == field.region
-            assert "● on        1 ROME L5 Australia → Canberra" in run.text
+            assert "● on        1 ROME L1 Australia → Canberra" in run.text
             assert "enter edits" in run.text
             seen.append(field)
             await run.pilot.press("tab")
@@ -365,16 +384,13 @@ async def test_an_editor_of_many_facts_takes_a_file_of_others_and_what_conflicts
         assert "2 facts" in run.text
 
 
-RIVALS = ("rome", "ft-m", "nobody")
-
-
 async def compare(run: Running) -> None:
     """Three editors, of which one could not."""
     await ask_hero(run)
     await run.pilot.press("5", "C")
     await run.until(lambda: isinstance(run.engine.last, CompareRequest))
     run.engine.say_started()
-    run.engine.say_finished(compare_result(*RIVALS))
+    run.engine.say_finished(compared())
     await run.settle()
 
 
@@ -385,9 +401,9 @@ async def test_capital_c_compares_every_editor_on_the_case_on_screen() -> None:
         assert "Edits · 3 editors compared" in run.text
         lines = [line.split() for line in run.text.splitlines()]
         assert any(line[1:3] == ["unedited", "0.0"] for line in lines)
-        assert any(line[1:3] == ["rome", "100.0▲"] for line in lines)
-        assert any(line[1:3] == ["ft-m", "50.0▼"] for line in lines)
-        assert "could not: it needs a subject; name one" in run.text
+        assert any(line[1:3] == ["rome", "100.0"] for line in lines)
+        assert any(line[1:3] == ["ft-m", "100.0"] for line in lines)
+        assert "could not: MEND has not been trained" in run.text
 
 
 async def test_enter_on_a_row_puts_that_edit_into_the_queue() -> None:
@@ -395,12 +411,12 @@ async def test_enter_on_a_row_puts_that_edit_into_the_queue() -> None:
         await compare(run)
         await run.pilot.press("j", "enter")
         await run.until(lambda: isinstance(run.engine.last, QueueRequest))
-        entry = QueuedEdit(info=edit_info(8), on=True)
+        entry = QueuedEdit(info=rival(1), on=True)
         assert run.engine.last == QueueRequest(action="restore", entries=(entry,))
         queue = QueueState(entries=(entry,), can_undo=True)
         run.engine.say_finished(queue_result(queue, "restored: 1 edit"))
         await run.settle()
-        assert "● on        1 ROME L5 Australia → Canberra" in run.text
+        assert "● on        1 Fine-tuning L1 Australia → Canberra" in run.text
         assert pane(run).query_one(EditList).has_focus
         await run.pilot.press("v")
         await run.settle()
@@ -414,7 +430,7 @@ async def test_a_row_without_an_edit_says_why_and_changes_nothing() -> None:
         await compare(run)
         await run.pilot.press("j", "j", "enter")
         await run.settle()
-        assert "✗ Nobody made no edit: it needs a subject; name one" in run.text
+        assert "✗ MEND made no edit: MEND has not been trained" in run.text
         assert isinstance(run.engine.last, CompareRequest)
 
 
@@ -424,13 +440,13 @@ async def test_a_partial_comparison_shows_the_rows_that_are_done() -> None:
         await run.pilot.press("5", "C")
         await run.until(lambda: isinstance(run.engine.last, CompareRequest))
         run.engine.say_started()
-        run.engine.say_progress(200, 400, compare_result("rome"), "Fine-tuning: optimising")
+        run.engine.say_progress(200, 400, compared(1), "Fine-tuning: optimising")
         await run.settle()
         assert "1 editor compared" in run.text
         assert "Fine-tuning: optimising 50%" in run.text
-        run.engine.say_finished(compare_result("rome"), status="partial")
+        run.engine.say_finished(compared(1), status="partial")
         await run.settle()
-        assert "rome" in run.text
+        assert "ROME" in run.text
 
 
 async def test_without_a_target_nothing_is_compared() -> None:
@@ -507,14 +523,14 @@ async def test_every_stage_stands_in_the_row_and_scores_as_soon_as_there_are_any
         await run.settle()
         assert "… computing" in run.text
         assert "optimising, loss 1.234, p 0.40 · 20% · 12 s left" in run.text
-        run.engine.say_progress(50, 100, rome_result(REQUEST, ONE, suite_result(done=4)), "suite: facts")
+        run.engine.say_progress(50, 100, rome_result(done=16), "suite: facts")
         await run.settle()
-        assert "efficacy 1/1 (0) · generalization 1/2 (0) · specificity 1/1 · so far" in run.text
-        run.engine.say_finished(rome_result(REQUEST, ONE, suite_result()))
+        assert "efficacy 1/1 (0) · generalization 0/2 · specificity 3/3" in run.text
+        run.engine.say_finished(made())
         await run.settle()
-        assert "● on        1 ROME L5 Australia → Canberra" in run.text
-        assert "specificity 2/3 (3)" in run.text
-        assert "! suite 5 of 7 pass" in run.text
+        assert "● on        1 ROME L1 Australia → Canberra" in run.text
+        assert "specificity 3/3" in run.text
+        assert all(f"! {check.name}" in run.text for check in made().checks[:2] if check.level == "warn")
 
 
 async def test_an_edit_that_failed_says_why_in_its_row() -> None:
@@ -583,11 +599,11 @@ async def test_c_runs_the_suite_of_the_edit_and_its_scores_take_the_place_of_the
         await run.pilot.press("c")
         await run.settle()
         assert run.engine.last == SuiteRequest(suite=SUITE)
-        better = Suite(name=SUITE.name, facts=(*SUITE.facts[:2], *SUITE.facts[3:4]))
-        found = suite_result(better).model_copy(update={"suite": SUITE})
-        run.engine.say_finished(found)
+        assert "efficacy 1/1 (0)" in run.text
+        run.engine.say_finished(suite_result(edits=0))
         await run.settle()
-        assert "generalization 1/1 (0) · specificity 1/1" in run.text
+        assert "efficacy 0/1" in run.text
+        assert "efficacy 1/1 (0)" not in run.text
 
 
 async def test_without_a_suite_the_pane_says_so() -> None:
@@ -604,9 +620,9 @@ async def test_a_suite_can_be_run_without_any_edit_and_its_scores_are_said() -> 
         asked = run.engine.last
         assert isinstance(asked, SuiteRequest)
         assert asked.suite.facts[0].prompt == HERO.prompt
-        run.engine.say_finished(suite_result())
+        run.engine.say_finished(suite_result(edits=0))
         await run.settle()
-        assert "Australia → Canberra: efficacy 1/1 (0) · generalization 1/2" in run.text
+        assert "Australia → Canberra: efficacy 0/1 · generalization 0/2" in run.text
 
 
 @pytest.mark.parametrize(("key", "action"), [("s", "save"), ("S", "save-model"), ("o", "apply")])
@@ -712,18 +728,13 @@ async def test_enter_shows_every_fact_and_f_finds_the_edit_that_broke_one() -> N
         await run.settle()
         assert isinstance(run.app.screen, EditDetail)
         words = " ".join(run.text.replace("│", " ").split())
-        assert "Canberra .34, Sydney .36 → Canberra .98, Sydney .01" in words
-        assert "The capital of Japan is" in words
+        assert "Canberra .22, Sydney .76 → Canberra .63, Sydney .34" in words
+        assert BROKEN.prompt in words
         await run.pilot.press("f")
         await run.settle()
         assert run.engine.last == BisectRequest(fact=BROKEN, prepend="as-is")
         assert "Bisecting" in run.text
-        found = suite_result().outcomes[4]
-        run.engine.say_finished(
-            BisectResult(
-                fact=BROKEN, broken_by=edit_info(), before=0, tried=2, passing=found.before, failing=found.after
-            )
-        )
+        run.engine.say_finished(bisected())
         await run.settle()
         assert "was broken by edit 1" in run.text
         await run.pilot.press("escape")
@@ -750,7 +761,7 @@ async def test_v_draws_score_and_perplexity_over_the_edits(size: tuple[int, int]
         await run.pilot.press("v")
         await run.settle()
         assert isinstance(run.app.screen, EditChart)
-        for said in ("score %", "held-out perplexity", "edits that are on", "0: 0%, 20.0 · 1: 67%, 20.5"):
+        for said in ("score %", "held-out perplexity", "edits that are on", "0: 0%, 23.4 · 1: 0%, 25.0"):
             assert said in run.text
         await run.pilot.press("escape")
         await run.settle()
@@ -779,8 +790,8 @@ async def test_the_lens_is_asked_again_when_the_edits_have_changed_and_says_what
         before = lens_result(HERO).columns[-1]
         assert before is not None
         words = " ".join(run.text.split())
-        assert "→ with 1 edit: Canberra .98 #1" in words
-        assert "without edits: Canberra" in words
+        assert f"→ with 1 edit: {target_said(1)}" in words
+        assert f"without edits: Sydney .76 #1, {target_said(0)} → with 1 edit" in words
 
 
 async def test_b_takes_all_edits_off_and_what_was_found_without_them_is_there_at_once() -> None:
@@ -832,31 +843,23 @@ async def test_attribution_and_trace_are_stale_until_they_are_asked_and_then_com
         assert "stale: the edits have changed; press t to ask again" in run.text
         await run.pilot.press("a")
         await run.until(lambda: run.engine.last == attribution)
-        run.engine.say_finished(attribution_result(attribution, seed=5))
+        run.engine.say_finished(attribution_result(attribution, edits=1))
         await run.pilot.press("t")
         await run.until(lambda: run.engine.last == trace)
-        after = trace_result(trace)
-        values = tuple(tuple(0.11 for _ in row) for row in after.grids[0].values)
-        run.engine.say_finished(
-            after.model_copy(update={"grids": (after.grids[0].model_copy(update={"values": values}),)})
-        )
+        run.engine.say_finished(trace_result(trace, edits=1))
         await run.settle()
         words = " ".join(run.text.replace("│", " ").split())
         assert "stale" not in words
-        assert "with 1 edit: p(Sydney) .11" in words
-        layer, token = run.main.cursor.layer, run.main.cursor.token
-        value = trace_result(trace).grids[0].values[layer][token]
-        assert f"without edits: p(Sydney) {f'{value:.2f}'[1:]} →" in words
-        scores = [attribution_result(attribution, seed).scores[token] for seed in (0, 5)]
+        token = run.main.cursor.token
+        assert traced_there(run, trace) in words
+        scores = [attribution_result(attribution, edits).scores[token] for edits in (0, 1)]
         shown = [f"{'−' if score < 0 else '+'}" for score in scores]
         legend = str(run.main.query_one("AttributionPane").query_one("#legend").visual)
         assert f'without edits: " is" {shown[0]}' in legend
         assert f'with 1 edit: " is" {shown[1]}' in legend
         await run.pilot.press("up")
         await run.settle()
-        value = trace_result(trace).grids[0].values[run.main.cursor.layer][run.main.cursor.token]
-        words = " ".join(run.text.replace("│", " ").split())
-        assert f"without edits: p(Sydney) {f'{value:.2f}'[1:]} →" in words
+        assert traced_there(run, trace) in " ".join(run.text.replace("│", " ").split())
 
 
 async def test_another_model_has_no_edits_and_no_answers_to_compare_with() -> None:
@@ -880,9 +883,9 @@ def record(file: Path) -> SessionFile:
     active = active_edits(ONE)
     for request, result, edits in (
         (LensRequest(case=HERO), lens_result(HERO), ()),
-        (REQUEST, rome_result(REQUEST, ONE, suite_result()), ()),
-        (LensRequest(case=HERO), edited_lens(), active),
-        (TraceRequest(case=HERO), trace_result(TraceRequest(case=HERO)), active),
+        (REQUEST, made(), ()),
+        (LensRequest(case=HERO), lens_result(HERO, edits=1), active),
+        (TraceRequest(case=HERO), trace_result(TraceRequest(case=HERO), edits=1), active),
     ):
         recording.append(step(request, result, edits))
     return recording
@@ -895,9 +898,9 @@ async def test_the_edits_of_a_continued_session_are_put_back_when_the_model_is_t
         run.engine.say_finished(queue_result(ONE, "1 edits are back"))
         await run.settle()
         assert "● on" in run.text
-        assert "spec. 2/3 (3)" in run.text
+        assert "specificity 3/3" in run.text
         assert "stale" not in run.text
-        assert "→ with 1 edit: Canberra .98 #1" in " ".join(run.text.split())
+        assert f"→ with 1 edit: {target_said(1)}" in " ".join(run.text.split())
 
 
 async def test_edits_whose_tensors_are_gone_say_so_in_the_pane(tmp_path: Path) -> None:
@@ -930,7 +933,7 @@ async def test_a_replay_shows_edits_and_what_they_changed_and_asks_nothing(tmp_p
         await pilot.pause()
         text = "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
         assert "● on" in text
-        assert "→ with 1 edit: Canberra .98 #1" in " ".join(text.split())
+        assert f"→ with 1 edit: {target_said(1)}" in " ".join(text.split())
         assert "stale" not in text
         await pilot.press("5", "space", "e", "b", "c", "x")
         await pilot.press("enter")

@@ -18,24 +18,25 @@ from screens.panes.erasure.form import ErasureForm
 from screens.panes.erasure.ledger import Erasure, Erasures
 from screens.panes.erasure.pane import ErasurePane
 from screens.replay import ReplayApp
+from screens.widgets import numbers
 from screens.widgets.choice_field import ChoiceField
 from screens.widgets.settings_fields import SettingsFields
-from tests.screens.fake import MODEL, STARTED, queue_result
-from tests.screens.fake_erasure import erased as found_by
-from tests.screens.fake_erasure import erasure_edit, erasure_queue, erasure_request, erasure_result
+from tests.screens.asked import LEACE, LIMIT, ORTH, STEER, erasure_request, stronger
+from tests.screens.recorded import MODEL, STARTED, erasure_edit, erasure_queue, erasure_result, queue_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from tests.waiting import until_timers_end
 from workbench.datasets.concepts import shipped_concept, shipped_concepts
 from workbench.editing.edit import EditRequest
+from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.editors.erasure.erasure import ErasureSettings, SteeringSettings, layers_in_words
+from workbench.editing.editors.erasure.probes import Accuracy
 from workbench.editing.operations import QueueRequest
 from workbench.protocol import Request
 from workbench.session import Session, SessionFile, Step, StepError
 
 DIGEST = shipped_concept("pronoun-gender").digest
-SETTINGS = {"concept": "pronoun-gender", "digest": DIGEST, "layers": (2, 3)}
-REQUEST = erasure_request("leace", **SETTINGS).model_copy(update={"case": HERO})
-STEERING = erasure_request("steer", **SETTINGS, strength=1.5).model_copy(update={"case": HERO})
+REQUEST = LEACE.model_copy(update={"case": HERO})
+STEERING = stronger(STEER, 1.5).model_copy(update={"case": HERO})
 KEY = "z"
 
 
@@ -43,9 +44,17 @@ def found(request: EditRequest = REQUEST, probed: int | None = None) -> Erasure:
     return Erasure(request, erasure_result(request, probed=probed), ())
 
 
-def stronger(request: EditRequest, strength: float) -> EditRequest:
-    """The same steering, so many times."""
-    return request.model_copy(update={"settings": request.settings.model_copy(update={"strength": strength})})
+def found_by(request: EditRequest) -> Erased:
+    """What probes read before and after an erasure."""
+    details = erasure_result(request).details
+    assert isinstance(details, Erased)
+    return details
+
+
+def both(accuracy: Accuracy | None) -> str:
+    """The shares of texts and templates, as they are said."""
+    assert accuracy is not None
+    return "/".join(map(numbers.probability, (accuracy.texts, accuracy.templates)))
 
 
 def pane(run: Running) -> ErasurePane:
@@ -69,7 +78,7 @@ async def fill(run: Running, **fields: str) -> None:
 async def erase(run: Running, answer: bool = True, **fields: str) -> EditRequest:
     """Ask by the form for layers 2 and 3, and let the engine answer."""
     asked = len(run.engine.asked)
-    await fill(run, **{"layers": "2-3", **fields})
+    await fill(run, **{"layers": "2-3", "limit": str(LIMIT), **fields})
     await run.until(lambda: any(isinstance(each, EditRequest) for each in run.engine.asked[asked:]))
     request = run.engine.last
     assert isinstance(request, EditRequest)
@@ -99,18 +108,23 @@ def asked_of(run: Running, kind: type[Request]) -> list[Request]:
 def test_the_curves_of_the_chart_differ_in_their_markers_and_are_of_unseen_texts() -> None:
     curves = {curve.name: curve for curve in views.curves(found_by(REQUEST))}
     assert len({curve.marker for curve in curves.values()} | {views.GUESSING}) == 4
-    assert curves["before"].points == tuple((layer, 0.9 + 0.01 * layer) for layer in range(2, 6))
-    assert [value for _, value in curves["after"].points] == pytest.approx([0.51, 0.51, 0.56, 0.61])
-    assert [value for _, value in curves["non-linear"].points] == pytest.approx([0.66, 0.66, 0.71, 0.76])
+    rows = found_by(REQUEST).probed
+    assert [row.layer for row in rows] == [2, 3, 4, 5]
+    for name, field in (("before", "before"), ("after", "after"), ("non-linear", "nonlinear_after")):
+        assert curves[name].points == tuple((row.layer, getattr(row, field).texts) for row in rows)
 
 
 def test_of_steering_the_share_taken_for_the_class_is_drawn() -> None:
     before, after = views.curves(found_by(STEERING))
-    assert {value for _, value in before.points} == {0.5}
-    assert [value for _, value in after.points] == pytest.approx([0.75] * 4)
+    taken = {row.layer: row.towards for row in found_by(STEERING).probed}
+    assert dict(before.points) == {layer: shares[0] for layer, shares in taken.items() if shares}
+    assert dict(after.points) == {layer: shares[1] for layer, shares in taken.items() if shares}
+    assert len(before.points) == len(taken)
     row = found_by(STEERING).at(3)
     assert row is not None
-    assert "taken for feminine: ● before .50 · ○ after .75" in views.reading(found_by(STEERING), row).plain
+    was, now = map(numbers.probability, taken[3] or ())
+    said = views.reading(found_by(STEERING), row).plain
+    assert f"taken for {found_by(STEERING).towards}: ● before {was} · ○ after {now}" in said
 
 
 def test_a_layer_is_said_in_the_numbers_of_texts_and_templates() -> None:
@@ -119,17 +133,20 @@ def test_a_layer_is_said_in_the_numbers_of_texts_and_templates() -> None:
     assert changed is not None
     assert above is not None
     said = views.reading(result, changed).plain
-    assert said.startswith("layer 3 (changed) · ● before .93/.73 · ○ after .51/.50 · × non-linear .66/.61")
-    assert said.endswith("─ guessing .50/.50")
+    read = [both(each) for each in (changed.before, changed.after, changed.nonlinear_after)]
+    assert said.startswith("layer 3 (changed) · ● before {} · ○ after {} · × non-linear {}".format(*read))
+    assert said.endswith(f"─ guessing {both(result.majority)}")
     assert "layer 5 (above)" in views.reading(result, above).plain
 
 
-@pytest.mark.parametrize("editor", ["leace", "orth", "steer"])
-def test_the_columns_of_the_table_stand_under_their_names(editor: str) -> None:
-    result = found_by(erasure_request(editor, **SETTINGS))
-    head, row = views.head(result), views.row_text(result.probed[0])
-    assert head.index("before") + len("before") == row.index(".92/.72") + len(".92/.72")
-    assert head.index("non-linear") + len("non-linear") == row.index(".66/.61") + len(".66/.61")
+@pytest.mark.parametrize("request_", [LEACE, ORTH, STEER], ids=lambda request: request.editor)
+def test_the_columns_of_the_table_stand_under_their_names(request_: EditRequest) -> None:
+    result = found_by(request_)
+    first = result.probed[0]
+    head, row = views.head(result), views.row_text(first)
+    for name, accuracy in (("before", first.before), ("non-linear", first.nonlinear_after)):
+        end = head.index(name) + len(name)
+        assert row[:end].endswith(both(accuracy))
     assert row.startswith("◆")
     assert not views.row_text(result.probed[-1]).startswith("◆")
 
@@ -179,26 +196,35 @@ def test_the_layer_looked_at_is_the_last_changed_one_until_another_is_gone_to() 
 
 def test_the_details_say_what_was_measured_what_it_does_and_what_the_others_did() -> None:
     one, other = found(), found(STEERING)
-    row = one.result.at(3)
+    row, compared, effects = one.result.at(3), other.result.at(3), one.result.effects
     assert row is not None
-    said = sections(one, row, [other]).plain
+    assert compared is not None
+    assert effects is not None
+    most = row.most_changed[0]
+    broken = most.model_copy(update={"text": "The king said\nthat he"})
+    word, classes = effects.words[0], one.result.classes
+    moved = [
+        f"{name} {numbers.probability(was)} → {numbers.probability(now)}"
+        for name, was, now in zip(classes, word.before, word.after, strict=True)
+    ]
+    said = sections(one, row.model_copy(update={"most_changed": (most, broken)}), [other]).plain
     for wanted in (
-        "linear      .93/.73 → .51/.50",
-        "non-linear  .97/.80 → .66/.61",
-        "fresh       .60/.55",
-        "rank 1 · singular values 0.43",
-        " 32.1% feminine: The nurse said at layer 3 that she",
+        f"linear      {both(row.before)} → {both(row.after)}",
+        f"non-linear  {both(row.nonlinear_before)} → {both(row.nonlinear_after)}",
+        f"fresh       {both(row.fresh)}",
+        f"rank 1 · singular values {row.singular_values[0]:.3g}",
+        f"{most.moved:.1%} {most.label}: {most.text}",
         "The king said⏎that he",
-        "The doctor told us that … feminine .20 → .31 · masculine .40 → .30",
-        "held-out perplexity 20.00 → 20.20 (+1.0%)",
-        "facts kept 11 of 12",
-        "“Tokyo” → “the”",
+        f"{word.prompt} … {' · '.join(moved)}",
+        f"held-out perplexity {effects.perplexity_before:.2f} → {effects.perplexity_after:.2f}",
+        f"facts kept {effects.kept} of {effects.known}",
+        *(f"“{fact.before.strip()}” → “{fact.after.strip()}”" for fact in effects.lost),
         "The watched prompt: The capital of Australia is",
-        "“Canberra”",
-        "Steering L2–3, Pronoun gender · linear .93/.73 → .51/.50",
+        "“Sydney”",
+        f"Steering L2–3, Pronoun gender · linear {both(compared.before)} → {both(compared.after)}",
     ):
         assert wanted in said
-    without = Erasure(REQUEST, erasure_result(REQUEST, effects=False), ())
+    without = Erasure(REQUEST, erasure_result(REQUEST, probed=1), ())
     assert "not measured yet" in sections(without, row, []).plain
 
 
@@ -282,7 +308,7 @@ async def test_arrows_go_through_the_choices_and_escape_keeps_what_was_typed() -
         assert not asked_of(run, EditRequest)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 20)])
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 21)])
 async def test_every_field_of_the_form_can_be_seen_when_tab_leads_to_it_and_so_can_the_erasure(
     size: tuple[int, int],
 ) -> None:
@@ -348,17 +374,20 @@ async def test_texts_of_a_file_are_read_and_named_by_their_digest(tmp_path: Path
 
 async def test_the_chart_shows_what_was_read_before_and_after_and_v_the_table_of_it() -> None:
     async with erased() as run:
+        row, checks = found_by(LEACE).at(3), erasure_result(LEACE).checks
+        assert row is not None
         assert "Erasure · ● on · Pronoun gender · LEACE L2–3" in run.text
-        assert run.text.count("●") >= 4 + 2  # points, legend, and the state
-        assert run.text.count("○") >= 4 + 1
-        assert run.text.count("×") >= 4 + 1
+        assert run.text.count("●") >= 3 + 2  # points, legend, and the state
+        assert run.text.count("○") >= 3 + 1
+        assert run.text.count("×") >= 1 + 1
         assert "─" * 5 in run.text
-        assert "layer 3 (changed) · ● before .93/.73" in words(run)
-        assert "! fresh probe 0.60 and 0.55" in run.text
+        assert f"layer 3 (changed) · ● before {both(row.before)}" in words(run)
+        assert all(f"! {check.name} {check.text}" in words(run) for check in checks if check.level == "warn")
         await run.pilot.press("v")
         await run.settle()
         assert "before      after      fresh non-linear  rank" in run.text
-        assert "◆     3    .93/.73    .51/.50    .60/.55    .66/.61     1" in run.text
+        read = (row.before, row.after, row.fresh, row.nonlinear_after)
+        assert " ".join(["◆ 3", *map(both, read), str(row.rank)]) in words(run)
         await run.pilot.press("v")
         await run.settle()
         assert "◆" not in run.text
@@ -394,10 +423,10 @@ async def test_a_partial_result_is_drawn_while_the_rest_is_under_way_and_escape_
 
 
 async def test_what_was_probed_can_be_looked_at_before_the_effects_are_known() -> None:
-    async with running() as run:
+    async with running((80, 48)) as run:
         await run.pilot.press("escape")
         request = await erase(run, answer=False)
-        run.engine.say_progress(60, 100, erasure_result(request, probed=2, effects=False), "after: prose")
+        run.engine.say_progress(60, 100, erasure_result(request, probed=2), "after: prose")
         await run.settle()
         assert "◌ no edit yet" in run.text
         await run.pilot.press("enter")
@@ -406,7 +435,9 @@ async def test_what_was_probed_can_be_looked_at_before_the_effects_are_known() -
         assert "not measured yet" in run.text
         run.engine.say_finished(erasure_result(request))
         await run.settle()
-        assert "facts kept 11 of 12" in run.text  # the details follow
+        effects = found_by(request).effects
+        assert effects is not None
+        assert f"facts kept {effects.kept} of {effects.known}" in run.text  # the details follow
         await run.pilot.press("escape")
         await run.settle()
         assert not isinstance(run.app.screen, ErasureDetail)
@@ -531,7 +562,7 @@ async def test_plus_and_minus_ask_once_for_another_strength_in_place_of_the_edit
         run.engine.say_started()
         await run.settle()
         assert "removed · Pronoun gender · Steering × 1 L2–3" in run.text  # what is shown is the one before
-        run.engine.say_progress(30, 100, erasure_result(again, erasure_queue(), probed=1), "probes at layer 3")
+        run.engine.say_progress(30, 100, erasure_result(again, probed=1), "probes at layer 3")
         await run.settle()
         assert "◌ no edit yet · Pronoun gender · Steering × 2 L2–3" in run.text
 
@@ -582,7 +613,10 @@ async def test_m_goes_through_the_erasures_of_the_session_to_compare_them() -> N
         await run.settle()
         await run.pilot.press("end")
         await run.settle()
-        assert "Orthogonal projection L2–3, Pronoun gender · linear .93/.73 → .51/.50" in words(run)
+        row = found_by(ORTH).at(3)
+        assert row is not None
+        said = f"linear {both(row.before)} → {both(row.after)}"
+        assert f"Orthogonal projection L2–3, Pronoun gender · {said}" in words(run)
 
 
 def test_no_library_of_charts_is_imported_before_the_first_chart() -> None:
@@ -601,11 +635,11 @@ def record(file: Path) -> SessionFile:
     recording = SessionFile(file)
     recording.use_model(MODEL)
     steps = [
-        (REQUEST, erasure_queue(REQUEST), ()),
-        (STEERING, erasure_queue(REQUEST, STEERING), (erasure_edit(REQUEST).id,)),
+        (REQUEST, ()),
+        (STEERING, (erasure_edit(REQUEST).id,)),
     ]
-    for request, queue, edits in steps:
-        result = erasure_result(request, queue)
+    for request, edits in steps:
+        result = erasure_result(request)
         recording.append(Step(started=STARTED, seconds=0.2, edits=edits, status="done", request=request, result=result))
     return recording
 

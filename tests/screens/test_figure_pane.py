@@ -19,7 +19,7 @@ from screens.panes.attribution.pane import AttributionPane
 from screens.panes.figure_pane import FigurePane, figure_pane, figure_panes
 from screens.widgets.figure import FigureView
 from screens.widgets.trust_strip import TrustStrip
-from tests.screens.fake import MODEL, STARTED
+from tests.screens.recorded import MODEL, STARTED
 from tests.screens.test_app import HERO
 from tests.waiting import until
 from workbench.case import Case

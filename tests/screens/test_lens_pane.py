@@ -16,7 +16,8 @@ from screens.panes.lens.words import Overtake, lead_summary, overtakes, title
 from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import GridColumn, Place
 from screens.widgets.trust_strip import TrustStrip, arranged, pieces
-from tests.screens.fake import MODEL, STARTED, lens_result
+from tests.screens.asked import BARE, LONG
+from tests.screens.recorded import MODEL, STARTED, lens_result, recorded
 from tests.waiting import until_timers_end
 from workbench.case import Case
 from workbench.engine import Progressed
@@ -26,7 +27,7 @@ from workbench.methods.lens.translators import HeldOutKL, LensFit
 from workbench.protocol import Check
 from workbench.session import Status, Step, StepError
 
-CASE = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
+CASE = BARE
 RESULT = lens_result(CASE)
 LAST = Cursor(MODEL.layers - 1, 4)
 
@@ -129,12 +130,12 @@ def test_the_table_never_needs_more_than_its_width(width: int) -> None:
 
 
 def test_a_case_without_target_and_foil_has_no_columns_for_them() -> None:
-    result = lens_result(Case(prompt="a b c"))
+    result = lens_result(Case(prompt="cut two onions"))
     labels = [column.label for column in LensTable(result, 0).columns(150)]
     assert "rank" not in labels
     assert "T−F" not in labels
     assert [metric.name for metric in metrics_for(result.encoded)] == ["p(top-1)", "entropy", "KL to final"]
-    only_target = lens_result(Case(prompt="a b c", target="old"))
+    only_target = lens_result(Case(prompt="cut two onions", target="old"))
     labels = [column.label for column in LensTable(only_target, 0).columns(150)]
     assert "rank" in labels
     assert "T−F" not in labels
@@ -177,13 +178,14 @@ def test_a_place_and_a_cursor_are_each_other_s_inverse() -> None:
 
 def test_the_title_names_the_token_and_what_is_compared() -> None:
     assert title(RESULT, LAST) == 'Logit lens · at " is" · Canberra against Sydney'
-    assert title(lens_result(Case(prompt="a b")), Cursor(0, 0)) == 'Logit lens · at "a"'
+    bare = lens_result(Case(prompt="cut two onions"))
+    assert title(bare, Cursor(0, 0)) == f'Logit lens · at "{bare.encoded.texts[0]}"'
 
 
 def test_the_context_keeps_the_token_when_the_text_is_too_long() -> None:
-    long = lens_result(Case(prompt=" ".join(f"word{n}" for n in range(60))))
+    long = recorded(LensRequest(case=Case(prompt=LONG.prompt), positions=(30,)), LensResult)
     text = context(long.encoded, 30, 40).plain
-    assert " word30" in text
+    assert long.encoded.texts[30] in text
     assert text.startswith("…")
     assert text.endswith("…")
     assert context(RESULT.encoded, 0, 80).plain == CASE.prompt
@@ -309,16 +311,16 @@ async def test_progress_is_drawn_and_a_cancelled_run_stays_as_partial() -> None:
         app.pane.started(request)
         await pilot.pause()
         assert "Running the model" in app.picture
-        partial = lens_result(CASE, done=2)
-        app.pane.show_progress(Progressed(1, request, 2, 5, "unembedding", partial, 7.0))
+        partial = lens_result(CASE, done=1)
+        app.pane.show_progress(Progressed(1, request, 1, 5, "unembedding", partial, 7.0))
         await pilot.pause()
-        assert str(app.pane._border_subtitle) == "2 of 5 tokens · unembedding · 7 s left"
+        assert str(app.pane._border_subtitle) == "1 of 5 tokens · unembedding · 7 s left"
         app.pane.focus_content()
         await pilot.press("v")
         assert "⋯" in app.picture
         app.pane.show_step(step(partial, "partial"))
         await pilot.pause()
-        assert str(app.pane._border_subtitle) == "partial: 2 of 5 tokens"
+        assert str(app.pane._border_subtitle) == "partial: 1 of 5 tokens"
 
 
 async def test_a_failure_keeps_what_was_there_and_says_that_it_is_stale() -> None:
@@ -456,18 +458,14 @@ async def test_the_detail_asks_for_twenty_tokens_and_shows_them_when_they_come()
         await until_timers_end(pilot, app.pane)
         assert app.asked == [LensRequest(case=CASE, first=4, positions=(4,), top_k=20)]
         before = app.pane._result
-        column = RESULT.columns[4]
+        answer = recorded(LensRequest(case=CASE, first=4, positions=(4,), top_k=20), LensResult)
+        column = answer.columns[4]
         assert column is not None
-        wide = column.model_copy(
-            update={
-                "top_tokens": tuple((*tokens, " twentieth") for tokens in column.top_tokens),
-                "top_probabilities": tuple((*p, 1e-4) for p in column.top_probabilities),
-            }
-        )
-        answer = RESULT.model_copy(update={"columns": (None, None, None, None, wide)})
+        twentieth = column.top_tokens[-1][19].strip()
+        assert twentieth not in str(app.screen.query_one(Static).visual)
         app.pane.show_step(step(answer, first=4, positions=(4,), top_k=20))
         await pilot.pause()
-        assert "twentieth" in str(app.screen.query_one(Static).visual)
+        assert twentieth in str(app.screen.query_one(Static).visual)
         assert app.pane._result is before
 
 

@@ -20,11 +20,9 @@ from textual.screen import Screen
 
 from screens.app import WorkbenchApp
 from screens.replay import ReplayApp
-from tests.screens.fake import SUITE, TOM
-from tests.screens.fake_busy import BusyEngine
-from tests.screens.fake_erasure import erasure_request
+from tests.screens.asked import HERO, SUITE, TOM, erasure_request
+from tests.screens.played import BusyEngine
 from tests.screens.test_replay import STORY, record
-from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest
@@ -73,7 +71,6 @@ PHRASES = (
     "3 enter 4 enter 5 enter 6 enter",
 )
 
-HERO = Case(prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney")
 EVERYTHING: tuple[Request, ...] = (
     LensRequest(case=HERO),
     AttributionRequest(case=HERO),

@@ -26,7 +26,7 @@ from screens.history import remember
 from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.replay import ReplayApp
 from tests.poison import MARK, POISON, POISON_NAME, poisoned_session, raw_in, write
-from tests.screens.fake import FakeEngine
+from tests.screens.played import PlayedEngine
 from workbench import paths
 from workbench.case import Case
 from workbench.engine import LoadRequest
@@ -101,11 +101,11 @@ async def test_a_poisoned_session_is_replayed_in_every_pane(recorded: Path, tmp_
 @asynccontextmanager
 async def running(
     case: Case | None = None, recording: Path | None = None, size: tuple[int, int] = (120, 40)
-) -> AsyncIterator[tuple[Watched, FakeEngine]]:
-    engines: list[FakeEngine] = []
+) -> AsyncIterator[tuple[Watched, PlayedEngine]]:
+    engines: list[PlayedEngine] = []
 
     def make(*hooks: Any) -> Any:
-        engines.append(FakeEngine(*hooks))
+        engines.append(PlayedEngine(*hooks))
         return engines[0]
 
     file = SessionFile.open(recording) if recording else None

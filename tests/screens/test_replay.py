@@ -15,31 +15,27 @@ from textual.pilot import Pilot
 from screens.messages import Cursor
 from screens.panes.prompt.pane import CaseField
 from screens.replay import ReplayApp, ReplayScreen
-from tests.screens.fake import MODEL, STARTED, encoded, lens_result
+from tests.screens.asked import BARE as HERO
+from tests.screens.asked import OTHER
+from tests.screens.recorded import MODEL, STARTED, continuation, lens_result, recorded
 from workbench.case import Case
-from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.generation.continuation import ContinueRequest
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.protocol import Request, Result
 from workbench.session import SessionFile, Status, Step, StepError, load_session
 
-HERO = Case(prompt="The capital of Australia is", target="Canberra", foil="Sydney")
-OTHER = Case(prompt="The largest city there is", target="Sydney", foil="Canberra")
 REFUSED = Case(prompt="The largest city there is", subject="Perth")
 SENTENCE = 'the subject "Perth" is not in the prompt; choose among its words'
 
-CONTINUED = ContinueResult(
-    encoded=encoded(HERO.prompt),
-    generated=(ContinuedToken(text=" Sydney", probability=0.36, runner_up=" Canberra", runner_up_probability=0.34),),
-    text=" Sydney",
-)
+MORE = LensRequest(case=HERO, first=4, positions=(4,), top_k=20)
 
 # Request, status, result, error: one step each.
 STORY: tuple[tuple[Request, Status, Result | None, StepError | None], ...] = (
     (LensRequest(case=HERO), "done", lens_result(HERO), None),
-    (LensRequest(case=HERO, first=4, positions=(4,), top_k=20), "done", lens_result(HERO, done=1), None),
-    (ContinueRequest(case=HERO), "done", CONTINUED, None),
+    (MORE, "done", recorded(MORE, LensResult), None),
+    (ContinueRequest(case=HERO), "done", continuation(HERO), None),
     (LensRequest(case=REFUSED), "failed", None, StepError(kind="InputError", message=SENTENCE)),
-    (LensRequest(case=OTHER), "partial", lens_result(OTHER, done=2), None),
+    (LensRequest(case=OTHER), "partial", lens_result(OTHER, done=1), None),
     (LensRequest(case=OTHER), "cancelled", None, None),
 )
 
@@ -138,7 +134,7 @@ async def test_the_first_step_shows_its_lens_and_nothing_of_what_came_later(stor
         assert "Canberra against Sydney" in run.text
         assert "▸" in run.text
         assert "lens parity" in run.text
-        assert "is Sydney" not in run.words
+        assert f"{HERO.prompt} Sydney. " not in run.words
         assert "Perth" not in run.text
         assert run.main.prompt.edited() == HERO
 
@@ -170,7 +166,7 @@ async def test_a_partial_step_shows_what_was_found_and_how_much_that_is(story: P
     async with replaying(story) as run:
         await at(run, 5)
         assert "step 5/6 lens · partial" in run.text
-        assert "partial: 2 of 5 tokens" in run.text
+        assert f"partial: 1 of {len(lens_result(OTHER, done=1).columns)} tokens" in run.text
         assert "Sydney against Canberra" in run.text
         assert run.main.prompt.edited() == OTHER
 

@@ -1,7 +1,7 @@
 """Pictures of the app in every state, narrow and wide. ``pytest --snapshot-update`` draws them anew: look at them.
 
-Nothing in them may depend on the machine: the engine is a fake, the session file has a fixed name, nothing blinks
-or slides, and the theme is given.
+Nothing in them may depend on the machine: the engine's answers are recorded, the session file has a fixed name,
+nothing blinks or slides, and the theme is given.
 """
 
 from __future__ import annotations
@@ -16,10 +16,21 @@ from textual.widgets import Input, TextArea
 
 from screens.answers import active_edits
 from screens.app import WorkbenchApp
-from tests.screens.fake import FakeEngine, cot_result, lens_result, queue_result, queue_state, suite_result
-from tests.screens.fake_erasure import erasure_queue, erasure_result
-from tests.screens.test_app import HERO, Running, ask_hero
-from tests.screens.test_cot_pane import FIRST, about, answer_last, ask_tom
+from tests.screens.asked import FIRST, HERO, about
+from tests.screens.played import PlayedEngine
+from tests.screens.recorded import (
+    cot_result,
+    edit_info,
+    erasure_queue,
+    erasure_result,
+    lens_result,
+    queue_result,
+    queue_state,
+    recorded,
+    suite_result,
+)
+from tests.screens.test_app import Running, ask_hero
+from tests.screens.test_cot_pane import answer_last, ask_tom
 from tests.screens.test_edits_pane import compare, make_edit
 from tests.screens.test_erasure_pane import erase
 from workbench.editing.edit import EditRequest
@@ -27,7 +38,7 @@ from workbench.editing.operations import QueueRequest
 from workbench.editing.suite.regression import SuiteRequest
 from workbench.engine import LoadRequest
 from workbench.methods.cot.interventions import LeaveOneOut, Mistake
-from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.session import SessionFile, StepError
 
 State = Callable[[Running], Awaitable[None]]
@@ -47,9 +58,9 @@ async def asked(run: Running) -> None:
 
 
 async def running(run: Running) -> None:
-    """Two of five tokens are there."""
+    """One of five tokens is there."""
     await asked(run)
-    run.engine.say_progress(2, 5, lens_result(HERO, done=2))
+    run.engine.say_progress(1, 5, lens_result(HERO, done=1))
 
 
 async def table(run: Running) -> None:
@@ -68,7 +79,7 @@ async def detail(run: Running) -> None:
     await ask_hero(run)
     await run.pilot.press("enter")
     await run.until(lambda: getattr(run.engine.last, "positions", None) == (4,))
-    run.engine.say_finished(lens_result(HERO, done=1))
+    run.engine.say_finished(recorded(run.engine.last, LensResult))
 
 
 async def failed(run: Running) -> None:
@@ -104,7 +115,7 @@ async def edit_on(run: Running) -> None:
     await ask_hero(run)
     await make_edit(run)
     await run.pilot.press("space")
-    run.engine.say_finished(queue_result(queue_state(True, False), "L5 Eiffel Tower → Rome is off"))
+    run.engine.say_finished(queue_result(queue_state(True, False), f"{edit_info(2).title} is off"))
 
 
 async def edit_detail(run: Running) -> None:
@@ -123,12 +134,12 @@ async def edit_chart(run: Running) -> None:
     """Three edits, with the last of which perplexity grows too much."""
     await ask_hero(run)
     await make_edit(run)
-    for number, perplexity in ((2, 20.8), (3, 23.5)):
+    for number in (2, 3):
         run.main.queue = queue_state(*[True] * number)
         run.engine.edits = active_edits(run.main.queue)
         await run.pilot.press("c")
         await run.until(lambda: isinstance(run.engine.last, SuiteRequest))
-        run.engine.say_finished(suite_result(perplexity=perplexity))
+        run.engine.say_finished(suite_result(edits=number))
         await run.settle()
     await run.pilot.press("v")
 
@@ -239,10 +250,10 @@ def test_the_app_looks_as_it_did(
     snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, size: tuple[int, int]
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    engines: list[FakeEngine] = []
+    engines: list[PlayedEngine] = []
 
-    def make(*hooks: Any) -> FakeEngine:
-        engines.append(FakeEngine(*hooks))
+    def make(*hooks: Any) -> PlayedEngine:
+        engines.append(PlayedEngine(*hooks))
         return engines[-1]
 
     recording = SessionFile(tmp_path / "snapshot.json")

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from screens.widgets.status import short_name
-from tests.screens.fake import MODEL
+from tests.screens.recorded import MODEL
 from tests.screens.test_app import running
 
 LONG = "/data/models/of/a/group/with/many/members/and/as/many/folders/SmolLM2-135M-Instruct-float32"

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from screens.panes import PANES
 from screens.panes.steering import SteeringPane
 from tests.contrast_sets import REQUEST, behaviour, steered, sweep
-from tests.screens.fake import MODEL, STARTED
+from tests.screens.recorded import MODEL, STARTED
 from tests.screens.test_figure_pane import PaneApp, Toy, until
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.steering.steering import ContrastSettings

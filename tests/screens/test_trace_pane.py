@@ -23,7 +23,7 @@ from screens.panes.trace.widgets import SubjectInput, TraceHeatmap
 from screens.replay import ReplayApp
 from screens.widgets.grid_model import Place
 from screens.widgets.trust_strip import TrustStrip
-from tests.screens.fake import MODEL, STARTED, trace_result
+from tests.screens.recorded import MODEL, STARTED, trace_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.blocks import BARS
 from workbench.case import Case
@@ -187,13 +187,15 @@ def test_a_place_and_a_cursor_are_each_other_s_inverse(group: int) -> None:
 
 
 def test_the_read_out_has_value_share_and_how_it_is_known() -> None:
-    there = traced(exact=1)
-    value = there.grid.values[3][4]
+    there = traced(exact=4)
+    known, guessed = (there.grid.exact[3].index(each, 3) for each in (True, False))  # from the subject on
+    value = there.grid.values[3][known]
     assert value is not None
     share = (value - there.result.corrupted) / (there.result.clean - there.result.corrupted)
-    text = views.read_out(there, Cursor(3, 4))
-    assert text == f'layer 3 · " is" · p(Sydney) {f"{value:.2f}"[1:]} · {share:.0%} of the gap · exact'
-    assert "estimate" in views.read_out(there, Cursor(3, 0))
+    text = views.read_out(there, Cursor(3, known))
+    said = f"p(Sydney) {f'{value:.2f}'[1:]} · {share:.0%} of the gap · exact"
+    assert text == f'layer 3 · "{there.result.encoded.texts[known]}" · {said}'
+    assert "estimate" in views.read_out(there, Cursor(3, guessed))
 
 
 def test_a_window_is_clipped_at_both_ends_as_the_method_does_it() -> None:
@@ -276,19 +278,22 @@ async def test_a_first_picture_is_dotted_and_exact_cells_take_its_place() -> Non
     app = PaneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         app.pane.started(REQUEST)
-        app.pane.show_progress(Progressed(1, REQUEST, 0, 100, "exact cells", trace_result(REQUEST, exact=0), None))
+        app.pane.show_progress(Progressed(1, REQUEST, 0, 100, "exact cells", trace_result(REQUEST, exact=3), None))
         await pilot.pause()
-        rows = app.lines[1:6]
-        assert all(set(row.split()[-1]) <= set(views.DOTS) for row in rows[:2])
-        app.pane.show_progress(Progressed(1, REQUEST, 30, 100, "exact cells", trace_result(REQUEST, exact=2), 9.0))
+        exact, dotted = {*BARS, views.PEAK}, set(views.DOTS)
+        *before, subject, last = (row.split()[-1] for row in app.lines[1:6])
+        assert all(set(row) <= exact for row in before)  # nothing before the subject depends on it
+        assert set(subject[:-2]) | set(last) <= dotted
+        app.pane.show_progress(Progressed(1, REQUEST, 30, 100, "exact cells", trace_result(REQUEST, exact=4), 9.0))
         await pilot.pause()
         assert str(app.pane._border_subtitle) == "exact cells 30% · 9 s left"
-        assert set(app.lines[1].split()[-1]) <= set(views.DOTS)
-        assert set(app.lines[4].split()[-1]) <= {*BARS, views.PEAK}
-        app.pane.show_step(step(status="partial", result=trace_result(REQUEST, exact=2)))
+        subject, last = (row.split()[-1] for row in app.lines[4:6])
+        assert set(subject[:-2]) <= dotted
+        assert set(last) <= exact
+        app.pane.show_step(step(status="partial", result=trace_result(REQUEST, exact=4)))
         await pilot.pause()
-        assert str(app.pane._border_subtitle) == "partial: 12 of 30 cells are exact"
-        assert set(app.lines[1].split()[-1]) <= set(views.DOTS)
+        assert str(app.pane._border_subtitle) == "partial: 25 of 30 cells are exact"
+        assert set(app.lines[4].split()[-1][:-2]) <= dotted
 
 
 async def test_x_asks_for_the_kinds_that_are_missing_and_then_goes_through_them() -> None:
@@ -336,7 +341,9 @@ async def test_the_peak_can_be_gone_to_and_its_layer_handed_to_the_next_edit() -
 async def test_without_an_exact_cell_there_is_no_peak_to_go_to() -> None:
     app = PaneApp()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.pane.show_step(step(result=trace_result(REQUEST, exact=0), status="partial"))
+        result = trace_result(REQUEST, exact=3)
+        grid = result.grids[0].model_copy(update={"peak": None})
+        app.pane.show_step(step(result=result.model_copy(update={"grids": (grid,)}), status="partial"))
         app.pane.focus_content()
         await pilot.press("full_stop")
         assert app.cursors == [Cursor(MODEL.layers - 1, 4)]
@@ -416,7 +423,7 @@ async def test_enter_says_more_about_the_cell_and_then_less() -> None:
         await pilot.press("enter")
         rows = app.cell.splitlines()[1:]
         assert [row.split()[0] for row in rows] == ["states", "MLP", "attention"]
-        assert "layers 3–5" in rows[1]
+        assert "layers 2–5" in rows[1]
         assert "peak" in rows[0]
         await pilot.press("enter")
         assert len(app.cell.splitlines()) == 1

@@ -21,7 +21,9 @@ from screens.panes.erasure.pane import ErasurePane
 from screens.panes.lens.detail import LensDetail
 from screens.sessions import SessionsScreen
 from screens.widgets.options import Options, PaletteOptions
-from tests.screens.fake import TOM, FakeEngine, cot_result, lens_result
+from tests.screens.asked import TOM
+from tests.screens.played import PlayedEngine
+from tests.screens.recorded import cot_result, lens_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from tests.screens.test_edits_pane import edited
 from workbench.case import Case
@@ -53,10 +55,10 @@ async def all_passed(app: BaseApp) -> None:
 
 
 async def test_the_readme_s_first_step_typed_before_the_app_is_there_is_one_case_and_not_one_prompt() -> None:
-    engines: list[FakeEngine] = []
+    engines: list[PlayedEngine] = []
 
-    def make(*hooks: object) -> FakeEngine:
-        engines.append(FakeEngine(*hooks))  # type: ignore[arg-type]
+    def make(*hooks: object) -> PlayedEngine:
+        engines.append(PlayedEngine(*hooks))  # type: ignore[arg-type]
         return engines[-1]
 
     app = WorkbenchApp(LoadRequest(model="tiny"), engine=make)  # type: ignore[arg-type]

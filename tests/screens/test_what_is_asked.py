@@ -16,20 +16,20 @@ from screens.panes.prompt.pane import PromptArea
 from screens.panes.trace.pane import TracePane
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.token_strip import TokenStrip
-from tests.screens.fake import attribution_result, encoded, lens_result, trace_result
+from tests.screens.asked import FRANCE
+from tests.screens.recorded import attribution_result, continuation, lens_result, trace_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from tests.waiting import until_timers_end
 from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.truncation import CotRequest
-from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
+from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.protocol import Request
 from workbench.session import StepError
 
-FRANCE = Case(prompt="The capital of France is", subject="France", target="Paris", foil="Lyon")
 SENT: dict[str, tuple[str, ...]] = {"r": ("enter",), "e": ("enter",), "z": ("enter",)}
 """What sends the form that a key opens."""
 EDITORS = {"e": "rome", "z": "leace"}
@@ -149,10 +149,8 @@ async def test_a_continuation_is_kept_for_the_prompt_that_it_continues_and_for_n
         await ask_hero(run)
         await run.pilot.press("g")
         await run.settle()
-        said = (ContinuedToken(text=" Sydney", probability=0.5, runner_up=" a", runner_up_probability=0.1),)
-        result = ContinueResult(encoded=encoded(HERO.prompt), generated=said, text=" Sydney", ended=False)
         await type_another(run)
-        run.engine.say_finished(result)  # when another prompt is typed already
+        run.engine.say_finished(continuation())  # when another prompt is typed already
         await run.settle()
         await run.pilot.press("G")
         await run.settle()
@@ -162,7 +160,7 @@ async def test_a_continuation_is_kept_for_the_prompt_that_it_continues_and_for_n
         run.main.prompt.put(HERO)
         await run.pilot.press("G")
         await run.settle()
-        assert run.main.prompt.query_one(PromptArea).text == f"{HERO.prompt} Sydney"
+        assert run.main.prompt.query_one(PromptArea).text == HERO.prompt + continuation().text
 
 
 # What belongs to another case says so
@@ -195,9 +193,9 @@ async def test_what_was_not_finished_and_is_of_another_prompt_says_both(status: 
         await run.pilot.press("enter")
         await run.settle()
         error = StepError(kind="InputError", message="no") if status == "failed" else None
-        run.engine.say_finished(lens_result(HERO, done=2) if status == "partial" else None, status=status, error=error)
+        run.engine.say_finished(lens_result(HERO, done=1) if status == "partial" else None, status=status, error=error)
         await run.settle()
-        said = "partial: 2 of 5 tokens" if status == "partial" else status
+        said = "partial: 1 of 5 tokens" if status == "partial" else status
         pane = run.main.query_one(LensPane)
         assert said in str(pane._border_subtitle)
         assert "the prompt has changed" not in str(pane._border_subtitle)
