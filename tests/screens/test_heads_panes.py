@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.screens.fake import encoded
+from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.methods.heads.attention import AttentionRequest, AttentionResult
 from workbench.methods.heads.head_attribution import HeadsRequest, HeadsResult, RaisedToken
@@ -11,7 +11,7 @@ from workbench.methods.heads.knock_out import KnockoutRequest
 LAYERS, HEADS, LAST = 6, 3, 4
 
 MAP = HeadsResult(
-    encoded=encoded(HERO.prompt),
+    encoded=lens_result(HERO).encoded,
     layers=LAYERS,
     n_heads=HEADS,
     position=LAST,
@@ -27,7 +27,7 @@ MAP = HeadsResult(
 )
 
 PATTERN = AttentionResult(
-    encoded=encoded(HERO.prompt),
+    encoded=lens_result(HERO).encoded,
     position=LAST,
     layer=4,
     head=1,
