@@ -373,7 +373,7 @@ async def test_texts_of_a_file_are_read_and_named_by_their_digest(tmp_path: Path
 
 
 async def test_the_chart_shows_what_was_read_before_and_after_and_v_the_table_of_it() -> None:
-    async with erased() as run:
+    async with erased((80, 48)) as run:
         row, checks = found_by(LEACE).at(3), erasure_result(LEACE).checks
         assert row is not None
         assert "Erasure · ● on · Pronoun gender · LEACE L2–3" in run.text
