@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
+from workbench.editing.monitors import MonitoredDirection, directions_named
 from workbench.editing.queue import EditQueue
 from workbench.errors import InputError, ModelError, OutOfMemory
 from workbench.lazy import nnsight, torch, transformers
@@ -74,6 +75,10 @@ class LoadedModel:
     def heads(self) -> Heads:
         """Where its attention heads are. Raises `ModelError` for a model without any, or whose cannot be told apart."""
         return find_heads(self.hf, self.anatomy)
+
+    def directions(self, named: str) -> tuple[MonitoredDirection, ...]:
+        """The directions of an edit, by its id in the queue or its patch file. Raises as `directions_named` does."""
+        return directions_named(self, named)
 
     def encode(self, case: Case, room: int = 0) -> EncodedCase:
         """A case as the model with its edits reads it: what edits in context say stands before the prompt.

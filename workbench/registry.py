@@ -20,6 +20,7 @@ METHODS: dict[str, str] = {
     "lens-fit": "workbench.methods.lens:LENS_FIT",
     "patchscope": "workbench.methods.lens:PATCHSCOPE",
     "continue": "workbench.methods.generation:CONTINUE",
+    "watch": "workbench.methods.watch:WATCH",
     "attribution": "workbench.methods.attribution:ATTRIBUTION",
     "dla": "workbench.methods.dla:DLA",
     "heads": "workbench.methods.heads:HEADS",

@@ -55,3 +55,17 @@ def drawn(logits: Tensor, among: int, chance: float, never: Sequence[int] = ()) 
     top = logits.topk(min(among, len(logits) - len(never)))
     sums = top.values.double().softmax(dim=-1).cumsum(dim=-1)
     return int(top.indices[min(int((sums < chance).sum()), len(sums) - 1)])
+
+
+def sampled(logits: Tensor, temperature: float, top_p: float, chance: float) -> int:
+    """The token that is drawn by ``chance``, from 0 to 1, of ``logits`` ``(vocabulary,)`` over ``temperature``.
+
+    Only the likeliest tokens that together have ``top_p`` of the probability are drawn from: nucleus sampling
+    (Holtzman et al. 2020, arXiv 1904.09751). Temperature 0 is the first choice.
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    ordered = (logits.double() / temperature).softmax(dim=-1).sort(descending=True)
+    sums = ordered.values.cumsum(dim=-1)
+    many = min(int((sums < top_p).sum()), len(sums) - 1) + 1
+    return int(ordered.indices[min(int((sums[:many] < chance * sums[many - 1]).sum()), many - 1)])
