@@ -13,8 +13,6 @@ from workbench.methods.lens.patchscope import run as run_patchscope
 from workbench.protocol import silent
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from workbench.loading import LoadedModel
 
 pytestmark = pytest.mark.real
@@ -22,25 +20,17 @@ pytestmark = pytest.mark.real
 LAYER = 16
 
 
-@pytest.fixture(scope="module")
-def fit(default_model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> FitLensResult:
+def test_it_is_nearer_to_the_answer_than_the_logit_lens_a_constant_and_a_shuffled_fit(
+    default_model: LoadedModel, shared_statistics: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fitted on few tokens, measured on few, to be quick; the documented figures are of 10,000 and 256."""
-    with pytest.MonkeyPatch.context() as patch:
-        home: Path = tmp_path_factory.mktemp("home")
-        patch.setenv("LM_WORKBENCH_HOME", str(home))
-        patch.setattr("workbench.methods.lens.held_out.TOKENS", 48)
-        return run(default_model, FitLensRequest(tokens=2_000), silent)
-
-
-def test_after_layer_16_it_is_five_times_nearer_to_the_answer_than_the_logit_lens(fit: FitLensResult) -> None:
+    monkeypatch.setattr("workbench.methods.lens.held_out.TOKENS", 48)
+    fit = run(default_model, FitLensRequest(tokens=2_000), silent)
+    assert isinstance(fit, FitLensResult)
     known, row = fit.about.held_out, LAYER + 1
     assert known.logit[row] > 10
     assert known.lens[row] < known.logit[row] / 5
     assert known.lens_median[row] < known.logit_median[row] / 5
-
-
-def test_it_beats_a_constant_and_a_shuffled_fit_in_every_layer_from_the_middle_on(fit: FitLensResult) -> None:
-    known = fit.about.held_out
     assert known.shuffled is not None
     for row in range(LAYER, len(known.lens) - 1):
         assert known.lens[row] < 0.8 * known.mean_state
