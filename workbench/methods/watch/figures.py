@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LOW = math.log(2)
 """A margin below this is marked: the first choice is less than twice as likely as the second."""
 
+SHOWN = 2
+"""Tokens that are named as looked at in the table, so that a row is a line; the result holds more."""
+
 TOKENS = "What was said"
 """The title of the table in which a place can be forked at."""
 
@@ -104,11 +107,10 @@ def _table(result: WatchResult, text: WatchedText, title: str) -> Table:
         Column(heading="token"),
         Column(heading="p", right=True),
         Column(heading="margin", right=True),
-        Column(heading="bits", right=True, spare=1),
         Column(heading="instead"),
         Column(heading="p", right=True),
     ]
-    columns += [Column(heading="from layer", right=True)] if with_depth else []
+    columns += [Column(heading="depth", right=True)] if with_depth else []
     columns += [Column(heading=_monitor(result, at), right=True) for at in range(len(result.monitors))]
     columns += [Column(heading="looked at", spare=2)] if with_looked else []
     rows = []
@@ -118,7 +120,6 @@ def _table(result: WatchResult, text: WatchedText, title: str) -> Table:
             Cell(text=token.text, meaning="strong"),
             Cell(text=f"{token.probability:.3f}"),
             Cell(text=f"{token.margin:.2f}", meaning=_meaning(token)),
-            Cell(text=f"{token.entropy:.1f}"),
             Cell(text=token.instead),
             Cell(text=f"{token.instead_probability:.3f}"),
         ]
@@ -141,7 +142,7 @@ def _depth(token: WatchedToken) -> str:
 
 def _looked(result: WatchResult, looked: Sequence[LookedAt]) -> str:
     texts = (*result.encoded.texts, *(token.text for token in result.spoken.tokens))
-    return ", ".join(f"{texts[each.token].strip() or texts[each.token]} {each.share:.2f}" for each in looked)
+    return ", ".join(f"{texts[each.token].strip() or texts[each.token]} {each.share:.2f}" for each in looked[:SHOWN])
 
 
 def _monitor(result: WatchResult, at: int) -> str:
@@ -213,7 +214,7 @@ def _both(spoken: WatchedText, fork: WatchedText) -> Table:
                 row += [Cell(text="")] * 4
         rows.append(tuple(row))
     number = Column(heading="p", right=True)
-    margin, depth = Column(heading="margin", right=True), Column(heading="from layer", right=True, spare=1)
+    margin, depth = Column(heading="margin", right=True), Column(heading="depth", right=True, spare=1)
     first = (Column(right=True), Column(heading="as it was said"), number, margin, depth)
     second = (Column(heading="after the fork"), number, margin, depth)
     return Table(title="Both branches", columns=(*first, *second), rows=tuple(rows))
