@@ -11,7 +11,9 @@ from tests.mutant_sessions import replaying
 from tests.screens.parts import FOLDER, parts
 from tests.screens.record import STORIES, Story, asks
 from tests.screens.recorded import MODEL, steps
+from workbench.editing.fix import FixRequest
 from workbench.editing.steer_sweep import SteerSweepRequest
+from workbench.methods.lens.patchscope import PatchscopeRequest
 from workbench.session import load_session
 
 
@@ -30,7 +32,7 @@ def test_a_session_has_what_its_story_asks_in_order(story: Callable[[], Story]) 
 
 
 def test_every_request_that_a_pane_of_its_own_takes_was_recorded() -> None:
-    elsewhere = {SteerSweepRequest}  # of which `tests.contrast_sets` has results
+    elsewhere = {SteerSweepRequest, PatchscopeRequest, FixRequest}  # whose own tests have results of them
     taken = {request for pane in OWN for request in pane.accepts}
     assert taken - elsewhere <= {type(step.request) for step in steps()}
 

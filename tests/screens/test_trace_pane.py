@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from textual.app import App, ComposeResult
@@ -29,7 +29,7 @@ from workbench.blocks import BARS
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.errors import InputError
-from workbench.methods.tracing import causal_trace
+from workbench.methods.tracing import sweep
 from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.methods.tracing.layer import traced_layer
 from workbench.session import Session, Status, Step, StepError
@@ -201,17 +201,14 @@ def test_the_read_out_has_value_share_and_how_it_is_known() -> None:
 def test_a_window_is_clipped_at_both_ends_as_the_method_does_it() -> None:
     there = traced("mlp")
     for layer in range(MODEL.layers):
-        assert views.restored(there, layer) == causal_trace._window(layer, there.result.window, MODEL.layers)
+        assert views.restored(there, layer) == sweep.window(layer, there.result.window, MODEL.layers)
     assert views.restored(traced(), 3) == range(3, 4)
 
 
-def test_the_method_s_own_refusal_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(causal_trace, "record", lambda *_: SimpleNamespace(seconds=10.0))
-    runs = SimpleNamespace(tokens=5, seconds=10.0, ids=None, added=None)
-    model = SimpleNamespace(info=SimpleNamespace(layers=30))
-    setup = SimpleNamespace(model=model, runs=runs, request=ALL, start=0)
+def test_the_method_s_own_refusal_is_recognised() -> None:
+    endless = cast("sweep.Sweep", SimpleNamespace(seconds=lambda *_: 2 * sweep.LONG))
     with pytest.raises(InputError) as refused:
-        causal_trace._refuse_hours(cast(Any, setup), work=1_000_000, resumed=True)
+        sweep.refuse_hours(endless, ("states",), True, "this trace", "fewer samples")
     assert needs_yes(StepError(kind=refused.type.__name__, message=str(refused.value)))
     assert not needs_yes(StepError(kind="InputError", message="a trace needs a subject"))
 
