@@ -15,7 +15,7 @@ from screens.keys import Key
 from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.pane import Pane
 from screens.widgets.status import time_left
-from screens.widgets.trust_strip import LINES, TrustStrip
+from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.errors import NotConfirmed
@@ -240,7 +240,7 @@ class PicturePane(Pane):
 
     def on_resize(self) -> None:
         """A high pane has room for all that the trust strip has to say."""
-        self.query_one(TrustStrip).lines = max(LINES, self.size.height // 5)
+        self.query_one(TrustStrip).lines = max(1, self.size.height // 9)
 
     def redraw(self) -> None:
         """Draw everything."""

@@ -12,6 +12,10 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 
+HERE = Style(meta={"cursor": True})
+"""Looks like nothing, and marks the token under the cursor."""
+
+
 @dataclass(frozen=True)
 class StripToken:
     """One token's display text and what marks it: its role and, for generated ones, its probability."""
@@ -25,7 +29,7 @@ class TokenStrip(Widget):
     """Alternating backgrounds show where one token ends and the next begins, brackets where there is no colour.
 
     Generated tokens are coloured by probability: the surer, the brighter. ``stale`` dims all of it: the prompt has
-    been edited since.
+    been edited since. Of more lines than there are rows those are drawn that the cursor is in.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -72,10 +76,23 @@ class TokenStrip(Widget):
             self.refresh(layout=True)
 
     def render(self) -> Text:
-        """The tokens as one wrapped text. Built from parts, so that markup in a token stays what it is."""
+        """The tokens as one wrapped text, from the line on that is to be seen."""
+        text = self._text()
+        width, rows = self.content_size
+        lines = text.wrap(self.app.console, width) if 0 < rows < len(text) and width else []
+        if len(lines) <= rows:
+            return text
+        at = next((number for number, line in enumerate(lines) if any(span.style is HERE for span in line.spans)), 0)
+        first = min(at, len(lines) - rows)
+        return Text("\n").join(lines[first : first + rows])
+
+    def _text(self) -> Text:
+        """Built from parts, so that markup in a token stays what it is."""
         text = Text(overflow="fold", no_wrap=False)
         for index, token in enumerate(self._tokens):
             text.append(token.text, style=self._style(index, token))
+            if index == self.cursor:
+                text.stylize(HERE, len(text) - len(token.text))
             if token.text.endswith("⏎"):
                 text.append("\n")
         return text

@@ -18,6 +18,7 @@ from textual.widgets import Input, Label, Static, TextArea
 from screens.keys import Key
 from screens.messages import CaseChanged
 from screens.panes.pane import Pane
+from screens.panes.prompt.folded import PREPENDED, FoldedCase
 from screens.widgets.token_strip import StripToken, TokenStrip
 from workbench.case import Case, Prepend
 from workbench.engine import Progressed
@@ -26,12 +27,6 @@ from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.models.tokens import EncodedCase
 from workbench.protocol import Request, Result
 from workbench.session import Step
-
-PREPENDED: dict[Prepend, str] = {
-    "as-is": "nothing",
-    "separator": "BOS or separator",
-    "newline": "newline",
-}
 
 
 class PromptArea(TextArea):
@@ -89,7 +84,10 @@ class CaseField(Input):
 
 
 class PromptPane(Pane):
-    """Prompt, subject, target and foil; what is prepended; the tokens; and what the model goes on to say."""
+    """Prompt, subject, target and foil; what is prepended; the tokens; and what the model goes on to say.
+
+    While the keyboard is elsewhere it is folded: the tokens, or the prompt where they are not known, and a line.
+    """
 
     TITLE = "Prompt"
     accepts = (LensRequest, ContinueRequest)
@@ -115,7 +113,13 @@ class PromptPane(Pane):
     PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
     PromptPane #error { color: $text-error; padding: 0 1; height: auto; }
-    PromptPane .-empty { display: none; }
+    PromptPane PromptArea, PromptPane #fields, PromptPane #frame, PromptPane #notes { display: none; }
+    PromptPane.-unfolded PromptArea, PromptPane.-unfolded #fields { display: block; }
+    PromptPane.-unfolded #frame, PromptPane.-unfolded #notes { display: block; }
+    PromptPane.-unfolded FoldedCase { display: none; }
+    PromptPane.-edited TokenStrip { display: none; }
+    PromptPane.-edited.-unfolded TokenStrip { display: block; }
+    PromptPane #notes.-empty, PromptPane #error.-empty { display: none; }
     """
 
     prepend: reactive[Prepend] = reactive[Prepend]("as-is", init=False)
@@ -129,6 +133,7 @@ class PromptPane(Pane):
 
     def __init__(self, case: Case | None = None, history: list[Case] | None = None, read_only: bool = False) -> None:
         super().__init__(id="prompt")
+        self.set_class(not read_only, "-unfolded")  # where the keyboard is at first
         self._initial = case or Case(prompt="")
         self._history = list(history or [])
         self._place = len(self._history)
@@ -162,18 +167,30 @@ class PromptPane(Pane):
                 yield CaseField(value or "", placeholder=hint, id=name, compact=True, disabled=self._read_only)
         yield Static(id="frame")
         yield TokenStrip(id="tokens")
+        yield FoldedCase()
         yield Static(id="notes", classes="-empty")
         yield Static(id="error", classes="-empty")
 
     def on_mount(self) -> None:
         """Show the initial case."""
         self._show_frame()
+        self._mark_stale()
         if self._initial.prompt:
             self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
 
+    @on(FoldedCase.Wanted)
     def focus_content(self) -> None:
-        """Put the keyboard into the editor."""
+        """Put the keyboard into the editor, which unfolds the pane."""
         self.query_one(PromptArea).focus()
+
+    def on_descendant_focus(self) -> None:
+        """The keyboard has come: unfold."""
+        self.add_class("-unfolded")
+
+    def on_descendant_blur(self) -> None:
+        """It has gone to another pane; where the whole terminal lost it, it will come back."""
+        if self.screen.focused is not None and not self.has_focus_within:
+            self.remove_class("-unfolded")
 
     def edited(self) -> Case:
         """The case as it stands in the fields, asked about or not."""
@@ -196,6 +213,7 @@ class PromptPane(Pane):
         """Forget the tokens and the continuation; what stands in the fields is the person's."""
         self._encoded, self._drawn, self._continued = None, None, None
         self.query_one(TokenStrip).show([])
+        self._mark_stale()
         self.border_subtitle = ""
         self._say("notes", "")
         self._say("error", "")
@@ -312,8 +330,14 @@ class PromptPane(Pane):
         self.post_message(CaseChanged())
 
     def _mark_stale(self) -> None:
-        if self.is_mounted:
-            self.query_one(TokenStrip).stale = self._drawn is not None and self.edited() != self._drawn
+        if not self.is_mounted:
+            return
+        case = self.edited()
+        self.query_one(TokenStrip).stale = self._drawn is not None and case != self._drawn
+        as_tokens = self._drawn is not None and case.prompt == self._drawn.prompt
+        self.set_class(not as_tokens, "-edited")
+        notes = self._encoded.notes if self._encoded is not None and case == self._drawn else ()
+        self.query_one(FoldedCase).show(case, as_tokens, notes)
 
     def _ask_again(self) -> None:
         if self.case is not None and self.edited().prompt.strip():
