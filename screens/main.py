@@ -68,6 +68,7 @@ class MainScreen(Screen[None]):
         Binding(Key.EXPORT, "export", "Export", id="export", tooltip="Tables, pictures, a command, Python", show=False),
         Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
         Binding(Key.NOTE, "note", "Note", id="note", tooltip="A title and a note for session and step", show=False),
+        Binding(Key.ZOOM, "zoom", "Enlarge", id="zoom", tooltip="This pane alone, or all again", show=False),
         Binding(Key.JUMP, "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
         Binding(Key.CANCEL, "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
@@ -78,6 +79,7 @@ class MainScreen(Screen[None]):
     on_screen: var[Case | None] = var[Case | None](None)
     model: var[ModelInfo | None] = var[ModelInfo | None](None)
     active: var[int] = var(2)
+    zoomed: var[bool] = var(False)
     queue: var[QueueState] = var(QueueState)
 
     def __init__(
@@ -157,6 +159,20 @@ class MainScreen(Screen[None]):
     def _bring(self, pane: Pane) -> None:
         self._asked_for.remove(pane)
         self._asked_for.insert(0, pane)
+
+    def watch_zoomed(self) -> None:
+        """One pane alone, or all."""
+        self.set_class(self.zoomed, "-zoom")
+        self.status.zoomed = self.zoomed
+        self.on_descendant_focus()
+
+    def on_descendant_focus(self) -> None:
+        """The pane with the keyboard is the one that is seen alone."""
+        shown = self._with_keyboard if self.zoomed else None
+        for pane in self.panes:
+            pane.set_class(pane is shown, "-zoomed")
+        for column in self.query("#left, #right"):
+            column.set_class(shown is not None and shown.parent is column, "-zoomed")
 
     def watch_cursor(self) -> None:
         """One cursor for all panes."""
@@ -397,8 +413,13 @@ class MainScreen(Screen[None]):
     @property
     def step_on_screen(self) -> Step | None:
         """The step that the pane with the keyboard shows; from the prompt, that of the pane asked for last."""
-        panes = [pane for pane in self.panes if pane.has_focus_within and pane in self._latest]
-        return self._latest.get(panes[0] if panes else self.others[self.active - 2])
+        pane = self._with_keyboard
+        return self._latest.get(pane if pane in self._latest else self.others[self.active - 2])
+
+    @property
+    def _with_keyboard(self) -> Pane:
+        """The pane that has the keyboard; where none has, the one that was asked for last."""
+        return next((pane for pane in self.panes if pane.has_focus_within), self.others[self.active - 2])
 
     def action_export(self) -> None:
         """Offer what the pane with the keyboard shows as files."""
@@ -439,8 +460,18 @@ class MainScreen(Screen[None]):
         if widget is not None and widget in self.focus_chain:  # it may have gone while the letters were shown
             self.set_focus(widget)
 
+    def action_zoom(self) -> None:
+        """Show the pane with the keyboard alone, or all panes again."""
+        self.zoomed = not self.zoomed
+
     def action_cancel(self) -> None:
-        """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead."""
+        """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead.
+
+        One pane alone gives way to all of them first.
+        """
+        if self.zoomed:
+            self.zoomed = False
+            return
         running = self.status.progress.request if self.status.progress else None
         if self.prompt.has_focus_within and (running is None or isinstance(running, LoadRequest)):
             self.others[self.active - 2].focus_content()

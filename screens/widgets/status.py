@@ -30,6 +30,7 @@ class StatusLine(Widget):
     message: reactive[str] = reactive("")
     session: reactive[Path | None] = reactive[Path | None](None)
     waiting: reactive[int] = reactive(0)
+    zoomed: reactive[bool] = reactive(False)
 
     def render(self) -> Text:
         """The job first, as it is what changes; then the model; the session file.
@@ -48,6 +49,8 @@ class StatusLine(Widget):
         head = describe_job(self.progress, self.waiting) if self.progress else Text(self.message)
         if head.plain:
             parts.insert(0, head)
+        if self.zoomed:
+            parts.insert(0, Text("this pane alone; esc shows all"))
         return Text(" · ", no_wrap=True, overflow="ellipsis").join(parts)
 
     def _model_parts(self, name: str) -> list[str]:

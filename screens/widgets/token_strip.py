@@ -11,7 +11,6 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
-
 HERE = Style(meta={"cursor": True})
 """Looks like nothing, and marks the token under the cursor."""
 
@@ -79,7 +78,7 @@ class TokenStrip(Widget):
         """The tokens as one wrapped text, from the line on that is to be seen."""
         text = self._text()
         width, rows = self.content_size
-        lines = text.wrap(self.app.console, width) if 0 < rows < len(text) and width else []
+        lines = list(text.wrap(self.app.console, width)) if 0 < rows < len(text) and width else []
         if len(lines) <= rows:
             return text
         at = next((number for number, line in enumerate(lines) if any(span.style is HERE for span in line.spans)), 0)
