@@ -30,6 +30,7 @@ class Key(StrEnum):
     CANCEL = "escape", "stop the running job; in a field or a dialog: back"
     JUMP = "ctrl+g", "a letter on everything that takes the keyboard"
     ZOOM = "E", "enlarge: this pane alone on the screen, or all of them again"
+    WORDS = "I", "in words: legend and trust strip in full, and what the signs of this pane mean"
     SESSIONS = "ctrl+o", "open a saved session"
     MODELS = "ctrl+l", "load another model"
     PANES = "1,2,3,4,5,6,7,8,9", "to a pane"

@@ -69,6 +69,7 @@ class MainScreen(Screen[None]):
         Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
         Binding(Key.NOTE, "note", "Note", id="note", tooltip="A title and a note for session and step", show=False),
         Binding(Key.ZOOM, "zoom", "Enlarge", id="zoom", tooltip="This pane alone, or all again", show=False),
+        Binding(Key.WORDS, "words", "In words", id="words", tooltip="Legend, trust strip, signs", show=False),
         Binding(Key.JUMP, "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
         Binding(Key.CANCEL, "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
     ]
@@ -463,6 +464,15 @@ class MainScreen(Screen[None]):
     def action_zoom(self) -> None:
         """Show the pane with the keyboard alone, or all panes again."""
         self.zoomed = not self.zoomed
+
+    def action_words(self) -> None:
+        """Show in full what stands around the picture of the pane with the keyboard, and what its signs mean."""
+        from screens.words import WordsScreen  # not before the first paint
+
+        pane = self._with_keyboard
+        shown = pane if isinstance(pane, PicturePane) else self.others[self.active - 2]
+        if isinstance(shown, PicturePane):
+            self.app.push_screen(WordsScreen(*shown.in_words()))
 
     def action_cancel(self) -> None:
         """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead.

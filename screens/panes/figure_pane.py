@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.pane import Pane
@@ -62,6 +63,7 @@ class FigurePane(PicturePane):
 
     METHOD: ClassVar[Pictured]
     HAS_FORM: ClassVar[bool] = True
+    SIGNS = signs.FIGURES
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.NEW, "new", "Settings", tooltip="The form of its settings", show=False, id="figures.new"),

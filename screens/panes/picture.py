@@ -14,6 +14,7 @@ from screens.echoes import Echoes
 from screens.keys import Key
 from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.pane import Pane
+from screens.signs import Sign
 from screens.widgets.status import time_left
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
@@ -31,11 +32,12 @@ class PicturePane(Pane):
 
     Its own widgets, which `compose_picture` yields, stand between a legend and a `TrustStrip`. ``ASK_BY`` is what to
     press to ask again, where that is not the ``ASK_KEY``; a pane that ``ASKS_AGAIN`` is cheap, and asked anew by the
-    main screen when the edits have changed.
+    main screen when the edits have changed. What its ``SIGNS`` mean is said by `in_words`.
     """
 
     ASK_BY: ClassVar[str] = ""
     ASKS_AGAIN: ClassVar[bool] = False
+    SIGNS: ClassVar[tuple[Sign, ...]] = ()
 
     DEFAULT_CSS = """
     PicturePane {
@@ -266,6 +268,11 @@ class PicturePane(Pane):
             self.query_one("#legend").display = bool(legend.plain)
         checks = () if self.empty else self.checks()
         self.query_one(TrustStrip).show(None if self.empty else self.model, self.drawn_edits, checks)
+
+    def in_words(self) -> tuple[str, Content, tuple[Content, ...], tuple[Sign, ...]]:
+        """Title, legend and trust strip in full, and what may be drawn that explains itself not."""
+        title = self.TITLE if self.empty else self.headline()
+        return title, self._legend(), self.query_one(TrustStrip).pieces, self.SIGNS
 
     def _begin_empty(self) -> None:
         self.say_instead("" if self.live else NOT_RECORDED)

@@ -47,6 +47,11 @@ class TrustStrip(Widget, can_focus=True):
         self.display = bool(self._pieces)
         self.refresh(layout=True)
 
+    @property
+    def pieces(self) -> tuple[Content, ...]:
+        """All that it has to say."""
+        return self._pieces
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
         """As many lines as are shown."""
         return len(self._lines(width))

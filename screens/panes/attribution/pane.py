@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.reactive import reactive
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.attribution import views
@@ -32,6 +33,7 @@ class AttributionPane(PicturePane):
     """
 
     TITLE = "Attribution"
+    SIGNS = signs.ATTRIBUTION
     ASK_KEY = Key.ATTRIBUTION
     SIDE = "left"
     accepts: ClassVar[tuple[type[Request], ...]] = (AttributionRequest,)

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, CaseChosen
 from screens.panes.cot import views
@@ -48,6 +49,7 @@ class CotPane(PicturePane):
     """Shows one reasoning, and every intervention in it side by side. What is asked later is about the same text."""
 
     TITLE = "Reasoning"
+    SIGNS = signs.REASONING
     ASK_KEY = Key.REASONING
     SIDE = "right"
     accepts: ClassVar[tuple[type[Request], ...]] = (CotRequest,)

@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import OptionList, Static
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask
 from screens.panes.edits import views
@@ -53,6 +54,7 @@ class EditsPane(PicturePane):
     """Shows the queue that the main screen tells of, with what the steps of edits and suites said about it."""
 
     TITLE = "Edits"
+    SIGNS = signs.EDITS
     ASK_KEY = Key.EDITS
     SIDE = "left"
     accepts: ClassVar[tuple[type[Request], ...]] = (

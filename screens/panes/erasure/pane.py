@@ -13,6 +13,7 @@ from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.erasure import views
@@ -53,6 +54,7 @@ class ErasurePane(PicturePane):
     """
 
     TITLE = "Erasure"
+    SIGNS = signs.ERASURE
     ASK_KEY = Key.ERASURE
     SIDE = "left"
     ABOUT_PROMPT = False

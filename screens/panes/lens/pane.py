@@ -12,6 +12,7 @@ from textual.geometry import clamp
 from textual.reactive import reactive
 from textual.timer import Timer
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.lens.detail import CellDetail, LensDetail
@@ -37,6 +38,7 @@ class LensPane(PicturePane):
     """Draws the last `LensResult` of the whole case, and opens the detail of a cell."""
 
     TITLE = "Logit lens"
+    SIGNS = signs.LENS
     ASK_BY = "enter in the prompt"
     ASKS_AGAIN = True
     accepts: ClassVar[tuple[type[Request], ...]] = (LensRequest, PatchscopeRequest)

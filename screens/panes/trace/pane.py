@@ -13,6 +13,7 @@ from textual.geometry import clamp
 from textual.reactive import reactive
 from textual.widgets import Input, Static
 
+from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.picture import PicturePane
@@ -32,6 +33,7 @@ class TracePane(PicturePane):
     """Draws the last trace of each kind that answers the same question."""
 
     TITLE = "Causal trace"
+    SIGNS = signs.TRACE
     ASK_KEY = Key.TRACE
     SIDE = "right"
     accepts: ClassVar[tuple[type[Request], ...]] = (TraceRequest,)
