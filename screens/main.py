@@ -26,9 +26,11 @@ from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
 from screens.sessions import SessionList
+from screens.way_on import way_on
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
 from workbench.case import Case
+from workbench.editing.fix import FixRequest
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueueState
 from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
@@ -39,6 +41,9 @@ from workbench.protocol import Request, Result
 from workbench.session import Session, Step
 
 TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
+
+LOOKED_BACK = 200
+"""So many of the last steps count for what is proposed as the next one."""
 
 NUMBERED = len(Key.PANES.each)
 """So many panes have a number key, and show it; those after them are reached as the next one."""
@@ -130,6 +135,7 @@ class MainScreen(Screen[None]):
             pane.number, pane.live = number if number <= NUMBERED else None, self.live
         self.watch_active()
         self._read_prompt()
+        self.show_way_on()
         self.begin()
 
     def fit(self, width: int, height: int) -> None:
@@ -189,11 +195,22 @@ class MainScreen(Screen[None]):
 
     def watch_on_screen(self) -> None:
         """One prompt on the screen for all panes, asked about or not."""
+        self.show_way_on()
         for pane in self.panes:
             pane.on_screen = self.on_screen
 
+    def show_way_on(self) -> None:
+        """Say which step makes sense next."""
+        if self.live and self.is_mounted:
+            places: dict[type[Request], str] = {
+                request: self._place_of(request) for request in (FixRequest, QueueRequest)
+            }
+            steps = self.recorded().steps[-LOOKED_BACK:]
+            self.status.way_on = str(way_on(self.on_screen, steps, self.queue, places))
+
     def watch_queue(self) -> None:
         """One queue of edits for all panes."""
+        self.show_way_on()
         for pane in self.panes:
             pane.queue = self.queue
 
@@ -214,6 +231,7 @@ class MainScreen(Screen[None]):
             if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
                 self.queue = event.queue
                 self._catch_up()
+            self.show_way_on()
             return
         if isinstance(event, Started) and isinstance(event.request, LoadRequest):
             self.queue = QueueState()  # the model before, and its edits, are gone, whatever comes of it
@@ -282,6 +300,7 @@ class MainScreen(Screen[None]):
         self._catch_up()
         if case is not None:
             self._put(case)
+        self.show_way_on()
 
     def case_on_screen(self) -> Case | None:
         """The case in the prompt's fields, None while they hold no prompt; what panes ask must be about it.
@@ -517,6 +536,11 @@ class MainScreen(Screen[None]):
 
     def _accepting(self, request: Request) -> list[Pane]:
         return [pane for pane in self.panes if pane.takes(request)]
+
+    def _place_of(self, request: type[Request]) -> str:
+        """The key that leads to the pane of a kind of request."""
+        number = next(number for number, pane in enumerate(self.others, 2) if request in pane.accepts)
+        return str(number) if number <= NUMBERED else Key.NEXT_PANE
 
     def _home_of(self, request: Request) -> Pane | None:
         """The pane a request belongs to, though others may accept it too."""

@@ -54,5 +54,5 @@ def in_full(legend: Content, trust: tuple[Content, ...], signs: Iterable[Sign], 
         ("Signs", explained),
     )
     return Content("\n\n").join(
-        Content("\n").join([Content.styled(name, DIM), *lines]) for name, lines in sections if lines
+        Content("\n").join([*Content.styled(name, DIM).wrap(width), *lines]) for name, lines in sections if lines
     )

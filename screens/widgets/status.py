@@ -31,21 +31,37 @@ class StatusLine(Widget):
     session: reactive[Path | None] = reactive[Path | None](None)
     waiting: reactive[int] = reactive(0)
     zoomed: reactive[bool] = reactive(False)
+    way_on: reactive[str] = reactive("")
 
     def render(self) -> Text:
-        """The job first, as it is what changes; then the model; the session file.
+        """The job first, as it is what changes, and without one what to do next; then the model; the session file.
 
-        Where that is too long, the model's name gives way before anything else does.
+        Where that is too long, device and type, which trust strips say too, give way to the next step; then the
+        model's name does before anything else.
         """
-        line = self._line(self.model.name if self.model else "")
-        if self.model is not None and (over := line.cell_len - self.content_size.width) > 0:
-            line = self._line(short_name(self.model.name, cell_len(self.model.name) - over))
+        room = self.content_size.width
+        line = self._line(name := self.model.name if self.model else "")
+        brief = self._next.cell_len > 0 and line.cell_len > room
+        if brief:
+            line = self._line(name, brief)
+        if self.model is not None and (over := line.cell_len - room) > 0:
+            line = self._line(short_name(name, cell_len(name) - over), brief)
+        line.truncate(max(1, room), overflow="ellipsis")
         return line
 
-    def _line(self, model: str) -> Text:
-        parts = [Text(part) for part in self._model_parts(model)]
+    @property
+    def _next(self) -> Text:
+        """The next step, where nothing more urgent is said."""
+        if not self.way_on or self.zoomed or self.progress:
+            return Text()
+        return Text.assemble(("next: ", "bold"), self.way_on)
+
+    def _line(self, model: str, brief: bool = False) -> Text:
+        parts = [Text(part) for part in self._model_parts(model)[: 1 if brief else None]]
         if self.session is not None:
             parts.append(Text(f"session {self.session.name}"))
+        if self._next:
+            parts.insert(0, self._next)
         head = describe_job(self.progress, self.waiting) if self.progress else Text(self.message)
         if head.plain:
             parts.insert(0, head)

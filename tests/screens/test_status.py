@@ -43,8 +43,9 @@ async def test_the_name_of_the_session_stays_where_the_path_of_the_model_is_long
         status.session = Path("/somewhere/why-sydney.json")
         status.model = MODEL.model_copy(update={"name": LONG})
         await run.settle()
-        assert "SmolLM2-135M-Instruct-float32 · cpu · float32 · session why-sydney.json" in run.text
+        assert "next: type a prompt, then enter · SmolLM2-135M-…" in run.text
+        assert "session why-sydney.json" in run.text
         assert "/data" not in run.text
         status.model = MODEL.model_copy(update={"name": "org/tiny"})
         await run.settle()
-        assert "org/tiny · cpu · float32 · session why-sydney.json" in run.text
+        assert "org/tiny · session why-sydney.json" in run.text
