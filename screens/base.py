@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.console import RenderableType
@@ -67,6 +68,18 @@ class BaseApp(App[None]):
     ) -> None:
         """Say something for a while. The sentence may hold a path or a file's words: it is never read as markup."""
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def deliver_screenshot(
+        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
+    ) -> str | None:
+        """Into the working folder, as whatever else is written."""
+        return super().deliver_screenshot(filename, path or str(Path.cwd()), time_format)
+
+    def on_delivery_complete(self, event: events.DeliveryComplete) -> None:
+        """Say where it is; Textual's sentence has markup in it."""
+        event.prevent_default()
+        if event.path is not None:
+            self.notify(f"The screenshot is in {event.path}", title="Screenshot", timeout=12)
 
     def run_to_the_end(self) -> None:
         """Run until the user leaves, and give the terminal back. Exits with `CRASHED` where a bug was what ended it.

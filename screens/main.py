@@ -496,8 +496,11 @@ class MainScreen(Screen[None]):
     def action_cancel(self) -> None:
         """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead.
 
-        One pane alone gives way to all of them first.
+        Help closes first, and one pane alone gives way to all of them.
         """
+        if self.query("HelpPanel"):
+            self.app.action_hide_help_panel()
+            return
         if self.zoomed:
             self.zoomed = False
             return

@@ -68,8 +68,8 @@ class ReplayScreen(MainScreen):
     def begin(self) -> None:
         """Begin with the last step: the end of the story is what a reader wants to see first."""
         self.model = self._session.model
-        self._go(len(self._session.steps) - 1)
         self.others[0].focus_content()
+        self._go(len(self._session.steps) - 1)
 
     def action_step(self, by: int) -> None:
         """Go some steps back or on."""
@@ -93,6 +93,8 @@ class ReplayScreen(MainScreen):
             return
         self._line.place = place
         self.show_steps(self._until(place))
+        if home := self._home_of(self._session.steps[place].request):
+            self.action_pane(2 + self.others.index(home))
 
     def _until(self, place: int) -> list[Step]:
         """The steps made by then that no later result has taken the place of, in order."""

@@ -35,6 +35,7 @@ class PromptArea(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, as the editor would take the key for a line break.
         Binding(Key.CHOOSE, "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
+        Binding("ctrl+u", "clear_all", "Clear", id="prompt.clear", tooltip="Clear the whole prompt", show=False),
         Binding("ctrl+j", "new_line", "New line", id="prompt.new-line", tooltip="Break the line", show=False),
     ]
 
@@ -56,6 +57,11 @@ class PromptArea(TextArea):
         """Run the prompt."""
         self.post_message(self.Asked())
 
+    def action_clear_all(self) -> None:
+        """Take all of the text away, which ctrl+z brings back."""
+        if not self.read_only:
+            self.clear()
+
     def action_new_line(self) -> None:
         """Insert a line break, which enter does not."""
         self.insert("\n")
@@ -76,11 +82,19 @@ class PromptArea(TextArea):
 
 
 class CaseField(Input):
-    """A one-line field of the case. Enter asks, as in the prompt."""
+    """A one-line field of the case. Enter asks, as in the prompt. Its hint is shown where all of it fits."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,down", "nothing", show=False),
     ]
+
+    def __init__(self, value: str, hint: str, *, id: str, disabled: bool) -> None:  # noqa: A002
+        super().__init__(value, id=id, disabled=disabled, compact=True)
+        self._hint = hint
+
+    def on_resize(self) -> None:
+        """There is room, or there is none."""
+        self.placeholder = self._hint if len(self._hint) < self.size.width else ""
 
 
 class PromptPane(Pane):
@@ -159,12 +173,12 @@ class PromptPane(Pane):
         yield area
         with Horizontal(id="fields"):
             for name, value, hint in (
-                ("subject", case.subject, "words of the prompt"),
+                ("subject", case.subject, "of the fact"),
                 ("target", case.target, "wanted"),
                 ("foil", case.foil, "instead"),
             ):
                 yield Label(name)
-                yield CaseField(value or "", placeholder=hint, id=name, compact=True, disabled=self._read_only)
+                yield CaseField(value or "", hint, id=name, disabled=self._read_only)
         yield Static(id="frame")
         yield TokenStrip(id="tokens")
         yield FoldedCase()

@@ -27,6 +27,7 @@ from workbench.protocol import Check, Request, Result
 from workbench.session import Step
 
 EMPTY = "No causal trace yet.\nName a subject in the prompt, then press t."
+READY = "No causal trace yet.\nPress t to see where the fact sits."
 
 
 class TracePane(PicturePane):
@@ -60,6 +61,7 @@ class TracePane(PicturePane):
 
     def __init__(self) -> None:
         super().__init__()
+        self._invited = ""  # by what the empty pane says
         self._found: dict[TraceKind, Traced] = {}
         self._requests: dict[TraceKind, TraceRequest] = {}  # that were answered so
         self._question: TraceRequest | None = None  # of what was found, whatever the kinds
@@ -291,9 +293,21 @@ class TracePane(PicturePane):
         """Say more about the cell, or less."""
         self.redraw()
 
+    @property
+    def _invitation(self) -> str:
+        """What to do for a trace of what is on the screen."""
+        return READY if self.on_screen is not None and self.on_screen.subject else EMPTY
+
+    def watch_on_screen(self) -> None:
+        """A subject was named, or taken away."""
+        super().watch_on_screen()
+        if self.is_mounted and self.empty and self._invited not in ("", self._invitation):
+            self.say_instead("")
+
     def say_instead(self, sentence: str) -> None:
         """Say something where the picture will be."""
-        self._grid.show_placeholder(sentence or EMPTY)
+        self._invited = "" if sentence else self._invitation
+        self._grid.show_placeholder(sentence or self._invited)
         self.query_one("#cell").display = False
 
     def headline(self) -> str:
