@@ -297,7 +297,7 @@ def test_what_all_texts_begin_with_is_run_once_and_the_predictions_stay_the_same
 
 def test_only_what_is_of_no_case_is_encoded_without_the_edits():
     """Everything else goes through `LoadedModel.encode`, or names the prefix."""
-    plain = {"models/forward/sampling.py", "methods/cot/prompt.py"}
+    plain = {"models/forward/sampling.py", "methods/cot/prompt.py", "methods/lens/patchscope.py"}
     package = Path(workbench.__file__).parent
     found = {
         str(path.relative_to(package))
