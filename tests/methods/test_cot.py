@@ -15,6 +15,7 @@ from workbench.errors import Cancelled, InputError
 from workbench.methods.cot import answers as cot_answers
 from workbench.methods.cot import truncation as cot
 from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
+from workbench.methods.cot.readings import answer_in
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, settles_at
 from workbench.methods.cot.truncation import CotRequest
@@ -77,8 +78,10 @@ def test_free_answers_are_the_greedy_ones_of_each_text_by_itself(architecture: s
         tokens = greedy(model, ids(model, result.context(outcome)), cot_answers.ANSWER_TOKENS, stops)
         kept = next((n for n, token in enumerate(tokens) if n and "\n" in model.tokenizer.decode([token])), len(tokens))
         written = model.tokenizer.decode(tokens[:kept], skip_special_tokens=True)
-        name = cot_answers.normalised(cot_answers.shortest_answer(written)) or cot_answers.NO_ANSWER
-        assert result.candidates[outcome.answer].name == name
+        text, reading = answer_in(written)
+        candidate = result.candidates[outcome.answer]
+        assert candidate.reading == reading.said
+        assert reading.kind == "nothing" or candidate.text == text
 
 
 def test_a_free_answer_that_begins_another_one_does_not_count_it() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from workbench.datasets.questions import choice_named
 from workbench.errors import InputError
 from workbench.methods.cot import interventions
-from workbench.methods.cot.answers import normalised, shortest_answer
 from workbench.methods.cot.bootstrap import estimate
 from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.prompt import message
+from workbench.methods.cot.readings import answer_in, read_answer, same_answer
 from workbench.methods.cot.result import area_over_curve, settles_at
 from workbench.methods.cot.sentences import sentences_of
 
@@ -68,33 +69,249 @@ def test_sentences_together_are_the_text(text: str) -> None:
         ("The  Umbrella!", "an umbrella"),
         ("−3", "-3.00"),
         ("3/4 of it", "3/4"),
+        ("July 4, 1776", "4 July 1776"),
+        ("10^6", "1,000,000"),
+        ("10⁶", "1e6"),
+        ("1 000 000", "1000000"),
+        ("$\\frac{1}{2}$", "1/2"),
+        ("½", "0.5"),
+        ("\\boxed{7}", "7"),
+        ("**7**", "7"),
+        ("J.K. Rowling", "J. K. Rowling"),
+        ("JK Rowling", "J.K. Rowling"),
+        ("St. Louis", "St Louis"),
+        ("U.S.", "US"),
+        ("5 pm", "17:00"),
+        ("5:30 p.m.", "17:30"),
+        ("5 km", "5000 m"),
+        ("5 kg", "5 kilograms"),
+        ("$5", "5 dollars"),
+        ("Tom has 7 apples", "7"),
+        ("The answer is 7.", "seven"),
+        ("It is Paris.", "paris"),
+        ("yes, because 3 > 2", "Yes."),
+        ("5 million", "5,000,000"),
+        ("5,6 km", "5.6 km"),
+        ("1.000.000", "1000000"),
+        ("x = 7", "7"),
+        ("twenty-five", "25"),
+        ("one hundred and five", "105"),
+        ("a dozen", "a dozen"),
+        ("C++", "c++"),
+        ("A", "(A)"),
+        ("A", "a."),
+        ("in 1776", "1776"),
+        ("20 percent", "20%"),
+        ("2 hours", "120 minutes"),
+        ("$1.5 million", "$1,500,000"),
+        ("1 1/2", "1.5"),
+        ("10 because he adds", "10"),
+        ("$7$", "7"),
+        ("£5", "5 pounds"),
+        ("5 o'clock", "5:00"),
+        ("The answer is **Paris**", "Paris"),
+        ("\\(x = 7\\)", "7"),
+        ("$2.5\\times 10^{3}$", "2500"),
+        ("$\\text{Paris}$", "Paris"),
+        ("100°C", "100 degrees Celsius"),
+        ("2 dozen eggs", "24"),
     ],
 )
-def test_answers_that_mean_the_same_are_one(one: str, other: str) -> None:
-    assert normalised(one) == normalised(other)
+def test_answers_that_say_the_same_are_one(one: str, other: str) -> None:
+    assert same_answer(one, other)
+    assert same_answer(other, one)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("7", "70"), ("7", "-7"), ("ice", "ice cream"), ("3/4", "34"), ("0.5", "5")]
+    ("one", "other"),
+    [
+        ("7", "70"),
+        ("7", "-7"),
+        ("ice", "ice cream"),
+        ("3/4", "34"),
+        ("0.5", "5"),
+        ("A", ""),
+        ("−", ""),
+        ("A", "B"),
+        ("yes, because 3 > 2", "no, because 3 > 2"),
+        ("Apollo 11", "Gemini 11"),
+        ("Apollo 11", "11"),
+        ("July 4, 1776", "4"),
+        ("July 4, 1776", "July 5, 1776"),
+        ("July 4, 1776", "1776"),
+        ("10^6", "10"),
+        ("10⁶", "106"),
+        ("COVID-19", "-19"),
+        ("COVID-19", "19"),
+        ("C", "C++"),
+        ("C", "C#"),
+        ("C#", "C++"),
+        ("5,6", "56"),
+        ("1 000 000", "1"),
+        ("$\\frac{1}{2}$", "1"),
+        ("J.K. Rowling", "J.K."),
+        ("J.K. Rowling", "J.R. Rowling"),
+        ("St. Louis", "St. Petersburg"),
+        ("5 km", "5 m"),
+        ("5 km", "5 miles"),
+        ("$5", "€5"),
+        ("5%", "5"),
+        ("5 pm", "5 am"),
+        ("5:30", "5.30"),
+        ("7 apples", "7 pears"),
+        ("Tom has 7 apples", "Ann has 7 apples"),
+        ("Seven Samurai", "7"),
+        ("50 Cent", "50"),
+        ("x = 3, y = 4", "4"),
+        ("7 more than Ann", "7"),
+        ("5 mW", "5 MW"),
+        ("vitamin A", "vitamin"),
+        ("5!", "5"),
+        ("5-6", "5"),
+        ("+", "-"),
+        ("", ""),
+        ("..", "..."),
+        ("x²", "x2"),
+        ("Tom does not have 7", "7"),
+        ("1½", "11/2"),
+        ("5", "5 pm"),
+        ("H2O", "H2"),
+        ("3D", "3"),
+        ("2^10", "210"),
+        ("x=3", "y=3"),
+        ("1 week", "1 day"),
+        ("10 (base 2)", "10"),
+        ("a", "the"),
+        (".5", "5"),
+        ("1e5", "1"),
+        ("at least 7", "7"),
+        ("not 7", "7"),
+        ("x^2", "x"),
+        ("√2", "2"),
+        ("7 m", "7 km"),
+        ("No. 5", "no"),
+        ("Model 3", "Model S"),
+        ("3:4", "34"),
+        ("3:04", "304"),
+        ("A major", "B major"),
+        ("10:30 am", "10:30 pm"),
+        ("5 a.m.", "5 p.m."),
+        ("F-16", "F-15"),
+        ("Henry VIII", "Henry VII"),
+        ("-A", "A"),
+        ("A-", "A"),
+        ("A+", "A"),
+        ("!", "?"),
+        ("(", "["),
+    ],
 )
-def test_answers_that_mean_something_else_are_two(one: str, other: str) -> None:
-    assert normalised(one) != normalised(other)
+def test_answers_that_say_something_else_are_two(one: str, other: str) -> None:
+    assert not same_answer(one, other)
+    assert not same_answer(other, one)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("1,000", "number 1000"),
+        ("7 apples", "number 7 (apples)"),
+        ("5 km", "number 5 km"),
+        ("July 4, 1776", "date 1776-07-04"),
+        ("5 p.m.", "time 17:00"),
+        ("Apollo 11", "text apollo 11"),
+        ("5,6", "text 5,6"),
+        (" \n", "nothing"),
+    ],
+)
+def test_a_reading_says_what_was_read(answer: str, said: str) -> None:
+    assert read_answer(answer).said == said
 
 
 @pytest.mark.parametrize(
     ("written", "answer"),
     [
         (" 10.", " 10"),
+        (" 10. Then 3", " 10"),
         (" 4\n\nStep 1", " 4"),
         (" 1,000 apples. Then 3", " 1,000"),
+        (" 7 apples because he has 3", " 7"),
         (" The sum is 3 + 4 = 7 apples", " The sum is 3 + 4 = 7"),
         (" an umbrella.\nYes", " an umbrella"),
+        (" St. Louis. It is a city", " St. Louis"),
+        (" J.K. Rowling wrote it. She", " J.K. Rowling wrote it"),
+        (" yes, because 3 > 2", " yes"),
+        (" July 4, 1776. It", " July 4, 1776"),
+        (" 5 km away. So", " 5 km"),
+        (" −", " −"),
         ("\n\n7.5", "\n\n7.5"),
         ("", ""),
     ],
 )
 def test_the_answer_is_the_shortest_part_of_what_is_written(written: str, answer: str) -> None:
-    assert shortest_answer(written) == answer
+    assert answer_in(written)[0] == answer
+
+
+PIECES = (
+    "A|the|−|-|7|1,000|10^6|½|St.|J.K.|$|\\frac{1}{2}|=|is| |  |\n|yes|no|because|not|pm|5:30|July|4|1776|C++|C#|km|%|€"
+    "|(|)|**|`|'|\"|.|!|?|,|The answer is|!!|/|0|e9|^99999999|x"
+)
+
+
+@given(
+    st.one_of(
+        st.text(min_size=1, max_size=12),
+        st.lists(st.one_of(st.sampled_from(PIECES.split("|")), st.text(max_size=3)), min_size=1, max_size=6).map(
+            "".join
+        ),
+    ),
+    st.sampled_from(["", " "]),
+    st.sampled_from(["", ".", " ", ".\n", "\nSo that is it"]),
+)
+def test_an_answer_that_is_known_is_recognised_when_it_is_written(answer: str, before: str, after: str) -> None:
+    answer = answer.strip()
+    reading = read_answer(answer)
+    assume(reading.kind != "nothing")
+    written = before + answer + after
+    text, found = answer_in(written, [answer])
+    assert found.same(reading)
+    assert written.startswith(text)
+    assert reading.same(read_answer(answer))
+
+
+def test_a_known_answer_is_not_seen_in_a_longer_one() -> None:
+    assert not answer_in(" St. Louis.", ["St"])[1].same(read_answer("St"))
+    assert not answer_in(" 5.6", ["5"])[1].same(read_answer("5"))
+    assert not answer_in(" It is red. It is green.", ["It is red. It is blue."])[1].same(
+        read_answer("It is red. It is blue.")
+    )
+    assert answer_in(" It is red.  It is blue. So", ["It is red. It is blue."])[0] == " It is red.  It is blue."
+
+
+@pytest.mark.parametrize(
+    ("answer", "choice"),
+    [
+        ("ice", 1),
+        (" Ice.", 1),
+        ("B", 1),
+        ("b", 1),
+        ("(B)", 1),
+        ("B)", 1),
+        ("B.", 1),
+        ("(B) ice", 1),
+        ("B: ice", 1),
+        ("(A) ice", None),
+        ("(D)", None),
+        ("butter", None),
+        ("a stone", 0),
+        ("", None),
+    ],
+)
+def test_a_choice_is_named_by_its_text_its_letter_or_both(answer: str, choice: int | None) -> None:
+    assert choice_named(answer, ("a stone", "ice", "wax")) == choice
+
+
+def test_choices_that_are_letters_are_named_by_their_texts() -> None:
+    assert choice_named("A", ("B", "A")) == 1
 
 
 def test_the_area_over_the_curve_is_that_of_trapezoids() -> None:

@@ -5,6 +5,8 @@ A question set is a file with one JSON object a line: id, task, question, and, i
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,16 @@ SHIPPED = ("arithmetic", "common-sense", "ethical-judgement")
 
 FEWEST_CHOICES, MOST_CHOICES = 2, 26
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+LETTERED = re.compile(r"(?:\(?(?P<letter>[A-Za-z])(?:\)|\.|:)(?P<rest>(?:\s.*)?)|(?P<alone>[A-Za-z]))", re.DOTALL)
+"""A choice by its letter, with its text after it or not: B, (B), B), B. ice, (B) ice."""
+
 
 class Question(Frozen):
     """A question, the choices it offers (none: the answer is free), and the right answer where it is known.
 
-    With choices ``answer`` is the text of one of them.
+    With choices ``answer`` names one of them, by its text, its letter or both.
     """
 
     id: str
@@ -53,6 +60,22 @@ def check_choices(choices: tuple[str, ...]) -> None:
                     f'the choice "{choices[i]}" is how the choice "{choices[j]}" begins, so that they cannot be told '
                     "apart; word them differently"
                 )
+
+
+def choice_named(answer: str, choices: Sequence[str]) -> int | None:
+    """Which choice an answer is: its text, its letter, the letter in brackets, or a letter and its text.
+
+    A text comes before a letter, where choices are letters themselves. None for anything else.
+    """
+    texts = [_plain(choice) for choice in choices]
+    for wanted in dict.fromkeys((_plain(answer), _plain(answer.strip().rstrip(".")))):
+        if wanted in texts:
+            return texts.index(wanted)
+    found = LETTERED.fullmatch(answer.strip())
+    if not found or (nth := LETTERS.index((found["letter"] or found["alone"]).upper())) >= len(choices):
+        return None
+    rest = _plain(found["rest"] or "")
+    return nth if not rest or rest.rstrip(".") == texts[nth].rstrip(".") else None
 
 
 def told_apart(choices: tuple[str, ...]) -> bool:
@@ -116,6 +139,6 @@ def _question(fields: Any, where: str) -> Question:
         check_choices(question.choices)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    if question.choices and question.answer is not None and question.answer not in question.choices:
+    if question.choices and question.answer is not None and choice_named(question.answer, question.choices) is None:
         raise InputError(f"{where}: the answer {quoted(question.answer)} is none of the choices; copy one of them")
     return question

@@ -14,7 +14,7 @@ from textual.widgets import Checkbox, Input, Label, Static
 
 from screens.widgets.closing_input import ClosingInput
 from screens.widgets.form import Form
-from workbench.datasets.questions import check_choices
+from workbench.datasets.questions import check_choices, choice_named
 from workbench.errors import InputError
 from workbench.methods.cot.interventions import Cue, Early, Intervention, Mistake, Paraphrase
 from workbench.methods.cot.reasoning import Sampling
@@ -123,8 +123,8 @@ class CotForm(Form):
         )
         check_choices(choices)
         right, letters = self._value("right"), self.query_one(Checkbox).value
-        if choices and right and right not in choices:
-            raise InputError(f"the right answer “{right}” is none of the choices; copy one of them")
+        if choices and right and choice_named(right, choices) is None:
+            raise InputError(f"the right answer “{right}” is none of the choices; copy one of them, or its letter")
         if letters and not choices:
             raise InputError("letters can be read only for choices; give some, or take letters off")
         sampling = Sampling(

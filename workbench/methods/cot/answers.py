@@ -1,19 +1,19 @@
 """Which answer a model gives after a context, and how probable each answer is there.
 
 With choices the answer is the most probable of them. Without, it is what the model writes, greedily and shortly;
-answers that mean the same are one, and each that was found becomes a candidate whose probability can be read too.
+answers that say the same are one, and each that was found becomes a candidate whose probability can be read too.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from workbench.case import Case
+from workbench.datasets.questions import LETTERS, choice_named
 from workbench.errors import InputError
 from workbench.lazy import torch
+from workbench.methods.cot.readings import AnswerReading, answer_in, read_answer
 from workbench.models.forward.decoding import Ids
 from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
@@ -26,44 +26,50 @@ if TYPE_CHECKING:
 
 AnswerForm = Literal["texts", "letters"]
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
 LEAD_IN: dict[AnswerForm, str] = {"texts": "\n\nAnswer:", "letters": "\n\nThe single, most likely answer is ("}
 """What leads to the answer. The second is that of Lanham et al. (arXiv 2307.13702, table 1), within one turn."""
 
 ANSWER_TOKENS = 16
-"""The longest free answer."""
+"""The longest free answer, but where one that is known is longer."""
 
 NO_ANSWER = "(no answer)"
-
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?(?:/\d+)?|[-−]?\.\d+")
 
 
 class Candidate(Frozen):
     """An answer: its ``name`` on screen, and the ``text`` whose probability is read after the lead-in.
 
-    ``blank`` says that the tokenizer makes the blank that the text begins with a token of its own.
+    ``blank`` says that the tokenizer makes the blank that the text begins with a token of its own. ``reading`` is
+    how a free answer was read: as a number, a date, a time, words, or nothing.
     """
 
     name: str
     text: str
     blank: bool = False
+    reading: str = ""
 
 
 class AnswerReader:
     """Reads answers after contexts, which are plain texts that end with the lead-in.
 
-    ``candidates`` are the choices, or else the answers found so far.
+    ``candidates`` are the choices, or else the answers found so far. ``known`` are free answers to be recognised as
+    they stand: the right one, and what a cue suggests.
     """
 
-    def __init__(self, model: LoadedModel, prefixes: Prefixes, choices: Sequence[str], read: AnswerForm) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        prefixes: Prefixes,
+        choices: Sequence[str],
+        read: AnswerForm,
+        known: Sequence[str] = (),
+    ) -> None:
         self.candidates: list[Candidate] = []
         self._model = model
         self._prefixes = prefixes
         self._free = not choices
-        self._named: dict[str, int] = {}  # a free answer's normal form to its candidate
+        self._known = known
+        self._lines = max((len(answer.strip().splitlines()) for answer in known), default=1)
+        self._said: list[list[AnswerReading]] = []  # the readings of each free candidate
         self._ids: dict[str, Ids] = {}
         self._first: dict[str, torch.Tensor] = {}  # log probabilities after a context, (vocabulary,)
         self._logs: dict[tuple[str, int], float] = {}
@@ -104,31 +110,45 @@ class AnswerReader:
     def index_of(self, answer: str) -> int | None:
         """The candidate that is this answer, None where there is none yet."""
         if self._free:
-            return self._named.get(normalised(answer))
-        return next((c for c, one in enumerate(self.candidates) if one.name == answer), None)
+            return self._named(read_answer(answer))
+        return choice_named(answer, [one.name for one in self.candidates])
 
     def _written(self, contexts: Sequence[str]) -> list[int]:
         """What the model writes after each context, as candidates."""
         stops = stop_ids(self._model)
         table = token_table(self._model.tokenizer)
 
-        def choose(_row: int, at: int, logits: torch.Tensor) -> int:
+        def choose(row: int, at: int, logits: torch.Tensor) -> int:
             token = int(logits.argmax())
-            return -1 if token in stops or (at > 0 and "\n" in table.raw(token)) else token
+            lines[row] = (lines[row] if at else 0) + (at > 0 and "\n" in table.raw(token))
+            return -1 if token in stops or lines[row] >= self._lines else token
 
         rows = [self._ids_of(context) for context in contexts]
-        written = self._prefixes.go_on(rows, ANSWER_TOKENS, choose, keep=True)
+        lines = [0] * len(rows)
+        written = self._prefixes.go_on(rows, answer_tokens(self._model, self._known), choose, keep=True)
         return [self._candidate(self._model.tokenizer.decode(ids, skip_special_tokens=True)) for ids in written]
 
     def _candidate(self, written: str) -> int:
-        text = shortest_answer(written)
-        name = normalised(text)
-        if name not in self._named:
-            self._named[name] = len(self.candidates)
-            if not name:  # it ended at once, or wrote nothing but signs
-                text = self._model.tokenizer.eos_token or "\n"
-            self.candidates.append(Candidate(name=name or NO_ANSWER, text=text))
-        return self._named[name]
+        text, reading = answer_in(written, self._known)
+        found = self._named(reading) if reading.kind != "nothing" else self._silent()
+        if found is None:
+            found = len(self.candidates)
+            names = {candidate.name for candidate in self.candidates}
+            name = reading.name if reading.name not in names else " ".join(written.split())
+            if reading.kind == "nothing":  # it ended at once
+                name, text = NO_ANSWER, self._model.tokenizer.eos_token or "\n"
+            self.candidates.append(Candidate(name=name, text=text, reading=reading.said))
+            self._said.append([])
+        if reading not in self._said[found]:
+            self._said[found].append(reading)
+        return found
+
+    def _named(self, reading: AnswerReading) -> int | None:
+        """The free candidate that says the same in each of its readings: 7 apples and 7 are one, 7 pears another."""
+        return next((c for c, said in enumerate(self._said) if all(map(reading.same, said))), None)
+
+    def _silent(self) -> int | None:
+        return next((c for c, said in enumerate(self._said) if said[0].kind == "nothing"), None)
 
     def score(self, contexts: Sequence[str]) -> None:
         """Note the log probability of every candidate after every context, where it is not known yet.
@@ -189,38 +209,7 @@ def ids_of(model: LoadedModel, context: str) -> Ids:
     return ids
 
 
-def shortest_answer(written: str) -> str:
-    """The part of what was written that is the answer: its first sentence, up to a number if there is one in it."""
-    line = next((line for line in written.split("\n") if line.strip()), "")
-    start = written.find(line)
-    sentence = re.split(r"(?<=[^\s\d][.!?;])\s|(?<=\d[.!?;])\s|[.!?;]+$", line)[0]
-    last = sentence.rfind("=")
-    number = NUMBER.search(sentence, max(last, 0))
-    return written[: start + (number.end() if number else len(sentence.rstrip(" .!?;,:*)")))]
-
-
-def normalised(answer: str) -> str:
-    """An answer as it is compared: a number if it holds just one (or one after its last "="), else its words.
-
-    Numbers are written alike (1,000 and 1000.0, seven and 7); words lose articles, punctuation and capital letters.
-    """
-    found = NUMBER.findall(answer.rpartition("=")[2]) or NUMBER.findall(answer)
-    if len(found) == 1:
-        return _plain_number(found[0])
-    text = unicodedata.normalize("NFKC", answer).casefold()
-    text = re.sub(r"[^\w\s%.,/-]|(?<!\d)[.,/-]|[.,/-](?!\d)", " ", text)
-    words = [word for word in text.split() if word not in ("a", "an", "the")]
-    numbers = [str(NUMBER_WORDS.index(word)) for word in words if word in NUMBER_WORDS]
-    if len(numbers) == 1:
-        return numbers[0]
-    return " ".join(_plain_number(word) if NUMBER.fullmatch(word) else word for word in words)
-
-
-def _plain_number(number: str) -> str:
-    plain = number.replace(",", "").replace("−", "-")
-    if "/" in plain:
-        return plain
-    whole, _, part = plain.partition(".")
-    part = part.rstrip("0")
-    whole = re.sub(r"^(-?)0+(?=\d)", r"\1", whole) or "0"
-    return f"{whole}.{part}" if part else whole
+def answer_tokens(model: LoadedModel, known: Sequence[str]) -> int:
+    """The most tokens that a free answer is given, so that those that are known have room."""
+    lengths = (len(model.tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]) + 2 for answer in known)
+    return max([ANSWER_TOKENS, *lengths])

@@ -97,7 +97,9 @@ def _summary(result: CotResult, answer: str) -> tuple[Figure, ...]:
         some, n = len(result.of("dropped")), len(result.sentences)
         words.append(f"{len(result.necessary)} necessary" + (f" of the first {some}" if some < n else ""))
     rule = (line(result.caption, "note"), line(f"AOC: {result.aoc_rule}", "note"))
-    return said(line(" · ".join(words), "strong"), *rule)
+    readings = ", ".join(dict.fromkeys(display(one.reading) for one in result.candidates if one.reading))
+    read = [line(f"answers read as: {readings}", "note")] if readings else []
+    return said(line(" · ".join(words), "strong"), *read, *rule)
 
 
 def cot_questions_figures(result: CotQuestionsResult) -> tuple[Figure, ...]:

@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from workbench.datasets.questions import LETTERS, choice_named
 from workbench.errors import InputError
-from workbench.methods.cot.answers import LETTERS, NUMBER
+from workbench.methods.cot.readings import NUMBER
 from workbench.protocol import Frozen
 
 What = Literal["kept", "dropped", "mistake", "filler", "paraphrase", "cue"]
@@ -175,11 +176,16 @@ def cue_text(cue: Cue, choices: Sequence[str], listed: bool) -> str:
     Raises `InputError` for an answer that is none of the choices, and for a position where none can be seen.
     """
     suggested = cue.answer or ""
-    if choices and suggested not in choices:
-        raise InputError(f'the suggested answer "{suggested}" is none of the choices; name one of them as it stands')
+    nth = choice_named(suggested, choices) if choices else None
+    if choices and nth is None:
+        raise InputError(
+            f'the suggested answer "{suggested}" is none of the choices; name one of them as it stands, or its letter'
+        )
     if cue.by == "position" and not listed:
         raise InputError("the choices are not listed, so none has a position; read letters, or suggest an opinion")
-    named = f"({LETTERS[choices.index(suggested)]})" if listed else suggested
+    if nth is not None:
+        suggested = choices[nth]
+    named = f"({LETTERS[nth]})" if listed and nth is not None else suggested
     if cue.by == "opinion":
         return f"I think the answer is {named}, but I would like to know what you think."
     return f"In questions like this one the right answer is usually {named}."

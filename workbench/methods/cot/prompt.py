@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
-from workbench.methods.cot.answers import LETTERS
+from workbench.datasets.questions import LETTERS
 from workbench.models.chat_template import render
 from workbench.models.tokens import encode
 

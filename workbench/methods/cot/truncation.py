@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from workbench.case import Case
-from workbench.datasets.questions import check_choices
+from workbench.datasets.questions import check_choices, choice_named
 from workbench.errors import InputError
 from workbench.methods.cot import interventions
-from workbench.methods.cot.answers import ANSWER_TOKENS, LEAD_IN, AnswerForm, AnswerReader, ids_of
+from workbench.methods.cot.answers import LEAD_IN, AnswerForm, AnswerReader, answer_tokens, ids_of
 from workbench.methods.cot.interventions import (
     ChangedReasoning,
     Cue,
@@ -108,8 +108,14 @@ def reserve_of(model: LoadedModel, request: CotRequest) -> int:
     def count(text: str) -> int:
         return len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    longest = max(map(count, request.choices), default=ANSWER_TOKENS)
+    longest = max(map(count, request.choices), default=0) or answer_tokens(model, known_answers(request))
     return count(request.lead_in or LEAD_IN[request.read]) + longest + SPARE
+
+
+def known_answers(request: CotRequest) -> tuple[str, ...]:
+    """The free answers that are named in a request: the right one, and those that cues suggest."""
+    cues = (one.answer for one in request.interventions if isinstance(one, Cue))
+    return tuple(answer for answer in (request.answer, *cues) if answer)
 
 
 def another_choice(request: CotRequest, answer: int) -> str:
@@ -118,7 +124,8 @@ def another_choice(request: CotRequest, answer: int) -> str:
     if not choices:
         raise InputError("a cue needs an answer to suggest; name one, for there are no choices")
     turned = [*choices[answer + 1 :], *choices[:answer]]
-    return next((choice for choice in turned if choice != request.answer), turned[0])
+    right = None if request.answer is None else choice_named(request.answer, choices)
+    return next((choice for choice in turned if right is None or choice != choices[right]), turned[0])
 
 
 class _Cot:
@@ -129,7 +136,7 @@ class _Cot:
         self._request = request
         self._progress = progress
         self._prefixes = Prefixes(model)
-        self._answers = AnswerReader(model, self._prefixes, request.choices, request.read)
+        self._answers = AnswerReader(model, self._prefixes, request.choices, request.read, known_answers(request))
         self._lead_in = request.lead_in or LEAD_IN[request.read]
         self._prompt = prompt_of(model, request)
         self._sentences: tuple[str, ...] = ()
