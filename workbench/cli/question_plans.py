@@ -56,7 +56,7 @@ def many_questions(name: str, limit: int | None, typed: Typed) -> CotQuestionsRe
     questions = sorted(questions_of(name), key=lambda question: question.task)  # stable
     chosen = [question for _, some in groupby(questions, key=lambda q: q.task) for question in _drawn([*some], limit)]
     alike = filled(CotRequest, typed, question="?")
-    shared = {name: getattr(alike, name) for name in ("read", "lead_in", "instruction", "sampling")}
+    shared = {name: getattr(alike, name) for name in ("read", "lead_in", "instruction", "sampling", "thinking")}
     return CotQuestionsRequest(questions=tuple(chosen), **shared)
 
 

@@ -56,7 +56,7 @@ class CotRun:
 
     def about(self, intervention: Intervention) -> CotRequest:
         """The request that does this to the same reasoning, of which nothing is generated again."""
-        update = {"reasoning": self.result.reasoning, "interventions": (intervention,)}
+        update = {"reasoning": self.result.recorded, "interventions": (intervention,)}
         return self.request.model_copy(update=update)
 
     def found(self, intervention: Intervention) -> Done | None:

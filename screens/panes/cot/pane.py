@@ -99,7 +99,7 @@ class CotPane(PicturePane):
             return
         request = last.request
         if last.edits == self.edits and last.result.sentences:  # cancelled after the reasoning, which is there
-            request = request.model_copy(update={"reasoning": last.result.reasoning})
+            request = request.model_copy(update={"reasoning": last.result.recorded})
         self._post(request)
 
     def action_new(self, problem: str = "") -> None:

@@ -22,6 +22,7 @@ from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.prompt import INSTRUCTION
 from workbench.methods.cot.reasoning import Reasoned, Sampling, ids_with_room, reason
 from workbench.methods.cot.result import AOC_RULE, CAPTION, CotResult
+from workbench.methods.cot.thinking import tags_of
 from workbench.methods.cot.truncation import CotRequest
 from workbench.models.forward.prefixes import Prefixes
 from workbench.paths import cache_folder
@@ -57,6 +58,7 @@ class CotQuestionsRequest(Request):
     instruction: str = INSTRUCTION
     lead_in: str | None = None
     sampling: Sampling = Sampling()
+    thinking: str = "auto"
     cue: bool = True
     resamples: int = 2000
     seed: int = 1
@@ -125,6 +127,7 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
     if request.resamples < 1:
         raise InputError(f"a bootstrap needs at least 1 resample, not {request.resamples}")
     request.sampling.check()
+    tags_of(request.thinking)
     known: dict[str, QuestionOutcome] = {}
     unusable: dict[str, str] = {}
     files = {question.id: _file(model, request, question) for question in request.questions}
@@ -155,13 +158,14 @@ def _request(request: CotQuestionsRequest, question: Question) -> CotRequest:
         instruction=request.instruction,
         lead_in=request.lead_in,
         sampling=request.sampling,
+        thinking=request.thinking,
     )
 
 
 def _file(model: LoadedModel, request: CotQuestionsRequest, question: Question) -> Path:
     """Where one question's outcome is kept: by weights, dtype, edits, and everything that is asked."""
     edits = ",".join(model.edits.active)
-    key = f"1 {model.info.dtype} {edits} {request.cue} {question.id} {question.task} "
+    key = f"2 {model.info.dtype} {edits} {request.cue} {question.id} {question.task} "
     key += _request(request, question).model_dump_json()
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     return cache_folder() / "cot" / model.info.fingerprint / f"{name}.json"
@@ -232,7 +236,7 @@ def _reasoned(
     def report(_tokens: int, _first: Reasoned) -> None:
         progress(*counts, stage="reasoning")
 
-    found = iter(reason(model, Prefixes(model), fitting, sampling, report, reserve))
+    found = iter(reason(model, Prefixes(model), fitting, sampling, report, reserve, tags_of(asked[0].thinking)))
     return [why or next(found) for why in written]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -59,6 +60,18 @@ class Reasoned(Frozen):
     tokens: tuple[ReasonedToken, ...]
     ended: bool
 
+    def tokens_of(self, reasoning: str) -> tuple[ReasonedToken, ...]:
+        """The tokens of a part of the text, without those of the tags around it."""
+        if reasoning == self.text:
+            return self.tokens
+        start = self.text.find(reasoning)
+        ends = list(accumulate(len(token.text) for token in self.tokens))
+        begins = [0, *ends[:-1]]
+        stop = start + len(reasoning)
+        return tuple(
+            token for token, begin, end in zip(self.tokens, begins, ends, strict=True) if begin < stop and end > start
+        )
+
 
 def reason(
     model: LoadedModel,
@@ -67,15 +80,16 @@ def reason(
     sampling: Sampling,
     report: Callable[[int, Reasoned], None] = lambda _done, _first: None,
     reserve: int = 0,
+    tags: Sequence[tuple[str, str]] = (),
 ) -> list[Reasoned]:
     """Continue each prompt (of `prompt_text`, maybe with reasoning after it) to the end of the reasoning.
 
     ``report`` is given the number of tokens so far, and what the first prompt was continued by. What was run stays
-    in ``prefixes``, and ``reserve`` tokens of the context stay free. Raises `InputError` for a prompt that leaves no
-    room.
+    in ``prefixes``, and ``reserve`` tokens of the context stay free. A text ends with the second of a pair of ``tags``.
+    Raises `InputError` for a prompt that leaves no room.
     """
     rows = [ids_with_room(model, prompt, reserve) for prompt in prompts]
-    choose = _Chooser(model, sampling, len(rows))
+    choose = _Chooser(model, sampling, len(rows), tags)
     prefixes.go_on(rows, sampling.tokens, choose, lambda done: report(done, choose.reasoned(0)), True, reserve)
     return [choose.reasoned(row) for row in range(len(rows))]
 
@@ -94,7 +108,7 @@ def ids_with_room(model: LoadedModel, prompt: str, reserve: int) -> Ids:
 class _Chooser:
     """Chooses tokens, and remembers them with their probabilities."""
 
-    def __init__(self, model: LoadedModel, sampling: Sampling, rows: int) -> None:
+    def __init__(self, model: LoadedModel, sampling: Sampling, rows: int, tags: Sequence[tuple[str, str]] = ()) -> None:
         import numpy as np
 
         self._model = model
@@ -104,6 +118,10 @@ class _Chooser:
         self._chances = np.random.RandomState(sampling.seed).rand(sampling.tokens)
         self._chosen: list[list[tuple[int, float]]] = [[] for _ in range(rows)]
         self._ended = [False] * rows
+        self._closes = [closes for _, closes in tags]
+        written = "".join(opens + closes for opens, closes in tags)
+        added = getattr(model.tokenizer, "added_tokens_decoder", {})
+        self._marks = {token for token, one in added.items() if one.special and one.content in written}
 
     def __call__(self, row: int, at: int, logits: torch.Tensor) -> int:
         chosen = self._chosen[row]
@@ -114,7 +132,10 @@ class _Chooser:
         if self._ended[row]:
             return -1
         chosen.append((token, float(f"{float(p[token]):.7g}")))
-        return token
+        if self._closes:
+            text = self._text(row)
+            self._ended[row] = any(closes in text for closes in self._closes)
+        return -1 if self._ended[row] else token
 
     def reasoned(self, row: int) -> Reasoned:
         """What a row was continued by so far."""
@@ -141,6 +162,12 @@ class _Chooser:
         return end >= 0
 
     def _text(self, row: int) -> str:
-        ids = [token for token, _ in self._chosen[row]]
-        text = self._model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
+        """What was written, without special tokens but those that tags are made of."""
+        parts: list[str] = []
+        for marks, some in groupby((token for token, _ in self._chosen[row]), key=self._marks.__contains__):
+            parts.append(
+                self._model.tokenizer.decode(
+                    list(some), skip_special_tokens=not marks, clean_up_tokenization_spaces=False
+                )
+            )
+        return "".join(parts)

@@ -60,13 +60,16 @@ class CotResult(Result):
     those of free answers do not. ``full`` is the outcome with all sentences. ``aoc`` (by ``aoc_rule``) and ``settles``,
     the number of sentences from which on the answer stays, come from early answering, ``necessary``, the sentences
     without which the answer is another one, from leaving one out; each is None where that was not asked for.
-    ``writing`` is what the model is writing for an intervention, in partial results.
+    ``opened`` is what a thinking model opened its reasoning with (empty where the prompt did), ``closed`` what closes
+    it, wherever it is cut. ``writing`` is what the model is writing for an intervention, in partial results.
     """
 
     kind: Literal["cot"] = "cot"
     prompt: str
     lead_in: str
     reasoning: str
+    opened: str = ""
+    closed: str = ""
     tokens: tuple[ReasonedToken, ...] = ()
     ended: bool = True
     sentences: tuple[str, ...] = ()
@@ -109,7 +112,12 @@ class CotResult(Result):
 
     def context(self, outcome: Outcome) -> str:
         """The plain text after which an outcome's answer was read."""
-        return context(outcome.prompt or self.prompt, outcome.text, self.lead_in)
+        return context((outcome.prompt or self.prompt) + self.opened, outcome.text, self.closed + self.lead_in)
+
+    @property
+    def recorded(self) -> str:
+        """The reasoning with what opened it, to be asked about as recorded."""
+        return self.opened + self.reasoning
 
     def case(self, outcome: Outcome) -> Case:
         """That text as a case, on which a lens can be opened.

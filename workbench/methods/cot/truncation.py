@@ -32,6 +32,7 @@ from workbench.methods.cot.prompt import INSTRUCTION, message, prompt_text
 from workbench.methods.cot.reasoning import Reasoned, Sampling, reason
 from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, context, settles_at
 from workbench.methods.cot.sentences import sentences_of
+from workbench.methods.cot.thinking import Thought, before_close, closing, tags_of, thought
 from workbench.models.forward.prefixes import Prefixes
 from workbench.protocol import Check, Progress, Request
 
@@ -51,8 +52,8 @@ class CotRequest(Request):
     question), or they are listed by letters and the letters are read ("letters", as published). Without choices the
     model writes a short answer. ``answer`` is the right one, where it is known. ``reasoning`` is a reasoning as
     recorded: nothing is generated then but what an intervention has the model write. ``lead_in`` is what leads to
-    the answer (None: `LEAD_IN` of the reading), ``instruction`` what is said after the question. ``sampling``
-    is greedy by default.
+    the answer (None: `LEAD_IN` of the reading), ``instruction`` what is said after the question.
+    ``thinking`` are the tags between which a thinking model reasons. ``sampling`` is greedy by default.
     """
 
     kind: Literal["cot"] = "cot"
@@ -63,6 +64,9 @@ class CotRequest(Request):
     instruction: Annotated[str, Field(description="What is said after the question.")] = INSTRUCTION
     lead_in: Annotated[str | None, Field(description="What leads to the answer.")] = None
     sampling: Sampling = Sampling()
+    thinking: Annotated[
+        str, Field(description="Tags around the reasoning: auto (those known), none, or two, like <a>...</a>.")
+    ] = "auto"
     reasoning: str | None = None
     interventions: tuple[Intervention, ...] = (Early(), LeaveOneOut())
 
@@ -87,6 +91,7 @@ def _check(request: CotRequest) -> None:
         raise InputError("there is no question; type one")
     check_choices(request.choices)
     request.sampling.check()
+    tags_of(request.thinking)
     if request.lead_in is not None and not request.lead_in.strip():
         raise InputError("the lead-in to the answer is empty; type what the answer is to follow, or leave it out")
     if request.read == "letters" and not request.choices:
@@ -109,7 +114,10 @@ def reserve_of(model: LoadedModel, request: CotRequest) -> int:
         return len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     longest = max(map(count, request.choices), default=0) or answer_tokens(model, known_answers(request))
-    return count(request.lead_in or LEAD_IN[request.read]) + longest + SPARE
+    template = str(model.tokenizer.chat_template or "")
+    tags = [(opens, closes) for opens, closes in tags_of(request.thinking) if opens in template or closes in template]
+    closed = max((count(closing(template, *both)) for both in tags), default=0)
+    return count(request.lead_in or LEAD_IN[request.read]) + longest + closed + SPARE
 
 
 def known_answers(request: CotRequest) -> tuple[str, ...]:
@@ -140,6 +148,7 @@ class _Cot:
         self._lead_in = request.lead_in or LEAD_IN[request.read]
         self._prompt = prompt_of(model, request)
         self._sentences: tuple[str, ...] = ()
+        self._tags = tags_of(request.thinking)
         self._reasoned = Reasoned(text=request.reasoning or "", tokens=(), ended=True)
         self._read: list[
             tuple[ChangedReasoning, int, int | None]
@@ -150,7 +159,7 @@ class _Cot:
     def run(self) -> CotResult:
         if self._request.reasoning is None:
             self._reasoned = self._reason([self._prompt], "reasoning", streamed=True)[0]
-        self._sentences = sentences_of(self._reasoned.text)
+        self._sentences = sentences_of(self._thought().reasoning)
         if not self._sentences:
             raise InputError(
                 "the model gave no reasoning but ended at once; ask in another way, or give a reasoning yourself"
@@ -171,7 +180,13 @@ class _Cot:
         return self.found()
 
     def _context(self, variant: ChangedReasoning) -> str:
-        return context(variant.prompt or self._prompt, variant.text, self._lead_in)
+        parts = self._thought()
+        return context((variant.prompt or self._prompt) + parts.opened, variant.text, parts.closed + self._lead_in)
+
+    def _thought(self) -> Thought:
+        """What was written so far, in its parts."""
+        template = str(self._model.tokenizer.chat_template or "")
+        return thought(self._prompt, self._reasoned.text, self._tags, template)
 
     def _reason(self, prompts: Sequence[str], stage: str, streamed: bool = False) -> list[Reasoned]:
         sampling = self._request.sampling
@@ -183,7 +198,8 @@ class _Cot:
                 self._writing = first.text
             self._progress(done, sampling.tokens, self.found(), stage=stage)
 
-        return reason(self._model, self._prefixes, prompts, sampling, report, reserve_of(self._model, self._request))
+        reserve = reserve_of(self._model, self._request)
+        return reason(self._model, self._prefixes, prompts, sampling, report, reserve, self._tags)
 
     def _made(self, intervention: Intervention) -> list[ChangedReasoning]:
         """The variants of an intervention, with what the model writes for them."""
@@ -206,8 +222,9 @@ class _Cot:
             variant = self._cued(intervention)
         if variant.goes_on:
             stage = "reasoning on" if variant.prompt is None else "reasoning anew"
-            written = self._reason([(variant.prompt or self._prompt) + variant.text], stage)[0]
-            variant = variant.continued(written.text)
+            before = (variant.prompt or self._prompt) + self._thought().opened
+            written = self._reason([before + variant.text], stage)[0]
+            variant = variant.continued(before_close(written.text, self._tags))
             self._writing = ""
         return [variant]
 
@@ -224,7 +241,8 @@ class _Cot:
         """The sentence in the model's own words, greedily: the first line of what it says."""
         interventions.check_sentence(self._sentences, sentence)
         own = self._sentences[sentence].strip()
-        asked = prompt_text(self._model, PARAPHRASE.format(own))
+        parts = self._thought()
+        asked = prompt_text(self._model, PARAPHRASE.format(own)) + parts.opened + parts.closed  # without thinking
         limit = Sampling(tokens=2 * self._count_tokens(own) + 16)
         said = reason(self._model, self._prefixes, [asked], limit)[0].text
         line = next((line.strip() for line in said.split("\n") if line.strip()), "")
@@ -236,7 +254,7 @@ class _Cot:
         assert self._full is not None
         answer = cue.answer or another_choice(self._request, self._full)
         prompt = prompt_of(self._model, self._request, cue.model_copy(update={"answer": answer}))
-        text, goes_on = cue.reasoning or "", cue.reasoning is None
+        text, goes_on = thought(prompt, cue.reasoning or "", self._tags).reasoning, cue.reasoning is None
         return ChangedReasoning("cue", None, text, changed=answer, prompt=prompt, goes_on=goes_on)
 
     def found(self) -> CotResult:
@@ -247,11 +265,14 @@ class _Cot:
         full = None
         if self._full is not None:
             full = self._outcome(interventions.kept(self._sentences)[-1], self._full)
+        parts = self._thought()
         return CotResult(
             prompt=self._prompt,
             lead_in=self._lead_in,
-            reasoning=self._reasoned.text,
-            tokens=self._reasoned.tokens,
+            reasoning=parts.reasoning,
+            opened=parts.opened,
+            closed=parts.closed,
+            tokens=self._reasoned.tokens_of(parts.reasoning),
             ended=self._reasoned.ended,
             sentences=self._sentences,
             candidates=tuple(self._answers.candidates),
@@ -284,6 +305,8 @@ class _Cot:
 
     def _checks(self, full: Outcome | None) -> tuple[Check, ...]:
         checks = []
+        if closed := self._thought().closed.strip():
+            checks.append(Check(name="thinking", text=f"the reasoning is what stands before {closed}"))
         if not self._reasoned.ended:
             n = len(self._reasoned.tokens)
             limit = "limit" if n >= self._request.sampling.tokens else "context's end"
