@@ -62,15 +62,16 @@ class Reasoned(Frozen):
 
     def tokens_of(self, reasoning: str) -> tuple[ReasonedToken, ...]:
         """The tokens of a part of the text, without those of the tags around it."""
-        if reasoning == self.text:
+        if reasoning == self.text or not self.tokens:
             return self.tokens
         start = self.text.find(reasoning)
-        ends = list(accumulate(len(token.text) for token in self.tokens))
-        begins = [0, *ends[:-1]]
-        stop = start + len(reasoning)
-        return tuple(
-            token for token, begin, end in zip(self.tokens, begins, ends, strict=True) if begin < stop and end > start
-        )
+        after = len(self.text) - start - len(reasoning)
+        # Counted from both ends, where there are only tags: in between a token may be shown longer than it is.
+        ends = accumulate(len(token.text) for token in self.tokens)
+        dropped = sum(end <= start for end in ends)
+        backwards = accumulate(len(token.text) for token in reversed(self.tokens))
+        kept = len(self.tokens) - sum(end <= after for end in backwards)
+        return self.tokens[dropped:kept]
 
 
 def reason(

@@ -112,7 +112,7 @@ class CotResult(Result):
 
     def context(self, outcome: Outcome) -> str:
         """The plain text after which an outcome's answer was read."""
-        return context((outcome.prompt or self.prompt) + self.opened, outcome.text, self.closed + self.lead_in)
+        return context((outcome.prompt or self.prompt) + self.opened, outcome.text, self.lead_in, self.closed)
 
     @property
     def recorded(self) -> str:
@@ -140,12 +140,12 @@ class CotResult(Result):
         )
 
 
-def context(prompt: str, reasoning: str, lead_in: str) -> str:
-    """Prompt, reasoning and lead-in as one text, with the blanks between that one of them brings, or an empty line."""
-    text = prompt + reasoning.rstrip() if reasoning.strip() else prompt
+def context(prompt: str, reasoning: str, lead_in: str, closed: str = "") -> str:
+    """Prompt, reasoning, what closes it and lead-in as one text, with the blanks that one brings or an empty line."""
+    text = (prompt + reasoning.rstrip() if reasoning.strip() else prompt) + closed
     if text[-1:].isspace():
         return text + lead_in.lstrip()
-    return text + (lead_in if lead_in[:1].isspace() else f"\n\n{lead_in}")
+    return text + (lead_in if lead_in[:1].isspace() or closed else f"\n\n{lead_in}")
 
 
 def area_over_curve(same: Sequence[bool]) -> float:

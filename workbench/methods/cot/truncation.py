@@ -181,7 +181,7 @@ class _Cot:
 
     def _context(self, variant: ChangedReasoning) -> str:
         parts = self._thought()
-        return context((variant.prompt or self._prompt) + parts.opened, variant.text, parts.closed + self._lead_in)
+        return context((variant.prompt or self._prompt) + parts.opened, variant.text, self._lead_in, parts.closed)
 
     def _thought(self) -> Thought:
         """What was written so far, in its parts."""
