@@ -106,7 +106,7 @@ async def ask_hero(run: Running) -> None:
 
 
 async def test_the_model_is_loaded_first_and_named_in_the_status_line() -> None:
-    async with running() as run:
+    async with running(size=(160, 48)) as run:
         assert run.engine.asked == [LoadRequest(model="tiny")]
         assert "tiny · cpu · float32" in run.text
 

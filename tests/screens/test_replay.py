@@ -282,6 +282,7 @@ async def test_notes_take_one_row_where_it_is_narrow(tmp_path: Path, size: tuple
     lens = lens_result(HERO)
     noted = lens.model_copy(update={"encoded": lens.encoded.model_copy(update={"notes": notes})})
     async with replaying(record(tmp_path / "s.json", (LensRequest(case=HERO), "done", noted, None)), size) as run:
+        await run.press("1")
         shown = run.main.prompt.query_one("#notes")
         assert str(shown.tooltip) == " ".join(notes)
         assert "A space is put before the target [Canberra]." in run.words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
@@ -10,12 +11,31 @@ from textual.app import App, ComposeResult
 from screens.panes.prompt.folded import FoldedCase, case_lines, prompt_line
 from screens.panes.prompt.pane import PromptArea
 from screens.widgets.token_strip import StripToken, TokenStrip
-from tests.screens.fake import lens_result
+from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, Running, running
 from workbench.case import Case
-from workbench.methods.lens.logit_lens import LensRequest
+from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult, TokenTrack
+
+ROWS = ("top_tokens", "top_probabilities", "entropy", "kl", "logit_difference")
 
 LAYER = re.compile(r"^.*│[▸ ] +(\d+|emb) ", re.MULTILINE)
+
+
+def deep(case: Case, layers: int = 90) -> LensResult:
+    """What was recorded of a small model, its layers over and over, as of one that has many."""
+    found = lens_result(case if case == HERO else HERO)
+
+    def stretched(rows: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return None if rows is None else (rows * layers)[: layers + 1]
+
+    def track(one: TokenTrack | None) -> TokenTrack | None:
+        return one and TokenTrack(probability=stretched(one.probability), rank=stretched(one.rank))
+
+    columns = []
+    for column in filter(None, found.columns):
+        rows = {name: stretched(getattr(column, name)) for name in ROWS}
+        columns.append(LensColumn(**rows, target=track(column.target), foil=track(column.foil)))
+    return LensResult(encoded=found.encoded, layers=layers, columns=tuple(columns), checks=found.checks)
 
 
 async def ask_deep(run: Running, case: Case = HERO) -> None:
@@ -24,7 +44,7 @@ async def ask_deep(run: Running, case: Case = HERO) -> None:
     run.main.prompt.focus_content()
     await run.pilot.press("enter")
     await run.until(lambda: isinstance(run.engine.last, LensRequest))
-    run.engine.say_finished(lens_result(case, layers=90))
+    run.engine.say_finished(deep(case))
     await run.settle()
 
 

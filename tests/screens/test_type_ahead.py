@@ -295,7 +295,7 @@ async def test_a_list_that_is_not_laid_out_bears_a_page_key(kind: Callable[[], O
 async def test_a_letter_in_jump_mode_whose_target_has_gone_leads_nowhere() -> None:
     async with running() as run:
         await ask_hero(run)
-        await run.pilot.press("ctrl+g")
+        await run.pilot.press("p", "ctrl+g")
         field = run.main.prompt.query_one("#subject")
         letter = next(letter for letter, widget in run.app.screen._targets.items() if widget is field)
         before = run.main.focused

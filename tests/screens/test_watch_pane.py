@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.screens.fake import encoded
+from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.methods.watch.result import LookedAt, WatchedText, WatchedToken, WatchRequest, WatchResult
 
@@ -30,7 +30,7 @@ def seen(many: int, fork: bool = False) -> WatchResult:
     spoken = WatchedText(tokens=tokens, text="".join(SAID[:many]), ending=ending)
     other = tokens[0].model_copy(update={"text": " Canberra", "instead": " Sydney"})
     return WatchResult(
-        encoded=encoded(HERO.prompt),
+        encoded=lens_result(HERO).encoded,
         layers=6,
         spoken=spoken,
         fork=WatchedText(tokens=(other,), text=" Canberra", ending="length") if fork else None,

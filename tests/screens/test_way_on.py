@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from screens.way_on import way_on
-from tests.screens.fake import lens_result
+from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.case import Case
 from workbench.editing.edit import EditRequest, EditResult

@@ -10,7 +10,7 @@ from screens.panes import PANES
 from screens.panes.picture import PicturePane
 from screens.signs import Sign
 from screens.words import WordsScreen, in_full
-from tests.screens.fake import lens_result
+from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.protocol import Check
 
