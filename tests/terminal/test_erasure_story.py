@@ -119,8 +119,8 @@ def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
     assert [edit.info for edit in load_patch(patch, default_model)] == [made.edit]
 
     again = start("replay", session)
-    again.until("she overtakes he")
-    again.press("7")
     again.until("LEACE L28–29")
+    again.press("2")
+    again.until("she overtakes he")
     again.press("q")
     again.assert_ended_cleanly()

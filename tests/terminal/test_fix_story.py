@@ -11,7 +11,8 @@ from tests.terminal.conftest import Recorded, Start
 from tests.terminal.test_story import PROMPT
 from workbench.editing.fix import FixResult
 from workbench.methods.diagnose.diagnosis import DiagnoseResult
-from workbench.session import load_session
+from workbench.methods.lens.logit_lens import LensRequest, LensResult
+from workbench.session import Step, load_session
 
 pytestmark = pytest.mark.terminal
 
@@ -32,6 +33,11 @@ class Counted:
         self.terminal.press(*keys)
 
 
+def asked_after_separator(step: Step) -> bool:
+    """Whether it is the lens of a case that has the separator prepended."""
+    return isinstance(step.request, LensRequest) and step.request.case.prepend == "separator"
+
+
 @pytest.mark.soak
 def test_the_hero_case_is_fixed_and_saved_with_at_most_twelve_keys(
     start: Start, shared_statistics: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -39,7 +45,7 @@ def test_the_hero_case_is_fixed_and_saved_with_at_most_twelve_keys(
     monkeypatch.chdir(tmp_path)
     session = tmp_path / "hero.json"
     terminal = start("--session", session, columns=80, rows=24)
-    terminal.until("words of")
+    terminal.until("of the fact")
     terminal.type(PROMPT)
     counted = Counted(terminal)
     counted.press("\r")
@@ -69,7 +75,7 @@ def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt
     session = tmp_path / "passage.json"
     passage = "Peter lives in Berlin. Emma lives in Oslo. Question: Where does Peter live? Answer: Peter lives in"
     terminal = start("--session", session, columns=80, rows=24)
-    terminal.until("words of")
+    terminal.until("of the fact")
     terminal.press(*passage)
     terminal.press("\r")
     terminal.until("Oslo")
@@ -79,7 +85,7 @@ def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt
     terminal.wait_for("enter: separator prepended", LONG)
     terminal.press("\r")
     terminal.until("prepended BOS or separator")
-    terminal.until(lambda text: "Berlin" in text and "edits 0" in text)
+    terminal.until(lambda _: asked_after_separator(load_session(session).steps[-1]))
     steps = load_session(session).steps
     found = next(step.result for step in steps if isinstance(step.result, DiagnoseResult))
     assert found.failure == "context"
@@ -89,5 +95,8 @@ def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt
     fixes = next(step.result for step in steps if isinstance(step.result, FixResult))
     assert fixes.recommended is not None
     assert fixes.candidates[fixes.recommended].name == "prompt"
-    assert steps[-1].case is not None
-    assert steps[-1].case.prepend == "separator"
+    assert isinstance(steps[-1].result, LensResult)
+    column = steps[-1].result.columns[-1]
+    assert column is not None
+    assert column.top_tokens[-1][0].strip() == "Berlin"
+    assert not steps[-1].edits

@@ -186,5 +186,5 @@ def test_the_last_session_is_opened_again_and_its_interrupted_step_offered(
     with running(False, "lens", PROMPT, "--model", tiny, "--session", tmp_path / "other.json") as program:
         program.child.kill(signal.SIGTERM)
         program.end()
-    terminal = start("open", "--last", "--model", tiny, columns=160, rows=40)
+    terminal = start("open", "--last", "--model", tiny, columns=240, rows=40)
     terminal.until(lambda text: "interrupted" in text and file.name in text)

@@ -83,7 +83,7 @@ def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: 
     terminal.until(lambda _: terminal.line(" layer ").partition(" layer ")[2].split()[:5] == PROMPT.split())
     terminal.press("g")
     terminal.until("The capital of Australia is Sydney")
-    terminal.until(lambda _: len(load_session(file).steps) == 3)
+    terminal.until(lambda _: len(load_session(file).steps) == 4)
 
     terminal.press("q")
     terminal.assert_ended_cleanly()
@@ -91,10 +91,11 @@ def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: 
     steps = load_session(file).steps
     assert [(step.id, step.request.kind, step.status) for step in steps] == [
         (1, "lens", "done"),
-        (2, "lens", "done"),
-        (3, "continue", "done"),
+        (2, "patchscope", "done"),
+        (3, "lens", "done"),
+        (4, "continue", "done"),
     ]
-    lens, detail, continuation = steps
+    lens, _, detail, continuation = steps
     assert isinstance(lens.result, LensResult)
     assert None not in lens.result.columns
     assert isinstance(detail.request, LensRequest)
@@ -103,17 +104,17 @@ def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: 
     assert continuation.result.text.startswith(" Sydney")
 
     replay = start("replay", file, columns=160, rows=48)
-    replay.until("step 3/3 continue · done")
+    replay.until("step 4/4 continue · done")
     replay.until(ANSWER)
     replay.until("The capital of Australia is Sydney")
     replay.press("[")
-    replay.until("step 2/3 lens · done")
+    replay.until("step 3/4 lens · done")
     replay.until(lambda text: "is Sydney" not in text)
     replay.press("[")
     replay.until("step 1/3 lens · done")
     replay.until(ANSWER)
     replay.press("]")
-    replay.until("step 2/3 lens · done")
+    replay.until("step 3/4 lens · done")
     replay.press("q")
     replay.assert_ended_cleanly()
 
