@@ -32,7 +32,7 @@ test: $(VENV)/.developed $(VENV)/.model check ## Check formatting, types and imp
 	$(BIN)/pytest -n logical --dist worksteal $(ARGS)
 
 # Without the default model: nothing here needs it, or a terminal. The checks run beside the tests, for mypy has one core.
-test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: a minute, no model; ARGS='...' for pytest.
+test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: some minutes, no model; ARGS='...' for pytest.
 	@$(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
 	$(BIN)/pytest -n logical --dist worksteal -m 'not (real or terminal or slow or soak)' $(ARGS); tested=$$?; \
 	wait $$checked; checked=$$?; cat $(VENV)/.checked; exit $$((checked + tested))
