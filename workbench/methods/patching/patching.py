@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from workbench.case import Case
-from workbench.errors import OutOfMemory
 from workbench.methods.patching.alignment import Pairs, TypedPairs
 from workbench.methods.patching.paths import Receiver, TypedReceivers, along
 from workbench.methods.patching.setup import PatchSetup, set_up
 from workbench.methods.tracing.grid import TraceGrid, TraceKind, unfinished
-from workbench.methods.tracing.sweep import Cells, refuse_hours
+from workbench.methods.tracing.sweep import Cells, first_picture, refuse_hours
 from workbench.models.forward.resume import branching
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.protocol import Check, Progress, Request, Result
@@ -166,13 +165,7 @@ def run(model: LoadedModel, request: PatchRequest, progress: Progress) -> PatchR
     paths = setup.paths
     if request.estimate and paths is None:
         progress(0, total, stage="first picture")
-        try:
-            effects = sweep.effects()
-        except OutOfMemory:
-            checks.append(Check(name="first picture", text="none, for want of memory"))
-        else:
-            for kind in request.kinds:
-                cells[kind].guess(effects[kind])
+        checks += first_picture(sweep, cells)
         progress(0, total, found(), stage="exact cells")
     before = 0
     for kind in request.kinds:

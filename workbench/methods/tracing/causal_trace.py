@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from workbench.case import Case
-from workbench.errors import OutOfMemory
 from workbench.methods.tracing.grid import Peak, TraceGrid, TraceKind, unfinished
 from workbench.methods.tracing.setup import TraceSetup, set_up, trust
-from workbench.methods.tracing.sweep import LONG, Cells, Sweep, refuse_hours
+from workbench.methods.tracing.sweep import LONG, Cells, Sweep, first_picture, refuse_hours
 from workbench.models.forward.resume import branching
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.protocol import Check, Progress, Request, Result
@@ -125,13 +124,7 @@ def run(model: LoadedModel, request: TraceRequest, progress: Progress) -> TraceR
 
     if request.estimate:
         progress(0, total, stage="first picture")
-        try:
-            effects = sweep.effects()
-        except OutOfMemory:
-            checks.append(Check(name="first picture", text="none, for want of memory"))
-        else:
-            for kind in request.kinds:
-                cells[kind].guess(effects[kind])
+        checks += first_picture(sweep, cells)
         progress(0, total, found(), stage="exact cells")
     before = 0
     for kind in request.kinds:

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.errors import NotConfirmed
+from workbench.errors import NotConfirmed, OutOfMemory
 from workbench.lazy import torch
 from workbench.methods.tracing.grid import TraceGrid, TraceKind
 from workbench.models.forward.patching import Site, first_order
 from workbench.models.forward.resume import Branch, Branching
 from workbench.models.forward.runs import PARTS, LogitMeasure, Run, record
 from workbench.numbers import rounded
+from workbench.protocol import Check
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -210,3 +211,14 @@ class Cells:
         if self.kind == "states" and len(tokens) > 1:
             tokens = [token for token in tokens if token != last]
         return grid.model_copy(update={"peak": grid.peak_among(tokens, rises)})
+
+
+def first_picture(sweep: Sweep, cells: Mapping[TraceKind, Cells]) -> tuple[Check, ...]:
+    """Put first-order estimates into all cells; what there is to say where there is no memory for them."""
+    try:
+        effects = sweep.effects()
+    except OutOfMemory:
+        return (Check(name="first picture", text="none, for want of memory"),)
+    for kind, some in cells.items():
+        some.guess(effects[kind])
+    return ()
