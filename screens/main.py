@@ -107,8 +107,10 @@ class MainScreen(Screen[None]):
         self.answers = KeptSteps()
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
         self._latest: dict[Pane, Step] = {}
+        self._columns = Container(id="panes")
         for each in self.panes:
             each.answers, each.case_on_screen = self.answers, self.case_on_screen
+        self.watch_active()  # before anything is styled
 
     @property
     def panes(self) -> list[Pane]:
@@ -118,7 +120,7 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """The prompt, tabs (only where one pane is shown at a time), the other panes, status line, footer."""
         yield Label("This terminal is too small: 40 columns and 12 rows are the least.", id="too-small")
-        with Container(id="panes"):
+        with self._columns:
             with Vertical(id="left"):
                 yield self.prompt
                 yield Tabs(*(Tab(_tab(n, pane), id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
@@ -127,13 +129,12 @@ class MainScreen(Screen[None]):
                 yield from (pane for pane in self.others if pane.SIDE == "right")
                 yield self._recent
         yield self.status
-        yield ShortFooter(show_command_palette=True, compact=True)
+        yield ShortFooter()
 
     def on_mount(self) -> None:
         """Begin in the prompt, with the first of the other panes showing."""
         for number, pane in enumerate(self.panes, 1):
             pane.number, pane.live = number if number <= NUMBERED else None, self.live
-        self.watch_active()
         self._read_prompt()
         self.show_way_on()
         self.begin()
@@ -161,7 +162,7 @@ class MainScreen(Screen[None]):
                 pane.set_class(pane is active, "-active")
                 pane.set_class(place == 0, "-foremost")
                 pane.set_class(place > 1, "-covered")
-        self.query_one("#panes").set_class(active.SIDE == "left", "-left-active")
+        self._columns.set_class(active.SIDE == "left", "-left-active")
 
     def _bring(self, pane: Pane) -> None:
         self._asked_for.remove(pane)
@@ -174,12 +175,18 @@ class MainScreen(Screen[None]):
         self.on_descendant_focus()
 
     def on_descendant_focus(self) -> None:
-        """The pane with the keyboard is the one that is seen alone."""
+        """The pane with the keyboard stands out, and is the one that is seen alone.
+
+        By a class, as with ``:focus-within`` all of a pane is styled again at every step from field to field.
+        """
         shown = self._with_keyboard if self.zoomed else None
         for pane in self.panes:
+            pane.set_class(pane.has_focus_within, "-with-keyboard")
             pane.set_class(pane is shown, "-zoomed")
         for column in self.query("#left, #right"):
             column.set_class(shown is not None and shown.parent is column, "-zoomed")
+
+    on_descendant_blur = on_descendant_focus
 
     def watch_cursor(self) -> None:
         """One cursor for all panes."""

@@ -185,7 +185,7 @@ async def play():
         await until(lambda: "layer 2" in text(app, pane) and "norms exact" in text(app, pane))
         await pilot.press("e")
         form = main.query_one(EditForm)
-        await until(lambda: form.has_class("-open"))
+        await until(lambda: form.is_open)
         form.query_one("#editor", ChoiceField).value = "toy"
         await until(lambda: form.query_one("#way").display)
         fields = {field.id: field.placeholder for field in form.query(ChoiceField) if field.display}

@@ -43,7 +43,6 @@ class PicturePane(Pane):
     PicturePane {
         layout: vertical; border: round $border-blurred; padding: 0; background: $surface;
         border-title-color: $foreground; border-subtitle-color: $foreground 60%;
-        &:focus-within { border: round $border; }
         & > #legend { display: none; height: auto; max-height: 3; padding: 0 1; color: $foreground 65%; }
     }
     """

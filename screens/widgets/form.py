@@ -22,7 +22,6 @@ class Form(Vertical):
     DEFAULT_CSS = """
     Form {
         height: auto; display: none; padding: 0 1; background: $surface;
-        &.-open { display: block; }
         & Horizontal { height: 1; }
         & Horizontal Label { color: $foreground 60%; }
         & ClosingInput { width: 1fr; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
@@ -36,8 +35,8 @@ class Form(Vertical):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is shown."""
-        return self.has_class("-open")
+        """Whether it is shown. Not by a class, as that would style every field again."""
+        return self.display
 
     def fields(self) -> ComposeResult:
         """What is in it."""
@@ -48,7 +47,7 @@ class Form(Vertical):
 
     def unfold(self, fill: Callable[[], None]) -> None:
         """Show it and fill it: at once, and the first time as soon as its fields are there."""
-        self.add_class("-open")
+        self.display = True
         if self.children:
             fill()
         else:
@@ -62,7 +61,7 @@ class Form(Vertical):
         """Hide it; what was typed stays."""
         if self.is_open and self.children:
             self.keep()
-        self.remove_class("-open")
+        self.display = False
 
     def say(self, problem: str, hint: str = "") -> None:
         """What is wrong; or, by an empty ``problem``, what to do."""

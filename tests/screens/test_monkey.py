@@ -1,6 +1,6 @@
 """Thousands of seeded keys, clicks and pastes in bursts, while results arrive at any time: nothing may end the app.
 
-WORKBENCH_SOAK=1 pytest tests/screens/test_monkey.py      twenty thousand keys, in place of two thousand
+WORKBENCH_SOAK=1 pytest tests/screens/test_monkey.py      twenty thousand keys, in place of six hundred
 WORKBENCH_MONKEY=SEED pytest tests/screens/test_monkey.py  one run again
 """
 
@@ -36,13 +36,13 @@ from workbench.protocol import Request
 from workbench.session import load_session
 
 SOAK = bool(os.environ.get("WORKBENCH_SOAK"))
-KEYS = 20_000 if SOAK else 2_000
-RUNS = KEYS // 500
-
-pytestmark = [pytest.mark.soak] if SOAK else []
-"""Among which the keys are divided, each a new app; every fourth is a replay."""
+KEYS = 20_000 if SOAK else 600
+RUNS = 40 if SOAK else 2
+REPLAYS = 10 if SOAK else 1
+"""Among which the keys are divided, each a new app; so many of them are replays."""
 BURST = 25
 """Keys that come without a pause; also the most escapes that it may take to get back to the main screen."""
+pytestmark = [pytest.mark.soak] if SOAK else []
 SIZES = ((80, 24), (120, 30), (40, 12), (20, 5))
 
 NAMED = [
@@ -190,7 +190,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch, app: type[App[None]], folder: Path
     monkeypatch.chdir(folder)  # where the paths lead that it types
 
 
-@pytest.mark.parametrize("seed", seeds(RUNS - RUNS // 4))
+@pytest.mark.parametrize("seed", seeds(RUNS - REPLAYS))
 async def test_no_key_ends_the_app_and_escape_leads_back(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +210,7 @@ async def test_no_key_ends_the_app_and_escape_leads_back(
         await monkey.go_back()
 
 
-@pytest.mark.parametrize("seed", seeds(RUNS // 4))
+@pytest.mark.parametrize("seed", seeds(REPLAYS))
 async def test_no_key_ends_a_replay_and_escape_leads_back(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

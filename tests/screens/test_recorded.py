@@ -43,6 +43,7 @@ def test_nothing_else_lies_beside_them_and_they_are_small() -> None:
     assert sum(file.stat().st_size for file in files) < 450_000
 
 
+@pytest.mark.soak
 async def test_all_of_it_can_be_replayed() -> None:
     async with replaying() as replay:
         for story in STORIES:

@@ -20,6 +20,7 @@ from screens.panes.edits.pane import EditsPane
 from screens.panes.erasure.pane import ErasurePane
 from screens.panes.lens.detail import LensDetail
 from screens.sessions import SessionsScreen
+from screens.widgets.form import Form
 from screens.widgets.options import Options, PaletteOptions
 from tests.screens.asked import TOM
 from tests.screens.played import PlayedEngine
@@ -97,7 +98,8 @@ async def test_text_after_a_key_that_opens_a_form_is_typed_into_the_form(pane: t
         await ask_hero(run)
         send(run.app, pane.ASK_KEY, "zq7", "tab", "7", "tab", "5")
         await all_passed(run.app)
-        fields = list(run.main.query_one(pane).query(Input).filter(".-open Input"))
+        form = next(form for form in run.main.query_one(pane).query(Form) if form.is_open)
+        fields = list(form.query(Input))
         first = next(number for number, field in enumerate(fields) if field.value.endswith("zq7"))
         assert [field.value[-1:] for field in fields[first + 1 : first + 3]] == ["7", "5"]
         assert run.app.focused is fields[first + 2]
