@@ -26,7 +26,7 @@ from rich.table import Table
 
 from workbench.case import Case
 from workbench.datasets.concepts import shipped_concepts
-from workbench.datasets.facts import BLANK, shipped_facts
+from workbench.datasets.facts import shipped_facts
 from workbench.datasets.questions import SHIPPED, questions_of
 from workbench.datasets.suites import EditRecord, SuiteFact, suite_for
 from workbench.editing.bisection import BisectRequest
@@ -50,6 +50,7 @@ from workbench.methods.tracing.facts import FactsTraceRequest, TracedFact
 from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import Request, Result
 from workbench.registry import method
+from workbench.spans import BLANK
 
 CASE = Case(
     prompt="The capital of Australia is", subject="Australia", target="Canberra", foil="Sydney", prepend="separator"

@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from workbench.datasets.facts import BLANK, read_relations, relation_of, shipped_facts, subjects
+from workbench.datasets.facts import read_relations, relation_of, shipped_facts, subjects
+from workbench.spans import BLANK
 
 every_relation = pytest.mark.parametrize("relation", shipped_facts(), ids=lambda relation: relation.id)
 

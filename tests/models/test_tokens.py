@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from workbench.case import Case
 from workbench.errors import InputError, ModelError
 from workbench.models.tokens import EncodedCase, continuation_ids, encode, token_texts
+from workbench.spans import find_subject
 
 PROMPT = "The capital of Australia is"
 TEXTS = [
@@ -165,13 +166,14 @@ def test_a_subject_span_holds_all_the_subjects_bytes_and_no_token_too_many(
     backend.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
     prompt = before + subject + after
-    core = subject.strip()
-    if not core:
+    if not subject.strip():
+        return
+    found = find_subject(prompt, subject)
+    if found is None:  # what stands beside it makes another letter of its first or last one
+        assert not prompt.isascii()
         return
     encoded = encode(tokenizer, Case(prompt=prompt, subject=subject))
-    at = prompt.rfind(subject) + len(subject) - len(subject.lstrip())
-    start = len(prompt[:at].encode())
-    assert encoded.subject == (start, start + len(core.encode()))
+    assert encoded.subject == (len(prompt[: found.start].encode()), len(prompt[: found.stop].encode()))
 
 
 @cache
@@ -329,6 +331,11 @@ def test_no_space_is_put_where_the_script_has_none_or_no_word_begins() -> None:
         ("Sydney", "東京"),
         ("ภาษา", "ไทย"),
         ("foo", "("),
+        ("foo", "()"),
+        ("Australia", '"'),
+        ("Australia", "’s"),
+        ("20", "°C"),
+        ("5", "%"),
         ("Australia", "'s"),
         ("“", "The"),
     ):
@@ -336,6 +343,31 @@ def test_no_space_is_put_where_the_script_has_none_or_no_word_begins() -> None:
         assert encoded.target is not None
         assert not encoded.target.text.startswith((" ", "·"))
         assert not said(encoded, "space is put")
+
+
+@every_tokenizer
+@pytest.mark.parametrize("target", ["-5", "−5", "+3", "$5", "(A)", "[1]", '"Yes"', "'no'", "“Yes”", "€5", "🎉", "#1"])
+def test_what_begins_with_a_sign_and_is_a_word_of_its_own_gets_its_space_and_that_is_said(
+    tokenizer: Callable[[], Any], target: str
+) -> None:
+    tok = tokenizer()
+    bare, typed = (encode(tok, Case(prompt=PROMPT, target=text)) for text in (target, f" {target}"))
+    assert bare.target == typed.target
+    assert said(bare, f'A space is put before the target "{target}"')
+    assert continuation_ids(tok, Case(prompt=PROMPT, target=target)) == continuation_ids(
+        tok, Case(prompt=PROMPT, target=f" {target}")
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target"),
+    [("It is gluten", "-free"), ("5", "-3"), ("C", "#"), ("A:", "(A)"), ("It is:", "-5"), ("Well done 🎉", "Sydney")],
+)
+def test_where_either_may_be_meant_no_space_is_put_and_that_is_said(prompt: str, target: str) -> None:
+    encoded = encode(byte_level(), Case(prompt=prompt, target=target))
+    assert encoded.target is not None
+    assert not encoded.target.text.startswith((" ", "·"))
+    assert said(encoded, f'No space is put before the target "{target}"')
 
 
 def test_a_missing_space_after_punctuation_is_said() -> None:

@@ -360,7 +360,7 @@ def erase(
         raise InputError("--subject, --target and --foil are about a prompt that is watched; give it by --prompt")
     typed = {**typed, "data": typed["data"] or prompt or None}
     settings = edit_plans.concept_settings(by, typed, case.prepend)
-    watched = case.model_copy(update={"prompt": watch}) if watch else None
+    watched = case.asking(watch) if watch else None
     request = EditRequest(editor=by, case=watched, settings=settings, test=False)
     return Plan(request, after=edit_plans.saving(save, yes=yes))
 

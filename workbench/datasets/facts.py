@@ -15,9 +15,7 @@ from typing import Literal
 
 from workbench.case import Prepend
 from workbench.protocol import Frozen
-
-BLANK = "{}"
-"""Where a phrasing names the subject."""
+from workbench.spans import BLANK
 
 
 class Fact(Frozen):

@@ -14,11 +14,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from workbench.case import Case
-from workbench.datasets.facts import BLANK, Fact, Relation, relation_and_subject, shipped_facts, shipped_ripples
+from workbench.datasets.facts import Fact, Relation, relation_and_subject, shipped_facts, shipped_ripples
 from workbench.datasets.json_files import decode, elements, is_lines, read_values
 from workbench.errors import InputError
 from workbench.protocol import Frozen
 from workbench.reading import first_problem, read_text, shortened
+from workbench.spans import BLANK, fill, find_subject
 
 Parsed = TypeVar("Parsed", bound=Frozen)
 
@@ -270,7 +271,7 @@ def _published(fields: dict[str, Any], line: int) -> EditRecord:
     neighbors = [(prompt, old) for prompt in fields.get("neighborhood_prompts", ())]
     return _edit_record(
         str(fields.get("case_id", line)),
-        rewrite["prompt"].replace(BLANK, subject),
+        rewrite["prompt"],
         (subject, new, old),
         fields.get("paraphrase_prompts", ()),
         neighbors,
@@ -305,13 +306,13 @@ def _texts(fields: dict[str, Any], name: str) -> list[str]:
 
 
 def _short(fields: dict[str, Any], line: int) -> EditRecord:
-    case = Case(
-        prompt=fields["prompt"], subject=fields.get("subject"), target=fields["target"], foil=fields.get("foil")
-    )
+    subject = fields.get("subject")
+    prompt, at = fill(fields["prompt"], subject) if subject else (fields["prompt"], None)
+    case = Case(prompt=prompt, subject=subject, target=fields["target"], foil=fields.get("foil"), subject_at=at)
     identity = str(fields.get("id", line))
     suite = suite_for(case)
     if suite is None:
-        return _edit_record(identity, case.prompt, (case.subject, fields["target"], case.foil), (), (), ())
+        return _edit_record(identity, fields["prompt"], (case.subject, fields["target"], case.foil), (), (), ())
     return EditRecord(id=identity, case=case, suite=suite)
 
 
@@ -326,12 +327,15 @@ def _edit_record(
 ) -> EditRecord:
     """``edit`` is the subject, its new and its old answer; neighbors and ripples are prompts with their answers.
 
-    Without a subject it is a record for those editors alone that need none.
+    A blank in ``prompt`` is where the subject is. Without a subject it is a record for those editors alone that need
+    none.
     """
     subject, new, old = edit[0], _spaced(edit[1]), _spaced(edit[2]) if edit[2] else None
+    prompt, at = fill(prompt, subject) if subject else (prompt, None)
     facts = [SuiteFact(role="rewrite", prompt=prompt, subject=subject, target=new, against=old)]
     for other in paraphrases:
-        inside = subject if subject and subject in other else None
+        found = find_subject(other, subject) if subject else None
+        inside = subject if found and found.whole else None
         facts.append(SuiteFact(role="paraphrase", prompt=other, subject=inside, target=new, against=old))
     facts += [SuiteFact(role="ripple", prompt=other, target=_spaced(answer)) for other, answer in ripples]
     for other, answer in ((other, _spaced(answer)) for other, answer in neighbors):
@@ -340,7 +344,7 @@ def _edit_record(
         facts.append(SuiteFact(role="neighborhood", prompt=other, target=answer, against=against))
     return EditRecord(
         id=identity,
-        case=Case(prompt=prompt, subject=subject, target=new, foil=old),
+        case=Case(prompt=prompt, subject=subject, target=new, foil=old, subject_at=at),
         suite=Suite(
             name=f"{subject or prompt} → {new.strip()}",
             facts=tuple(facts),

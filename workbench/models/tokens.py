@@ -6,7 +6,6 @@ target and the foil begin with where they really follow the prompt.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -16,9 +15,11 @@ from pydantic import model_validator
 from workbench.case import Case
 from workbench.errors import InputError, ModelError
 from workbench.models.chat_template import render
+from workbench.models.following import follows
 from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
 from workbench.protocol import Frozen
 from workbench.shapes import as_many, span_within
+from workbench.spans import find_subject
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,7 +105,7 @@ def encode(
     _note_special_tokens([table[tokens.ids[i]] for i in own if tokens.ids[i] in special], notes)
     first = tokens.ids[0]
 
-    subject = None if case.subject is None else _subject_span(table, tokens, frame, case.subject, notes)
+    subject = None if case.subject is None else _subject_span(table, tokens, frame, case, notes)
     target = None if case.target is None else _choice(tokenizer, frame, tokens, "target", case.target, notes)
     foil = None if case.foil is None else _choice(tokenizer, frame, tokens, "foil", case.foil, notes)
     if target and foil and target.id == foil.id:
@@ -303,29 +304,31 @@ def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
 # --- The subject ---
 
 
-def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: str, notes: list[str]) -> tuple[int, int]:
-    """Tokens [start, stop) that hold a character, other than a blank, of the subject's last occurrence."""
+def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, case: Case, notes: list[str]) -> tuple[int, int]:
+    """Tokens [start, stop) that hold a character, other than a blank, of the subject where `find_subject` finds it."""
+    subject = str(case.subject)
     if not subject.strip():
         raise InputError("the subject is empty; type words of the prompt, or leave the subject out")
-    searched = _as_written(frame.prompt, subject)
-    found = frame.prompt.rfind(searched)
-    if found < 0:
+    shift = len(case.prompt) - len(case.prompt.lstrip()) if frame.prompt != case.prompt else 0
+    at = None if case.subject_at is None else case.subject_at - shift
+    found = find_subject(frame.prompt, subject, at)
+    if found is None and at is not None:
+        raise InputError(f"the subject {_quoted(subject)} does not begin at character {case.subject_at} of the prompt")
+    if found is None:
         nearest = frame.prompt[-300:]
         listed = ", ".join(map(display, nearest.split()))
         raise InputError(
             f"the subject {_quoted(subject)} is not in the prompt (upper and lower case count); "
             f"choose among its words, {'…' if nearest != frame.prompt else ''}{listed}"
         )
-    if searched != subject:
+    if found.other_form:
         notes.append("The prompt writes the subject's characters in another Unicode form, and is taken at that.")
-        subject = searched
-    occurrences = frame.prompt.count(subject)
-    if occurrences > 1:
-        notes.append(f"The subject {_quoted(subject)} occurs {occurrences} times; the last is used.")
+        subject = frame.prompt[found.start : found.stop]
+    if found.occurrences > 1:
+        notes.append(f"The subject {_quoted(subject)} occurs {found.occurrences} times; the last is used.")
 
     text = frame.head + frame.prompt + frame.tail
-    start = frame.start + found + len(subject) - len(subject.lstrip())
-    stop = start + len(subject.strip())
+    start, stop = frame.start + found.start, frame.start + found.stop
     inside = [
         i
         for i, (left, right) in enumerate(tokens.offsets)
@@ -338,33 +341,6 @@ def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, subject: st
         pieces = ", ".join(f'"{table[token]}"' for token in tokens.ids[first : last + 1])
         notes.append(f"The subject {_quoted(subject)} is a part of the token{'s' * (last > first)} {pieces}.")
     return first, last + 1
-
-
-def _with_marks(text: str) -> list[str]:
-    """The characters of a text, each with the combining marks that follow it."""
-    parts: list[str] = []
-    for letter in text:
-        if parts and unicodedata.combining(letter):
-            parts[-1] += letter
-        else:
-            parts.append(letter)
-    return parts
-
-
-def _as_written(prompt: str, subject: str) -> str:
-    """The subject as the prompt writes it: "ã" may be one character, or an "a" and a mark."""
-    forms = (subject, *(unicodedata.normalize(form, subject) for form in ("NFC", "NFD")))
-    exact = next((form for form in forms if form in prompt), None)
-    if exact is not None:
-        return exact
-    # Neither form throughout: compare character by character, a letter with its marks being one.
-    wanted = [unicodedata.normalize("NFC", part) for part in _with_marks(subject)]
-    parts = _with_marks(prompt)
-    same = [unicodedata.normalize("NFC", part) for part in parts]
-    for start in range(len(parts) - len(wanted), -1, -1):
-        if same[start : start + len(wanted)] == wanted:
-            return "".join(parts[start : start + len(wanted)])
-    return subject
 
 
 # --- Target and foil ---
@@ -386,7 +362,7 @@ def _as_it_follows(frame: _Frame, name: str, text: str, notes: list[str]) -> str
     """The continuation as it is written after the prompt."""
     if not text.strip(" "):
         raise InputError(f"the {name} is empty; type the continuation that is meant, or leave the {name} out")
-    return text if frame.reply else _spaced(frame.prompt, name, text, notes)
+    return text if frame.reply else follows(frame.prompt, name, text, notes)
 
 
 def _pieces(
@@ -405,29 +381,6 @@ def _pieces(
     if not pieces or (pieces[0] == tokenizer.unk_token_id and not text.lstrip().startswith(tokenizer.unk_token)):
         raise InputError(f"the {name} {_quoted(text)} is not in this model's vocabulary; choose another")
     return pieces
-
-
-def _spaced(prompt: str, name: str, text: str, notes: list[str]) -> str:
-    """The continuation, with a space before it where two words would otherwise run together."""
-    before, after = prompt[-1], text[0]
-    if not _is_of_a_word(after) or _has_no_spaces(before) or _has_no_spaces(after):
-        return text
-    if _is_of_a_word(before):
-        notes.append(f"A space is put before the {name} {_quoted(text)}.")
-        return " " + text
-    if before in ".,:;!?)]}=…":  # an opening bracket or quotation mark takes no space, so nothing is said there
-        notes.append(f'No space is put before the {name} {_quoted(text)} after "{before}": type one if it is meant.')
-    return text
-
-
-def _is_of_a_word(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
-
-
-def _has_no_spaces(character: str) -> bool:
-    """Whether the character's script writes words without spaces between them. The name says which script it is."""
-    scripts = "CJK HIRAGANA KATAKANA HALFWIDTH IDEOGRAPHIC BOPOMOFO YI THAI LAO KHMER MYANMAR TIBETAN JAVANESE"
-    return unicodedata.name(character, "").split(" ")[0].split("-")[0] in scripts.split()
 
 
 def _tokenised_alone(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

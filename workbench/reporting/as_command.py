@@ -72,7 +72,7 @@ def _arguments(request: Request) -> list[str] | None:
 
 def _by_options(request: Request) -> list[str] | None:
     case = getattr(request, "case", None)
-    if not isinstance(case, Case) or not case.prompt.strip():
+    if not isinstance(case, Case) or not case.prompt.strip() or case.subject_at is not None:
         return None
     own: list[str] = []
     settings_model: Frozen = request

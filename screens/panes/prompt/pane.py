@@ -149,6 +149,7 @@ class PromptPane(Pane):
         super().__init__(id="prompt")
         self.set_class(not read_only, "-unfolded")  # where the keyboard is at first
         self._initial = case or Case(prompt="")
+        self._given = self._initial  # whose place of the subject holds while prompt and subject stay as they are
         self._history = list(history or [])
         self._place = len(self._history)
         self._draft: Case | None = None
@@ -209,10 +210,14 @@ class PromptPane(Pane):
     def edited(self) -> Case:
         """The case as it stands in the fields, asked about or not."""
         texts = {name: self.query_one(f"#{name}", CaseField).value or None for name in ("subject", "target", "foil")}
-        return Case(prompt=self.query_one(PromptArea).text, prepend=self.prepend, chat=self.chat, **texts)
+        case = Case(prompt=self.query_one(PromptArea).text, prepend=self.prepend, chat=self.chat, **texts)
+        given = self._given
+        same = (case.prompt, case.subject) == (given.prompt, given.subject)
+        return case.model_copy(update={"subject_at": given.subject_at}) if same else case
 
     def put(self, case: Case) -> None:
         """Replace what stands in the fields."""
+        self._given = case
         self.query_one(PromptArea).text = case.prompt
         self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
         for name in ("subject", "target", "foil"):

@@ -7,7 +7,6 @@ weight changes. It is the baseline that every edit of weights has to beat.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,6 +24,7 @@ from workbench.errors import InputError
 from workbench.figures import Figure, line
 from workbench.figures import said as lines
 from workbench.lazy import torch
+from workbench.models.following import follows
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress
 
@@ -136,8 +136,7 @@ def _demonstration(relation: Relation, kind: DemonstrationKind, random: RandomSt
 
 
 def _stated(prompt: str, answer: str) -> str:
-    joined = answer if re.match(r"[,.;:!?]", answer) else f" {answer}"
-    return f"New fact: {prompt}{joined}.\n"
+    return f"New fact: {prompt}{follows(prompt, 'target', answer, [])}.\n"
 
 
 def _drawn(facts: Sequence[Fact], random: RandomState) -> Fact:

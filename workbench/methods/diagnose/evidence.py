@@ -120,7 +120,9 @@ class Evidence:
 
     def is_in_prompt(self, answer: str) -> bool:
         """Whether an answer stands in the prompt as a word of its own, and not in the subject."""
-        text = self.case.prompt.replace(self.case.subject, " ") if self.case.subject else self.case.prompt
+        text = self.case.prompt
+        if self.case.subject:
+            text = re.sub(rf"(?<!\w){re.escape(self.case.subject)}(?!\w)", " ", text)
         return bool(answer) and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) is not None
 
     # --- the layers ---

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from workbench.case import Case
-from workbench.datasets.facts import BLANK, shipped_facts
+from workbench.datasets.facts import shipped_facts
 from workbench.methods.diagnose.passage import names, words
 from workbench.protocol import Frozen
+from workbench.spans import BLANK
 
 
 class Proposal(Frozen):

@@ -8,6 +8,7 @@ from typing import Literal
 from workbench.case import Case, Prepend
 from workbench.datasets.facts import relation_and_subject
 from workbench.protocol import Frozen
+from workbench.spans import find_subject
 
 VariantKind = Literal["asked", "start", "template", "phrasing", "order"]
 
@@ -83,7 +84,7 @@ def _lower(prompt: str) -> str:
 
 def _with(case: Case, **changes: object) -> Case:
     """Another prompt may not hold the subject as it is written."""
-    changed = case.model_copy(update=changes)
-    if changed.subject is not None and changed.subject not in changed.prompt:
+    changed = case.model_copy(update={**changes, **({"subject_at": None} if "prompt" in changes else {})})
+    if changed.subject is not None and find_subject(changed.prompt, changed.subject) is None:
         return changed.model_copy(update={"subject": None})
     return changed

@@ -178,9 +178,7 @@ class Knocking:
         made = controls_of(self._request.case) if self._request.made else ()
         for control in (*self._request.controls, *made):
             self._progress(self._total, self._total, self._found(), stage="control prompts")
-            encoded = self._model.encode(
-                self._request.case.model_copy(update={"prompt": control.prompt, "subject": None})
-            )
+            encoded = self._model.encode(self._request.case.asking(control.prompt).model_copy(update={"subject": None}))
             runs = self._knock_outs(encoded.ids)
             difference = rounded(float(self._difference(runs.unchanged[None])[0]))
             self._controls.append((ControlOutcome(control=control, difference=difference), runs, encoded.ids))

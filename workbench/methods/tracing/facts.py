@@ -30,6 +30,7 @@ from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.reading import Unreadable, read_bytes, read_text
 from workbench.settings import Listed
 from workbench.shapes import as_many, different
+from workbench.spans import fill
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -49,11 +50,12 @@ SAME_CLEAN = 1e-5
 
 
 class TracedFact(Frozen):
-    """A prompt about a subject, and how a model that knows the fact goes on."""
+    """A prompt about a subject, and how a model that knows the fact goes on; ``subject_at`` as in `Case`."""
 
     prompt: str
     subject: str
     target: str
+    subject_at: Annotated[int | None, Field(ge=0, exclude_if=lambda at: at is None)] = None
 
 
 class FactsTraceRequest(Request):
@@ -150,9 +152,12 @@ def read_facts(path: Path) -> tuple[TracedFact, ...]:
 
 def _fact(fields: Any, where: str) -> TracedFact:
     try:
-        prompt = fields["prompt"] if "prompt" in fields else fields["template"].replace("{}", fields["subject"])
+        subject = fields["subject"]
+        prompt, at = fill(fields["template"], subject) if "template" in fields else (None, None)
+        if "prompt" in fields and fields["prompt"] != prompt:
+            prompt, at = fill(fields["prompt"], subject)
         target = fields["target"] if "target" in fields else fields["attribute"]
-        return TracedFact(prompt=prompt, subject=fields["subject"], target=target)
+        return TracedFact(prompt=prompt, subject=subject, target=target, subject_at=at)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where} is not a fact: it needs the texts prompt, subject and target") from error
 
@@ -199,7 +204,13 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
 
 def _trace_request(request: FactsTraceRequest, fact: TracedFact, std: float) -> TraceRequest:
     """The trace of one fact."""
-    case = Case(prompt=fact.prompt, subject=fact.subject, target=fact.target, prepend=request.prepend)
+    case = Case(
+        prompt=fact.prompt,
+        subject=fact.subject,
+        target=fact.target,
+        prepend=request.prepend,
+        subject_at=fact.subject_at,
+    )
     return TraceRequest(
         case=case,
         kinds=request.kinds,

@@ -13,6 +13,7 @@ from workbench.case import Case
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.tokens import EncodedCase, display, encode
+from workbench.spans import find_subject
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -23,7 +24,11 @@ PROPOSALS = 5
 
 def embedding_std(model: LoadedModel, subjects: Iterable[str]) -> float:
     """Standard deviation of all numbers in the embeddings of the subjects' tokens, each tokenised by itself."""
-    ids = [token for subject in subjects for token in model.tokenizer(subject, add_special_tokens=False)["input_ids"]]
+    ids = [
+        token
+        for subject in subjects
+        for token in model.tokenizer(subject.strip(), add_special_tokens=False)["input_ids"]
+    ]
     with torch.no_grad():
         return float(model.embedding(torch.tensor([ids], device=model.hf.device)).float().std())
 
@@ -84,10 +89,12 @@ def replaced_ids(
 
 
 def _with_subject(model: LoadedModel, case: Case, subject: str) -> tuple[int, ...]:
-    """The prompt's ids with another subject at the place of the last occurrence, where `encode` finds it."""
+    """The prompt's ids with another subject at the place where `encode` finds the case's own."""
     assert case.subject is not None
-    head, _, tail = case.prompt.rpartition(case.subject)
-    other = Case(prompt=head + subject + tail, prepend=case.prepend, chat=case.chat)
+    found = find_subject(case.prompt, case.subject, case.subject_at)
+    assert found is not None  # or it could not be encoded
+    prompt = case.prompt[: found.start] + subject.strip() + case.prompt[found.stop :]
+    other = Case(prompt=prompt, prepend=case.prepend, chat=case.chat)
     return encode(model.tokenizer, other, prefix=model.edits.prefix).ids  # however long: it is only compared
 
 

@@ -80,7 +80,7 @@ def rewrite_contexts(
     placed = [
         (
             prefix,
-            _context(model, case.model_copy(update={"prompt": f"{prefix} {case.prompt}", "prepend": prepend}), answers),
+            _context(model, case.after(f"{prefix} ").model_copy(update={"prepend": prepend}), answers),
         )
         for prefix in prefixes
     ]
