@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from workbench.case import Case
 from workbench.editing.monitors import MonitoredDirection, directions_named
 from workbench.editing.queue import EditQueue
-from workbench.errors import InputError, ModelError, OutOfMemory
+from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch, transformers
-from workbench.memory import is_out_of_memory
 from workbench.models import anatomy as anatomy_of_models
+from workbench.models import weights
 from workbench.models.anatomy import Anatomy, find_anatomy
 from workbench.models.beside import beside
 from workbench.models.forward.maps import end_with_maps
@@ -79,6 +76,19 @@ class LoadedModel:
     def directions(self, named: str) -> tuple[MonitoredDirection, ...]:
         """The directions of an edit, by its id in the queue or its patch file. Raises as `directions_named` does."""
         return directions_named(self, named)
+
+    def not_finite(self, what: str, otherwise: str = "") -> NumericalError:
+        """The error for numbers that are NaN or infinite, with what may help this model as it is loaded.
+
+        ``what`` is what they are, with its verb; ``otherwise`` is what else may help.
+        """
+        ways = [otherwise] if otherwise else []
+        if self.info.dtype != "float32":
+            ways.append("load the model with --dtype float32")
+        if self.edits.active:
+            ways.append("switch off the edit that does this")
+        advice = ", or ".join(ways or ["its weights lead there by themselves, so use another checkpoint"])
+        return NumericalError(f"{what} not finite in {self.info.dtype}; {advice}")
 
     def encode(self, case: Case, room: int = 0) -> EncodedCase:
         """A case as the model with its edits reads it: what edits in context say stands before the prompt.
@@ -167,12 +177,16 @@ def _load_folder(folder: Path, name: str, dtype: Any, device: torch.device, prog
     tensors = checkpoint.stored_tensors(folder)
     checkpoint.check_tokenizer_files(folder)
     with checkpoint.hashing(tensors) as hashed:  # it takes half as long as loading, so beside it
-        tokenizer = beside(lambda: _tokenizer(folder), lambda: progress(1, 3, stage="reading the tokenizer"))
-        hf_model = beside(lambda: _weights(folder, dtype), lambda: progress(2, 3, stage="loading the weights"))
+        tokenizer = beside(
+            lambda: weights.read_tokenizer(folder), lambda: progress(1, 3, stage="reading the tokenizer")
+        )
+        hf_model = beside(
+            lambda: weights.read_weights(folder, dtype), lambda: progress(2, 3, stage="loading the weights")
+        )
         fingerprint = hashed(progress)
     integrity.check_weights(folder, fingerprint)
-    with _quiet():
-        return _assemble(_to_device(hf_model, device), tokenizer, name, fingerprint)
+    with weights.quiet():
+        return _assemble(weights.to_device(hf_model, device), tokenizer, name, fingerprint)
 
 
 def _import_libraries() -> None:
@@ -263,86 +277,5 @@ def _dtype(name: str, device: torch.device) -> Any:
     return getattr(torch, name)
 
 
-def _tokenizer(folder: Path) -> Any:
-    try:
-        with _quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"the tokenizer in {folder} cannot be read ({_first_line(error)})") from error
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"the tokenizer in {folder} ({type(tokenizer).__name__}) does not say where in the text its tokens "
-            "lie; use a model that comes with a tokenizer.json"
-        )
-    return tokenizer
-
-
-def _weights(folder: Path, dtype: Any) -> Any:
-    from safetensors import SafetensorError
-
-    try:
-        with _quiet():
-            hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError, SafetensorError) as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(f"there is not enough memory to load {folder}; use a smaller model") from error
-        raise ModelError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
-    if found["missing_keys"]:
-        missing = sorted(found["missing_keys"])
-        raise ModelError(
-            f"the weights in {folder} lack {len(missing)} tensors that the model needs, {missing[0]} first; fetch "
-            "the model again"
-        )
-    return hf_model
-
-
-def _to_device(hf_model: Any, device: torch.device) -> Any:
-    try:
-        return hf_model.to(device)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        needed = hf_model.get_memory_footprint()
-        free = ""
-        if device.type == "cuda":
-            hf_model.to("cpu")
-            torch.cuda.empty_cache()
-            free = f" and {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free"
-        raise OutOfMemory(
-            f"the model needs {needed / 2**30:.1f} GiB on {device}{free}; use --dtype bfloat16, --device cpu or a "
-            "smaller model"
-        ) from error
-
-
 def _bytes(weight: torch.Tensor) -> Any:
     return weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers off the terminal, which the app owns; its settings are put back afterwards."""
-    log = transformers.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bars:
-            log.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

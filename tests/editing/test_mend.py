@@ -281,7 +281,7 @@ def test_in_half_precision_too(dtype):
     [
         ({"records": RECORDS[:1]}, InputError, "1 records are too few to train on"),
         ({"layers": (1, 3)}, InputError, "there is no layer 3; choose from 0 to 2"),
-        ({"c_edit": 1e39}, NumericalError, "the loss is not finite in step"),
+        ({"c_edit": 1e39}, NumericalError, "the loss of step 1 is not finite in float32; use a smaller rate"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_a_sentence(change, error, sentence):

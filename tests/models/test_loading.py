@@ -208,6 +208,49 @@ def test_weights_that_lack_a_tensor_are_refused_rather_than_made_up(folder):
     _refused(folder, r"lack 1 tensors that the model needs, model\.layers\.1\.mlp\.down_proj\.weight first")
 
 
+def test_tensors_without_a_place_in_the_model_are_refused_by_name(folder):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    biases = {f"model.layers.{layer}.mlp.down_proj.bias": torch.ones(16) for layer in range(3)}
+    save_file({**tensors, **biases, "model.layers.2.extra": torch.ones(2)}, path, metadata={"format": "pt"})
+    _refused(folder, r"4 tensors .* have no place in the model .*\(model\.layers\.0\.mlp\.down_proj\.bias, .*, …\)")
+
+
+def test_what_the_library_computes_by_itself_may_stand_in_the_file(folder):
+    path = folder / "model.safetensors"
+    extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)}
+    save_file({**load_file(path), **extra}, path, metadata={"format": "pt"})
+    assert load(str(folder), device="cpu").info.layers == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(folder, value):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.down_proj.weight"][0, :2] = value
+    save_file(tensors, path, metadata={"format": "pt"})
+    _refused(folder, r"2 numbers of model\.layers\.1\.mlp\.down_proj\.weight .* are NaN or infinite, so the file is")
+
+
+def test_weights_too_large_for_float16_are_refused_with_a_dtype_that_holds_them(folder):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.down_proj.weight"][0, 0] = 1e6
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="too large for float16; load the model with --dtype bfloat16 or float32"):
+        load(str(folder), "float16", "cpu")
+    assert load(str(folder), "bfloat16", "cpu").info.dtype == "bfloat16"
+
+
+def test_what_to_do_about_numbers_that_are_not_finite_is_never_what_was_done_already():
+    said = str(tiny_loaded("llama").not_finite("the logits are"))
+    assert "float32;" in said
+    assert "--dtype" not in said
+    assert "use another checkpoint" in said
+    said = str(tiny_loaded("llama", dtype=torch.float16).not_finite("the loss is", "use a smaller rate"))
+    assert said == "the loss is not finite in float16; use a smaller rate, or load the model with --dtype float32"
+
+
 def test_weights_of_another_size_are_refused(folder):
     _change_config(folder, intermediate_size=48)
     _refused(folder, "cannot be loaded")

@@ -374,6 +374,7 @@ def _pieces(
     pieces = joined[at:]
     if joined[:at] != prompt.ids:
         pieces = _tokenised_alone(tokenizer, text)
+        check_embedded(tokenizer, pieces)
         notes.append(
             f"The tokenizer would join the end of the prompt with the {name} {_quoted(text)}; "
             f"the {name} is tokenised by itself."

@@ -21,7 +21,6 @@ from workbench.editing.gates import gate, gates
 from workbench.editing.layers import LayerDetails, check_layer, chosen_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_continuation
-from workbench.errors import NumericalError
 from workbench.figures import Curve, Curves, Figure, said
 from workbench.lazy import torch
 from workbench.models.tokens import continuation_ids
@@ -142,10 +141,7 @@ def _descend(
             losses.append(float(loss.detach()))
             probabilities.append(math.exp(float(log_p.detach().sum())))
             if not math.isfinite(losses[-1]):
-                raise NumericalError(
-                    f"the loss is not finite after {step} steps; use a smaller rate, or load the model with --dtype "
-                    "float32"
-                )
+                raise model.not_finite(f"the loss after {step} steps is", "use a smaller rate")
             progress(step, settings.steps, stage=f"fine-tuning, p {probabilities[-1]:.2f}")
             if probabilities[-1] >= settings.enough or step == settings.steps:
                 break

@@ -21,7 +21,6 @@ from workbench.editing.gates import gate, gates
 from workbench.editing.layers import LayerDetails, check_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import continuations
-from workbench.errors import NumericalError
 from workbench.figures import Curve, Curves, Figure, said
 from workbench.lazy import torch
 from workbench.models.forward.upper import Texts, UpperLayers, log_probabilities
@@ -169,10 +168,7 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
                 log_p = read(rows)
                 loss = -torch.stack([each.mean() for each in log_p]).mean()
                 if not math.isfinite(float(loss.detach())):
-                    raise NumericalError(
-                        f"the loss is not finite in epoch {epoch + 1}; use a smaller rate, or load the model with "
-                        "--dtype float32"
-                    )
+                    raise model.not_finite(f"the loss of epoch {epoch + 1} is", "use a smaller rate")
                 met.update((row, each.detach()) for row, each in zip(rows, log_p, strict=True))
                 said_of(epoch, len(met), fmean(math.exp(float(each.sum())) for each in met.values()))
                 if all(math.exp(float(each.detach().sum())) >= settings.enough for each in log_p):

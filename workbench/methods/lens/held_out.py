@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.datasets.held_out import held_out_text
-from workbench.errors import NumericalError
 from workbench.lazy import nnsight, torch
 from workbench.memory import in_batches
 from workbench.methods.lens.translators import HeldOutKL, Translators
@@ -101,7 +100,7 @@ def held_out_kl(
     held_out = held_out_states(model)
     final = held_out.states[-1]
     if not bool(held_out.states.isfinite().all()):
-        raise NumericalError(f"the model's states are not finite in {model.info.dtype}; load it with --dtype float32")
+        raise model.not_finite("the model's states are")
     with torch.no_grad():
         constant = model.norm(final).float().mean(dim=0) if mean_state is None else mean_state
     readings: dict[str, Reading] = {

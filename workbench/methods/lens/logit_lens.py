@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from workbench.case import Case
-from workbench.errors import InputError, NumericalError
+from workbench.errors import InputError
 from workbench.lazy import nnsight, torch
 from workbench.memory import in_batches
 from workbench.methods.lens.corrected import chosen_lens, fit_checks
@@ -151,9 +151,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     progress(0, len(order), stage=STAGES[0])
     states, logits = _forward(model, encoded.ids)
     if not bool(torch.isfinite(logits).all()):
-        raise NumericalError(
-            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32 and try again"
-        )
+        raise model.not_finite("the model's logits are")
 
     columns: list[LensColumn | None] = [None] * len(encoded.ids)
     parity = 0.0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from workbench.case import Case
-from workbench.errors import InputError, NumericalError
+from workbench.errors import InputError
 from workbench.figures import Cell, Column, Figure, Table, notes, said
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
@@ -89,7 +89,7 @@ def run(model: LoadedModel, request: PatchscopeRequest, progress: Progress) -> P
     progress(3, 4, stage="checking the patch")
     _, again = _run(model, identity, layer, len(identity) - 1, own)
     if not bool(patched.isfinite().all() and final.isfinite().all()):
-        raise NumericalError(f"the logits are not finite in {model.info.dtype}; load the model with --dtype float32")
+        raise model.not_finite("the logits are")
     log_p, log_final = patched.log_softmax(dim=-1), final.log_softmax(dim=-1)
     p = log_p.exp()
     top = p.topk(min(request.top_k, len(p)))

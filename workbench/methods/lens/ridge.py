@@ -85,9 +85,7 @@ class _Moments:
             final = self._model.norm(final)
         states = [_exact(each[:, self._skipped :].flatten(0, 1)) for each in (*before, final)]
         if not all(bool(each.isfinite().all()) for each in states):
-            raise NumericalError(
-                f"the model's states are not finite in {self._model.info.dtype}; load it with --dtype float32"
-            )
+            raise self._model.not_finite("the model's states are")
         self._shift = self._shift or [each.mean(dim=0) for each in states]
         *inputs, final = (each - shift for each, shift in zip(states, self._shift, strict=True))
         others = final[torch.from_numpy(self._random.permutation(len(final)))]

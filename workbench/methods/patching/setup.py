@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
-from workbench.errors import InputError, ModelError, NumericalError
+from workbench.errors import InputError, ModelError
 from workbench.lazy import torch
 from workbench.methods.patching.alignment import Pairs, aligned
 from workbench.methods.patching.paths import Paths
@@ -166,9 +166,7 @@ def _run(model: LoadedModel, encoded: EncodedCase) -> tuple[Run, torch.Tensor]:
     with torch.no_grad():
         logits = model.unembed(run.states[-1][:, -1])[0].float()
     if not bool(torch.isfinite(logits).all()):
-        raise NumericalError(
-            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32 and try again"
-        )
+        raise model.not_finite("the model's logits are")
     return run, logits
 
 

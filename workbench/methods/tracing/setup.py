@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case
 from workbench.datasets.facts import relation_of, subjects
-from workbench.errors import InputError, NumericalError
+from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.methods.tracing.sweep import WINDOW
 from workbench.models.forward import corruption
@@ -64,9 +64,7 @@ def set_up(model: LoadedModel, request: TraceRequest) -> TraceSetup:
     with torch.no_grad():
         logits = model.unembed(runs.states[-1][:, -1]).float()
     if not bool(torch.isfinite(logits).all()):
-        raise NumericalError(
-            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32 and try again"
-        )
+        raise model.not_finite("the model's logits are")
     top = int(logits[0].argmax())
     read, answer = _reading(model, request, encoded, top)
     values = read(logits)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.case import Case
-from workbench.errors import InputError, ModelError, NumericalError
+from workbench.errors import InputError, ModelError
 from workbench.lazy import nnsight, torch
 from workbench.models.anatomy import tensor_of
 from workbench.models.forward.maps import MAPS
@@ -108,9 +108,7 @@ def token_index(position: int | None, n_tokens: int) -> int:
 def check_finite(model: LoadedModel, logits: Tensor) -> None:
     """Raises `NumericalError` for logits that mean nothing."""
     if not bool(torch.isfinite(logits).all()):
-        raise NumericalError(
-            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32 and try again"
-        )
+        raise model.not_finite("the model's logits are")
 
 
 def checks(model: LoadedModel, apart: Apart, total: float) -> tuple[Check, ...]:

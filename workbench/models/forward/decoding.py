@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import NumericalError
 from workbench.lazy import torch, transformers
 from workbench.memory import in_batches
 from workbench.models.forward.padding import padding_arguments
@@ -145,10 +144,7 @@ def generate(
 def check_finite(model: LoadedModel, logits: Tensor) -> None:
     """Raise `NumericalError` where logits ``(…, vocabulary)`` give no probabilities."""
     if not bool(torch.isfinite(logits.logsumexp(dim=-1)).all()):
-        raise NumericalError(
-            f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32, or switch off the "
-            "edit that does this"
-        )
+        raise model.not_finite("the model's logits are")
 
 
 def bytes_of_a_text(model: LoadedModel, tokens: int) -> int:

@@ -124,9 +124,10 @@ class Layerwise:
         self.parity = off_by(states[:1], last)
         bound = PARITY.get(self.model.info.dtype, PARITY_OF_HALF)
         if not self.parity <= bound:  # nor where it is no number
+            float32 = "" if self.model.info.dtype == "float32" else "--dtype float32 or "
             raise ModelError(
                 f"the blocks of {self.model.info.name}, called one by one, are off "
-                f"by {self.parity:.0e} from its own forward; use --dtype float32 or another architecture"
+                f"by {self.parity:.0e} from its own forward; use {float32}another architecture"
             )
 
 

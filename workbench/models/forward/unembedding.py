@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import NumericalError
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import in_batches, is_out_of_memory
 from workbench.models.anatomy import tensor_of
@@ -149,10 +148,7 @@ def _read_batch(
         for begin in range(0, len(named), most):
             logits = model.unembed(wanted[begin : begin + most]).float()
             if not bool(torch.isfinite(logits).all()):
-                raise NumericalError(
-                    f"the model's logits are not finite in {model.info.dtype}; load it with --dtype float32, or "
-                    "switch off the edit that does this"
-                )
+                raise model.not_finite("the model's logits are")
             read(named[begin : begin + most], logits.log_softmax(dim=-1))
 
 

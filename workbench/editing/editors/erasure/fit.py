@@ -16,7 +16,7 @@ from workbench.datasets.concepts import Example
 from workbench.editing.changes import StateChange
 from workbench.editing.editors.erasure import probes
 from workbench.editing.editors.erasure.probes import Accuracy, Held
-from workbench.errors import InputError, NumericalError
+from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise
 
@@ -86,10 +86,7 @@ class Pooling:
         ]
         rows = torch.cat(pooled)
         if not bool(torch.isfinite(rows).all()):
-            raise NumericalError(
-                f"the residual stream after layer {stream.layer} is not finite; load the model with --dtype float32, "
-                "or switch off the edit that does this"
-            )
+            raise stream.model.not_finite(f"the residual stream after layer {stream.layer} is")
         return rows
 
     def every_token(self, stream: Layerwise) -> Iterator[Tensor]:

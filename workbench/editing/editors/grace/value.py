@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.editing.editors.grace.prompts import Prompt
-from workbench.errors import NumericalError
 from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
 from workbench.models.anatomy import tensor_of, with_tensor
@@ -72,10 +71,7 @@ def learn(
             losses.append(float(loss.detach()))
             least.append(math.exp(float(log_p.detach().sum(dim=-1).min())))
             if not math.isfinite(losses[-1]):
-                raise NumericalError(
-                    f"the loss is not finite after {step} steps; use a smaller rate, or load the model with --dtype "
-                    "float32"
-                )
+                raise model.not_finite(f"the loss after {step} steps is", "use a smaller rate")
             progress(step, descent.steps, stage=f"learning the value{what}, p {least[-1]:.2f}")
             if least[-1] >= descent.enough or step == descent.steps:
                 break

@@ -14,7 +14,6 @@ from workbench.editing.changes import WeightUpdate
 from workbench.editing.editors.memit.facts import FactContexts
 from workbench.editing.editors.memit.solve import Keys
 from workbench.editing.queue import Edit, EditInfo
-from workbench.errors import NumericalError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise
 from workbench.protocol import Progress
@@ -67,9 +66,7 @@ def spread(
         progress(number, len(layers), stage=f"solving layer {layer}")
         change = solve(layer, lacking.T, keys)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in change.tensors.values()):
-            raise NumericalError(
-                "the edit's numbers are not finite; load the model with --dtype float32, or edit other layers"
-            )
+            raise model.not_finite("the edit's numbers are", "edit other layers")
         changes.append(change)
         with model.edits.added(Edit(info, tuple(changes))):
             walk.go_to(walk.main, layer)

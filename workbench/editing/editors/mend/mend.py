@@ -21,7 +21,7 @@ from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_continuation
-from workbench.errors import ModelError, NumericalError
+from workbench.errors import ModelError
 from workbench.figures import Figure, said
 from workbench.lazy import torch
 from workbench.models.forward.upper import Continued, Texts, UpperLayers, log_probabilities
@@ -92,7 +92,7 @@ def make(model: LoadedModel, cases: Cases, settings: MendSettings, progress: Pro
         with edited(model, changes, [0]):
             after = _probability(model, upper, asked)
     if not math.isfinite(after) or not all(bool(each.isfinite().all()) for pair in changes.values() for each in pair):
-        raise NumericalError("the edit's numbers are not finite; load the model with --dtype float32")
+        raise model.not_finite("the edit's numbers are")
     info = EditInfo(
         id=edit_id(model, f"mend {_version(trained.history)}", cases, settings),
         method="mend",

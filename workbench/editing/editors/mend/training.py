@@ -34,7 +34,7 @@ from workbench.editing.editors.mend.kept import (
 from workbench.editing.editors.mend.material import PARTS, Material, RecordTokens, material, shipped_records
 from workbench.editing.editors.mend.network import LEARNED, Network, untrained
 from workbench.editing.layers import check_layer
-from workbench.errors import Cancelled, NumericalError
+from workbench.errors import Cancelled
 from workbench.figures import Curve, Curves, Figure, Line, line, said
 from workbench.lazy import torch
 from workbench.models.forward.upper import UpperLayers, log_probabilities
@@ -251,7 +251,7 @@ def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float,
         loss_edit, loss_kept = _losses(training, request, step)
         found = float(loss_edit.detach()), float(loss_kept.detach())
         if not all(map(math.isfinite, found)):
-            raise NumericalError(f"the loss is not finite in step {step + 1}; use a smaller rate, or --dtype float32")
+            raise training.model.not_finite(f"the loss of step {step + 1} is", "use a smaller rate")
         training.adam.zero_grad()
         loss = request.c_edit * loss_edit + request.c_loc * loss_kept
         loss.backward()  # type: ignore[no-untyped-call]

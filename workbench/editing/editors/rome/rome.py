@@ -30,7 +30,6 @@ from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer, chosen_layer, w_out
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_rewrite
-from workbench.errors import NumericalError
 from workbench.lazy import torch
 from workbench.numbers import rounded
 from workbench.protocol import Check, Progress
@@ -82,9 +81,7 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
     first = subject_keys(model, layer, subject_contexts(model, case))
     left, right = value.delta.double(), direction(statistics, keys, first, settings.variant)
     if not bool(torch.isfinite(left).all() and torch.isfinite(right).all()):
-        raise NumericalError(
-            "the edit's numbers are not finite; load the model with --dtype float32, or edit another layer"
-        )
+        raise model.not_finite("the edit's numbers are", "edit another layer")
     info = EditInfo(
         id=edit_id(model, "rome", cases, settings.model_copy(update={"layer": layer})),
         method="rome",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench.case import Case
 from workbench.datasets.contrasts import ContrastPair, ContrastSet
 from workbench.editing.suite.behaviour import uses_chat
-from workbench.errors import InputError, NumericalError
+from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise
 from workbench.models.tokens import continuation_ids
@@ -125,10 +125,7 @@ def _pooled(
                 for at, place in enumerate(batch.places):
                     rows[place] = states[at, -texts[place].read :].double().mean(dim=0).numpy()
             if not bool(np.isfinite(rows).all()):
-                raise NumericalError(
-                    f"the states after layer {layer} are not finite; load the model with --dtype float32, or switch "
-                    "off the edit that does this"
-                )
+                raise model.not_finite(f"the states after layer {layer} are")
             found.append((layer, rows))
     return found
 

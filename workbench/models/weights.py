@@ -1,0 +1,135 @@
+"""The weights and the tokenizer of a model's folder, read by the transformers library and refused where they are amiss.
+
+Everything in the file must have its place in the model, and everything in the model its place in the file.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import ModelError, OutOfMemory
+from workbench.lazy import torch, transformers
+from workbench.memory import is_out_of_memory
+from workbench.reading import shortened
+
+_RECOMPUTED = re.compile(r"(^|[._])(inv_freq|masked_bias|attn\.bias|attention\.bias|position_ids|embed_positions)$")
+"""Tensors of older checkpoints that the library computes by itself: rotary frequencies, causal masks, positions."""
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model's folder. Raises `ModelError` for one that cannot be read or knows no places."""
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"the tokenizer in {folder} cannot be read ({_first_line(error)})") from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer in {folder} ({type(tokenizer).__name__}) does not say where in the text its tokens "
+            "lie; use a model that comes with a tokenizer.json"
+        )
+    return tokenizer
+
+
+def read_weights(folder: Path, dtype: Any) -> Any:
+    """The model of a folder, on the CPU.
+
+    Raises `ModelError` where tensors lack, have no place in the model or hold NaN, `OutOfMemory`.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        with quiet():
+            hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"there is not enough memory to load {folder}; use a smaller model") from error
+        raise ModelError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise ModelError(
+            f"the weights in {folder} lack {len(missing)} tensors that the model needs, {missing[0]} first; fetch "
+            "the model again"
+        )
+    _refuse_unexpected(folder, sorted(found["unexpected_keys"]))
+    _refuse_not_finite(folder, hf_model)
+    return hf_model
+
+
+def _refuse_unexpected(folder: Path, names: Sequence[str]) -> None:
+    """Raise `ModelError` for tensors that have no place in the model: without them it computes something else."""
+    names = [name for name in names if not _RECOMPUTED.search(name)]
+    if names:
+        few = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        raise ModelError(
+            f"{len(names)} {'tensors' if len(names) > 1 else 'tensor'} of the weights in {folder} have no place in "
+            f"the model that its config.json describes ({shortened(few, 200)}), so it would compute something else; "
+            "bring the config.json that belongs to these weights, or the weights that belong to it"
+        )
+
+
+def _refuse_not_finite(folder: Path, hf_model: Any) -> None:
+    """Raise `ModelError` for weights with NaN or infinity in them, which make every number NaN."""
+    for name, weight in hf_model.state_dict().items():
+        # The sum first, as it needs no second copy of the weight: infinite too where it only overflows.
+        if not weight.is_floating_point() or bool(weight.float().sum().isfinite()) or bool(weight.isfinite().all()):
+            continue
+        wrong = int((~weight.isfinite()).sum())
+        numbers = f"{wrong} number{'s' * (wrong != 1)} of {name} in {folder}"
+        if weight.dtype == torch.float16 and not bool(weight.isnan().any()):
+            raise ModelError(f"{numbers} may be too large for float16; load the model with --dtype bfloat16 or float32")
+        raise ModelError(f"{numbers} are NaN or infinite, so the file is damaged; fetch the model again")
+
+
+def to_device(hf_model: Any, device: torch.device) -> Any:
+    """The model on a device. Raises `OutOfMemory`, which says how large it is."""
+    try:
+        return hf_model.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        needed = hf_model.get_memory_footprint()
+        free = ""
+        if device.type == "cuda":
+            hf_model.to("cpu")
+            torch.cuda.empty_cache()
+            free = f" and {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free"
+        raise OutOfMemory(
+            f"the model needs {needed / 2**30:.1f} GiB on {device}{free}; use --dtype bfloat16, --device cpu or a "
+            "smaller model"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers off the terminal, which the app owns; its settings are put back afterwards."""
+    log = transformers.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
