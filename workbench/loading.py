@@ -12,8 +12,8 @@ from workbench.editing.monitors import MonitoredDirection, directions_named
 from workbench.editing.queue import EditQueue
 from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch, transformers
+from workbench.models import adapters, weights
 from workbench.models import anatomy as anatomy_of_models
-from workbench.models import weights
 from workbench.models.anatomy import Anatomy, find_anatomy
 from workbench.models.beside import beside
 from workbench.models.forward.maps import end_with_maps
@@ -22,6 +22,7 @@ from workbench.models.info import ModelInfo
 from workbench.models.store import checkpoint, integrity
 from workbench.models.tokens import EMBEDDED, EncodedCase, check_embedded, encode
 from workbench.protocol import Progress, silent
+from workbench.reading import is_file
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -142,6 +143,9 @@ class LoadedModel:
 def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progress = silent) -> LoadedModel:
     """Load a model by catalogue name, local directory, GGUF file or Hugging Face id.
 
+    The folder of a LoRA or another adapter is merged into the base that it names, or that is named before it:
+    ``BASE+FOLDER``.
+
     ``device`` "auto" is CUDA, then MPS, then CPU; ``dtype`` "auto" is float32 on a CPU and the checkpoint's own
     elsewhere. Raises `InputError` for a dtype or device that is none, `ModelError` for a model that cannot be
     found, read or understood, `OutOfMemory` where it does not fit on the device.
@@ -151,11 +155,18 @@ def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progres
     beside(_import_libraries, lambda: progress(0, 1, stage="importing torch"))
     chosen = _device(device)
     precision = _dtype(dtype, chosen)
-    folder = resolve(spec, progress)
-    path = Path(spec).expanduser()  # by its full path, so that it is found again from anywhere
+    base, own = adapters.split(spec)
+    folder = resolve(own, progress)
+    path = Path(own).expanduser()  # by its full path, so that it is found again from anywhere
     from_disk = path.is_file() or (path.is_dir() and path.samefile(folder))
-    name = str(path.resolve()) if from_disk else spec
-    return _load_folder(folder, name, precision, chosen, progress)
+    name = str(path.resolve()) if from_disk else own
+    if not adapters.is_adapter(folder):
+        return _load_folder(folder, None, name, precision, chosen, progress)
+    adapters.check_library()
+    if base is None and not is_file(folder / "config.json"):
+        base = adapters.base_named_in(folder)
+    at = folder if base is None else resolve(base, progress)
+    return _load_folder(at, folder, f"{base}+{name}" if base else name, precision, chosen, progress)
 
 
 def wrap(hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> LoadedModel:
@@ -170,23 +181,28 @@ def wrap(hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: st
     return _assemble(hf_model, tokenizer, name, checkpoint.combine(parts))
 
 
-def _load_folder(folder: Path, name: str, dtype: Any, device: torch.device, progress: Progress) -> LoadedModel:
+def _load_folder(
+    folder: Path, adapter: Path | None, name: str, dtype: Any, device: torch.device, progress: Progress
+) -> LoadedModel:
     progress(0, 3, stage="checking the model's files")
     integrity.check_small_files(folder)
     checkpoint.read_config(folder)
     tensors = checkpoint.stored_tensors(folder)
+    adapters.check(folder, adapter, tensors)
     checkpoint.check_tokenizer_files(folder)
     with checkpoint.hashing(tensors) as hashed:  # it takes half as long as loading, so beside it
         tokenizer = beside(
             lambda: weights.read_tokenizer(folder), lambda: progress(1, 3, stage="reading the tokenizer")
         )
         hf_model = beside(
-            lambda: weights.read_weights(folder, dtype), lambda: progress(2, 3, stage="loading the weights")
+            lambda: weights.read_weights(folder, dtype, adapter), lambda: progress(2, 3, stage="loading the weights")
         )
         fingerprint = hashed(progress)
     integrity.check_weights(folder, fingerprint)
+    if adapter is not None:
+        fingerprint = adapters.fingerprint(fingerprint, adapter)
     with weights.quiet():
-        return _assemble(weights.to_device(hf_model, device), tokenizer, name, fingerprint)
+        return _assemble(weights.to_device(hf_model, device), tokenizer, name, fingerprint, adapter)
 
 
 def _import_libraries() -> None:
@@ -194,7 +210,7 @@ def _import_libraries() -> None:
     _ = (torch.nn, transformers.AutoTokenizer, transformers.AutoModelForCausalLM, nnsight.NNsight)
 
 
-def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> LoadedModel:
+def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapter: Path | None = None) -> LoadedModel:
     hf_model.eval().requires_grad_(False)
     anatomy = find_anatomy(hf_model)
     _protect_overwritten(hf_model, anatomy)
@@ -215,6 +231,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str) -> Loa
         device=str(hf_model.device),
         attention_kernel=config._attn_implementation,
         chat_template=bool(tokenizer.chat_template),
+        adapter=None if adapter is None else adapter.name,
     )
     return LoadedModel(hf_model, tokenizer, anatomy, info, _named(hf_model, anatomy))
 

@@ -166,7 +166,7 @@ def test_an_architecture_nobody_knows_is_refused(folder):
 
 def test_quantised_weights_are_refused(folder):
     _change_config(folder, quantization_config={"quant_method": "gptq", "bits": 4})
-    _refused(folder, "holds quantised weights, which cannot be edited")
+    _refused(folder, r"holds weights quantised by gptq, .* cannot be edited; use the unquantised model, or a GGUF file")
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth"])

@@ -10,6 +10,7 @@ from workbench.figures import Figure
 from workbench.models.info import ModelInfo
 from workbench.registry import method
 from workbench.session import Step
+from workbench.visible import one_line
 
 
 def print_step(step: Step, model: ModelInfo) -> None:
@@ -27,7 +28,9 @@ def print_figures(figures: Iterable[Figure]) -> None:
 
 def trust_line(step: Step, model: ModelInfo) -> Text:
     """How far the result is to be believed, on one line."""
-    parts = [model.name, model.device, model.dtype, f"kernel {model.attention_kernel}", f"edits {len(step.edits)}"]
+    parts = [model.name, model.device, model.dtype, f"kernel {model.attention_kernel}"]
+    parts += [f"adapter {one_line(model.adapter)} merged"] if model.adapter else []
+    parts.append(f"edits {len(step.edits)}")
     line = Text(" · ".join(parts))
     for check in step.result.checks if step.result else ():
         line.append(f" · {check.name} {check.text}", style="bold yellow" if check.level == "warn" else "")

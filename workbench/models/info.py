@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from workbench.protocol import Frozen
 from workbench.shapes import LayerCount
 
@@ -11,7 +15,8 @@ class ModelInfo(Frozen):
 
     ``fingerprint`` identifies the weights (a short hex digest, see `workbench.loading`); ``parameters`` is
     their number; ``attention_kernel`` is what computes attention (sdpa, eager, ...); ``context`` is the longest
-    prompt in tokens; ``chat_template`` says whether the tokenizer brings one.
+    prompt in tokens; ``chat_template`` says whether the tokenizer brings one; ``adapter`` is the folder of one that
+    was merged into the weights.
     """
 
     name: str
@@ -26,3 +31,4 @@ class ModelInfo(Frozen):
     device: str
     attention_kernel: str
     chat_template: bool
+    adapter: Annotated[str | None, Field(exclude_if=lambda adapter: adapter is None)] = None

@@ -15,6 +15,8 @@ from typing import Any
 from workbench.errors import ModelError, OutOfMemory
 from workbench.lazy import torch, transformers
 from workbench.memory import is_out_of_memory
+from workbench.models import adapters
+from workbench.models.store.checkpoint import stored_tensors
 from workbench.reading import shortened
 
 _RECOMPUTED = re.compile(r"(^|[._])(inv_freq|masked_bias|attn\.bias|attention\.bias|position_ids|embed_positions)$")
@@ -38,23 +40,25 @@ def read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def read_weights(folder: Path, dtype: Any) -> Any:
-    """The model of a folder, on the CPU.
+def read_weights(folder: Path, dtype: Any, adapter: Path | None = None) -> Any:
+    """The model of a folder, on the CPU, with an adapter of another or the same folder merged into it.
 
     Raises `ModelError` where tensors lack, have no place in the model or hold NaN, `OutOfMemory`.
     """
     from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
-        with quiet():
-            hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+        with quiet(), adapters.only_base(folder) as base:
+            state, added = _parted(folder) if adapter == folder else (None, {})
+            how = {"dtype": dtype, "output_loading_info": True, "trust_remote_code": False, "local_files_only": True}
+            if state is None:
+                of = transformers.AutoModelForCausalLM
+                hf_model, found = of.from_pretrained(base, use_safetensors=True, **how)
+            else:
+                config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
+                of = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+                hf_model, found = of.from_pretrained(None, config=config, state_dict=state, **how)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"there is not enough memory to load {folder}; use a smaller model") from error
@@ -66,8 +70,21 @@ def read_weights(folder: Path, dtype: Any) -> Any:
             "the model again"
         )
     _refuse_unexpected(folder, sorted(found["unexpected_keys"]))
+    if adapter is not None:
+        with quiet():
+            hf_model = adapters.merge(hf_model, adapter, added or load_file(adapter / adapters.WEIGHTS))
     _refuse_not_finite(folder, hf_model)
     return hf_model
+
+
+def _parted(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The weights of a base and those of an adapter in the same file; nothing where they stand apart."""
+    from safetensors.torch import load_file
+
+    tensors = stored_tensors(folder)
+    if not adapters.is_unmerged(tensor.name for tensor in tensors):
+        return None, {}
+    return adapters.parted({name: each for file in {t.file for t in tensors} for name, each in load_file(file).items()})
 
 
 def _refuse_unexpected(folder: Path, names: Sequence[str]) -> None:

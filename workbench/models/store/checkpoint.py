@@ -71,8 +71,13 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path} names the architecture {shortened(model_type, 40)}, which the transformers library does not know"
         )
-    if config.get("quantization_config"):
-        raise ModelError(f"{folder} holds quantised weights, which cannot be edited; use the unquantised model")
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        by = f" by {shortened(method, 40)}" if isinstance(method, str) else ""
+        raise ModelError(
+            f"{folder} holds weights quantised{by}, whose kernels give no gradients and whose packed matrices cannot "
+            "be edited; use the unquantised model, or a GGUF file of it, which is converted to plain weights"
+        )
     if config.get("is_encoder_decoder") or model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         kind = "not a causal language model"
     elif model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
@@ -110,7 +115,7 @@ def stored_tensors(folder: Path) -> list[StoredTensor]:
         files = _shards(folder)
     else:
         raise _no_safetensors(folder)
-    tensors = [tensor for file in files for tensor in _header(file)]
+    tensors = [tensor for file in files for tensor in read_header(file)]
     return sorted(tensors, key=lambda tensor: tensor.name)
 
 
@@ -200,7 +205,7 @@ def _digest(tensor: StoredTensor, stopped: threading.Event) -> bytes:
     return digest.digest()
 
 
-def _header(file: Path) -> list[StoredTensor]:
+def read_header(file: Path) -> list[StoredTensor]:
     """The tensors of one file, after comparing its length with what its header promises."""
     broken = ModelError(f"{file} is truncated or not a safetensors file; fetch the model again")
     try:
