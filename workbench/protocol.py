@@ -120,7 +120,8 @@ class Method:
     made of its request's settings. With a ``key`` it can be asked for in the app, where a pane of figures shows it if
     it has none of its own. Where it ``opens`` anything, that is made of a request, its result, one of its figures and a
     place (row, column) in it: what is asked when a person opens that place, None where there is nothing to ask. A
-    method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself.
+    method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself. A method of
+    sweeps has ``collect``: from the whole request and the results of its shards to that of one run.
     ``limits`` is a sentence about what its results cannot show, for reports.
     """
 
@@ -134,6 +135,7 @@ class Method:
     opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
     asks: bool = False
     limits: str = ""
+    collect: Callable[[Any, Any], Result] | None = None
 
     @property
     def kind(self) -> str:

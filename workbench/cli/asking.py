@@ -20,6 +20,7 @@ from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import Frozen, Method, Request
 from workbench.session import Step
 from workbench.settings import filled
+from workbench.sweeping.spread import Spread
 
 Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="The continuation that is wanted.")]
@@ -65,7 +66,8 @@ class Plan:
     """A request with others to run before and after it. Its own step is the one that is printed.
 
     ``others`` are like it, and run and printed whatever became of those before; ``together`` draws the steps of all.
-    ``passes`` says of its result whether the command succeeds; ``unless`` is the sentence when it does not.
+    With ``spread`` they are sweeps, answered by several workers. ``passes`` says of its result whether the command
+    succeeds; ``unless`` is the sentence when it does not.
     """
 
     request: Request
@@ -75,6 +77,7 @@ class Plan:
     unless: str = ""
     others: tuple[Request, ...] = ()
     together: Callable[[Sequence[Step]], tuple[Figure, ...]] = lambda _: ()
+    spread: Spread | None = None
 
 
 def asks(
@@ -136,13 +139,14 @@ def asks_method(method: Method) -> Callable[..., None]:
 
 def carry_out(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
     """Load the model, run the plan, and print its step. Raises what came in between."""
+    from workbench.cli.spreading import SpreadEngine
     from workbench.cli.step_report import (  # not at the top: the app paints sooner without tables and bars
         print_figures,
         print_step,
     )
     from workbench.cli.waiting import WaitingEngine
 
-    with WaitingEngine(load, session) as engine:
+    with SpreadEngine(load, session, plan.spread) if plan.spread else WaitingEngine(load, session) as engine:
         for request in plan.before:
             _say(_done(engine.answer(request), engine.unsaved))
         steps = []

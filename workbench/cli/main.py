@@ -36,6 +36,7 @@ from workbench.cli.evidence import COMMANDS, recorded
 from workbench.cli.lenses import lens_app
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
+from workbench.cli.spreading import OnRay, ShardOption, Workers, collect, spread
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import editors
 from workbench.editing.editors.steering.steering import ContrastSettings
@@ -227,15 +228,19 @@ def trace(
         Path | None, typer.Option(help="Average over the facts of this file (JSON lines), by role of the token.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only so many of the facts.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Prepend even if it takes hours.")] = False,
-) -> Request:
+    yes: Annotated[bool, typer.Option("--yes", help="Begin even if it takes hours.")] = False,
+    shard: ShardOption = None,
+    workers: Workers = None,
+    ray: OnRay = None,
+) -> Plan:
     """Print which states carry the fact: the causal trace of a prompt, or the average over many facts."""
     if facts is None:
-        return filled(TraceRequest, typed, case=case, confirmed=yes)
+        return spread(Plan(filled(TraceRequest, typed, case=case, confirmed=yes)), shard, workers, ray)
     if case.prompt or case.subject or typed["replacement"] or typed["read"] or typed["answer"]:
         raise InputError("--facts brings prompts, subjects and answers of its own: leave yours out")
     given = {"facts": read_facts(facts)[:limit], "prepend": case.prepend, "confirmed": yes}
-    return filled(FactsTraceRequest, only_of(FactsTraceRequest, typed, "a trace of facts"), **given)
+    request = filled(FactsTraceRequest, only_of(FactsTraceRequest, typed, "a trace of facts"), **given)
+    return spread(Plan(request), shard, workers, ray)
 
 
 @app.command()
@@ -278,6 +283,9 @@ def edit(
     require_score: Annotated[
         float | None, typer.Option(help="Exit with 1 where the harmonic score, 0 … 100, is lower.")
     ] = None,
+    shard: ShardOption = None,
+    workers: Workers = None,
+    ray: OnRay = None,
     session: SessionPath = None,
 ) -> Plan:
     """Rewrite a fact in the weights, and say what else that changed; or measure that over many records."""
@@ -288,7 +296,8 @@ def edit(
         if any(own):
             raise InputError("--facts brings prompts, subjects, targets and suites of its own: leave yours out")
         chosen = edit_plans.chosen_editors(by, several, typed)
-        return edit_plans.facts_plan(facts, limit, require_score, chosen, sequence=sequence, batch=batch)
+        plan = edit_plans.facts_plan(facts, limit, require_score, chosen, sequence=sequence, batch=batch)
+        return spread(plan, shard, workers, ray)
     if several or sequence or batch is not None or limit is not None:
         raise InputError("--editors, --sequence, --batch and --limit are for records of edits; name a file by --facts")
     settings = edit_plans.settings_of(by, "fact", typed)
@@ -299,7 +308,7 @@ def edit(
         attached = edit_plans.attached_suite(suite)
         given = {"editor": by, "case": case, "others": others, "settings": settings, "suite": attached}
         request = edit_plans.with_traced_layer(filled(EditRequest, typed, **given), session)
-    return edit_plans.edit_plan(case, request, apply, after, require_score)
+    return spread(edit_plans.edit_plan(case, request, apply, after, require_score), shard, workers, ray)
 
 
 @app.command()
@@ -323,7 +332,10 @@ def cot(
         str | None, typer.Option(help="Ask many: a file of JSON lines, or all, arithmetic, common-sense …")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw only so many questions of each task.")] = None,
-) -> Request:
+    shard: ShardOption = None,
+    workers: Workers = None,
+    ray: OnRay = None,
+) -> Plan:
     """Print how far the answer to a question depends on the model's reasoning, for one question or for many."""
     from workbench.cli import question_plans as questioning
 
@@ -332,11 +344,12 @@ def cot(
         own = (case.prompt, choices, typed["answer"], reasoning, within, filler, mistake, paraphrase, position)
         if any(own) or cue not in (None, questioning.ANY):
             raise InputError("--questions brings questions, choices and answers of its own: leave yours out")
-        return questioning.many_questions(questions, limit, typed)
+        return spread(Plan(questioning.many_questions(questions, limit, typed)), shard, workers, ray)
     if limit is not None:
         raise InputError("--limit is for --questions: leave it out, or name some")
     asked = questioning.interventions(within, filler, mistake or (), paraphrase or (), cue, position)
-    return questioning.one_question(case.prompt, choices, reasoning, asked, typed)
+    plan = Plan(questioning.one_question(case.prompt, choices, reasoning, asked, typed))
+    return spread(plan, shard, workers, ray)
 
 
 @app.command()
@@ -396,7 +409,7 @@ def steer(
     return Plan(edit_plans.steer_request(typed), after=edit_plans.saving(save, yes=yes, vector=gguf))
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, collect):
     app.command()(_command)
 
 for _method in methods():

@@ -78,12 +78,12 @@ class WaitingEngine:
         """Submit a request and wait for its step. What asks the program to end cancels it, which is a step too."""
         job = self._engine.submit(request)
         closed = False
-        with _progress_line() as show:
+        with progress_line() as show:
             while True:
                 try:
                     event = self._events.get(timeout=leaving.WITHIN if closed else LOOK_EVERY)
                     if isinstance(event, Progressed):
-                        show(event)
+                        show(event.done, event.total, event.stage)
                     elif isinstance(event, Finished) and event.job == job:
                         self.unsaved = event.unsaved
                         return event.step
@@ -101,16 +101,16 @@ def _say(sentence: str) -> None:
 
 
 @contextmanager
-def _progress_line() -> Iterator[Callable[[Progressed], None]]:
+def progress_line() -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar on stderr that disappears when the work is done; nothing where stderr is not a terminal."""
     if not remarks().stream.isatty():
-        yield lambda _: None
+        yield lambda _done, _total, _stage: None
         return
     stage = TextColumn("{task.description}", markup=False)
     with bars(stage, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("starting", total=None)
 
-        def show(event: Progressed) -> None:
-            progress.update(task, description=event.stage, completed=event.done, total=event.total or None)
+        def show(done: int, total: int, stage: str) -> None:
+            progress.update(task, description=stage, completed=done, total=total or None)
 
         yield show

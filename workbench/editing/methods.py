@@ -15,7 +15,14 @@ EDIT = Method(
 )  # fmt: skip
 QUEUE = Method("Edit queue", operations.QueueRequest, operations.QueueResult, operations.run, queue_figures)
 SUITE = Method("Regression suite", regression.SuiteRequest, regression.SuiteResult, regression.run, suite_figures)
-RECORDS = Method("Edits of records", records.FactsEditRequest, records.FactsEditResult, records.run, facts_edit_figures)
+RECORDS = Method(
+    "Edits of records",
+    records.FactsEditRequest,
+    records.FactsEditResult,
+    records.run,
+    facts_edit_figures,
+    collect=records.collect,
+)
 BISECTION = Method("Bisection", bisection.BisectRequest, bisection.BisectResult, bisection.run, bisect_figures)
 STEER_SWEEP = Method(
     "Steering", steer_sweep.SteerSweepRequest, steer_sweep.SteerSweepResult, steer_sweep.run, steer_sweep.sweep_figures,

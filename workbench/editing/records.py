@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -44,17 +44,20 @@ from workbench.errors import InputError, NumericalError
 from workbench.models.tokentext import display
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Result, part
+from workbench.shards import RecordsSweep
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 
-class FactsEditRequest(WithSettings):
+class FactsEditRequest(WithSettings, RecordsSweep):
     """Ask ``editor`` to edit every record by itself, or in sequence, or so many together as a ``batch`` holds.
 
     In a ``sequence`` the scores of all records edited so far are measured after 1, 2, 5, 10, 20, … edits. Batches are
     kept as a sequence is, and measured after each; past 100 edits either is measured every 100.
     """
+
+    OVER: ClassVar[str] = "records"
 
     kind: Literal["edit-facts"] = "edit-facts"
     records: tuple[EditRecord, ...]
@@ -62,6 +65,10 @@ class FactsEditRequest(WithSettings):
     batch: Annotated[
         int | None, Field(ge=1, le=100_000, description="Edit so many records together, and keep each batch.")
     ] = None
+
+    def cannot_be_shared(self) -> str:
+        """Edits that stay are computed with those before them."""
+        return "edits on top of each other are made one after the other" if self.sequence or self.batch else ""
 
 
 class FailingFact(Frozen):
@@ -137,6 +144,8 @@ def run(model: LoadedModel, request: FactsEditRequest, progress: Progress) -> Fa
     if not request.records:
         raise InputError("there are no records to edit; name a file with at least one")
     groups = _groups(request)
+    if request.shard and (why := request.cannot_be_shared()):
+        raise InputError(f"{why}, so they cannot be shared out; leave --shard, --sequence or --batch out")
     with model.edits.all_off():
         before = rounded(perplexity(model))
         if groups is None:
@@ -180,10 +189,11 @@ def _check_conflicts(records: Sequence[EditRecord]) -> None:
 def _singly(model: LoadedModel, request: FactsEditRequest, before: float, progress: Progress) -> FactsEditResult:
     outcomes: list[RecordOutcome] = []
     unusable: dict[str, str] = {}
-    total = 100 * len(request.records)
-    for number, record in enumerate(request.records):
+    own: tuple[EditRecord, ...] = request.own
+    total = 100 * len(own)
+    for number, record in enumerate(own):
         found = _found(outcomes, before, unusable) if outcomes else None
-        progress(100 * number, total, found, stage=f"record {number + 1} of {len(request.records)}")
+        progress(100 * number, total, found, stage=f"record {number + 1} of {len(own)}")
         file = outcome_file(model, editor(request.editor), request.settings, record.model_dump_json())
         outcome = remembered(file, RecordOutcome)
         if outcome is None:
@@ -195,9 +205,40 @@ def _singly(model: LoadedModel, request: FactsEditRequest, before: float, progre
                 continue
             remember(file, outcome)
         outcomes.append(outcome)
+    if request.shard is not None:
+        return _of_shard(outcomes, before, unusable)
+    return _whole(outcomes, before, unusable)
+
+
+def _whole(outcomes: Sequence[RecordOutcome], before: float, unusable: dict[str, str]) -> FactsEditResult:
     if not outcomes:
         raise InputError(f"no record could be edited; the first: {next(iter(unusable.values()))}")
     return _found(outcomes, before, unusable, intervals=True)
+
+
+def _of_shard(outcomes: Sequence[RecordOutcome], before: float, unusable: dict[str, str]) -> FactsEditResult:
+    """What `collect` needs of a shard, which may have no record that could be edited."""
+    if outcomes:
+        return _found(outcomes, before, unusable)
+    said = Check(name="records", text=f"{len(unusable)} could not be edited", level="warn")
+    nothing = {"scores": (), "harmonic": {}, "harmonic_before": {}, "checks": (said,)}
+    return FactsEditResult(perplexity_before=before, unusable=dict(unusable), **nothing)
+
+
+def collect(request: FactsEditRequest, shards: Sequence[FactsEditResult]) -> FactsEditResult:
+    """What one run of all records gives, from the results of the shards, in their order."""
+    outcomes: dict[int, RecordOutcome] = {}
+    why: dict[str, str] = {}
+    for number, result in enumerate(shards, 1):
+        left = iter(result.records)
+        for place in request.sharded(number, len(shards)).places:
+            if request.records[place].id not in result.unusable:
+                outcomes[place] = next(left)
+        why |= result.unusable
+    if len({result.perplexity_before for result in shards}) > 1:
+        raise InputError("the shards were not run on the same model: without edits their perplexity differs")
+    unusable = {record.id: why[record.id] for record in request.records if record.id in why}
+    return _whole([outcomes[place] for place in sorted(outcomes)], shards[0].perplexity_before, unusable)
 
 
 def _made(model: LoadedModel, request: FactsEditRequest, record: EditRecord, progress: Progress) -> tuple[Made, float]:

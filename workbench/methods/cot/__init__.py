@@ -18,4 +18,5 @@ COT_QUESTIONS = Method(
     many_questions.run,
     cot_questions_figures,
     limits=LIMITS,
+    collect=many_questions.collect,
 )

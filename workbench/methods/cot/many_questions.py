@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ValidationError
 
@@ -26,8 +26,9 @@ from workbench.methods.cot.thinking import tags_of
 from workbench.methods.cot.truncation import CotRequest
 from workbench.models.forward.prefixes import Prefixes
 from workbench.paths import cache_folder
-from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
+from workbench.protocol import Check, Frozen, Progress, Result, silent
 from workbench.reading import Unreadable, read_bytes
+from workbench.shards import RecordsSweep
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -46,11 +47,14 @@ Measure = Literal[
 ]
 
 
-class CotQuestionsRequest(Request):
+class CotQuestionsRequest(RecordsSweep):
     """Ask for early answering, leaving one out and a cue (where there are choices) on each question.
 
     The fields are those of `CotRequest`. Intervals are bootstrapped from ``resamples`` draws of questions.
     """
+
+    OVER: ClassVar[str] = "questions"
+    TOGETHER: ClassVar[int] = TOGETHER
 
     kind: Literal["cot-questions"] = "cot-questions"
     questions: tuple[Question, ...]
@@ -128,6 +132,7 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
         raise InputError(f"a bootstrap needs at least 1 resample, not {request.resamples}")
     request.sampling.check()
     tags_of(request.thinking)
+    request = request.model_copy(update={"questions": request.own, "shard": None})
     known: dict[str, QuestionOutcome] = {}
     unusable: dict[str, str] = {}
     files = {question.id: _file(model, request, question) for question in request.questions}
@@ -145,6 +150,14 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(file, outcome.model_dump_json())
             progress(len(known), len(request.questions), _summary(request, known, unusable), stage="asking")
+    return _summary(request, known, unusable)
+
+
+def collect(request: CotQuestionsRequest, shards: Sequence[CotQuestionsResult]) -> CotQuestionsResult:
+    """What one run over all questions gives, from the results of the shards."""
+    known = {outcome.id: outcome for result in shards for outcome in result.outcomes}
+    why = dict(each for result in shards for each in result.unusable)
+    unusable = {question.id: why[question.id] for question in request.questions if question.id in why}
     return _summary(request, known, unusable)
 
 

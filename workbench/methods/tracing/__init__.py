@@ -15,5 +15,11 @@ TRACE = Method(
     "Causal trace", causal_trace.TraceRequest, causal_trace.TraceResult, causal_trace.run, trace_figures, limits=LIMITS
 )
 TRACE_FACTS = Method(
-    "Trace of facts", facts.FactsTraceRequest, facts.FactsTraceResult, facts.run, facts_trace_figures, limits=LIMITS
+    "Trace of facts",
+    facts.FactsTraceRequest,
+    facts.FactsTraceResult,
+    facts.run,
+    facts_trace_figures,
+    limits=LIMITS,
+    collect=facts.collect,
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -26,10 +27,11 @@ from workbench.models.forward import corruption
 from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
-from workbench.protocol import Check, Frozen, Progress, Request, Result
+from workbench.protocol import Check, Frozen, Progress, Result
 from workbench.reading import Unreadable, read_bytes, read_text
 from workbench.settings import Listed
 from workbench.shapes import as_many, different
+from workbench.shards import RecordsSweep
 from workbench.spans import fill
 
 if TYPE_CHECKING:
@@ -58,11 +60,13 @@ class TracedFact(Frozen):
     subject_at: Annotated[int | None, Field(ge=0, exclude_if=lambda at: at is None)] = None
 
 
-class FactsTraceRequest(Request):
+class FactsTraceRequest(RecordsSweep):
     """Ask for the average over ``facts``; the other fields as in `TraceRequest`.
 
     Without ``noise_std`` the noise is ``noise`` times the standard deviation of the embeddings of these subjects.
     """
+
+    OVER: ClassVar[str] = "facts"
 
     kind: Literal["trace-facts"] = "trace-facts"
     facts: tuple[TracedFact, ...]
@@ -100,11 +104,21 @@ class RoleEffect(Frozen):
         return self
 
 
+class TracedOutcome(Frozen):
+    """What the fact at a ``place`` gave: effects by kind and role, the mean over the role's tokens."""
+
+    place: int = 0
+    clean: float
+    corrupted: float
+    effects: tuple[RoleEffect, ...]
+
+
 class FactsTraceResult(Result):
     """``effects`` has an entry a kind and role. ``clean`` and ``corrupted`` are mean probabilities of the answer.
 
     Of the facts asked for ``used`` are averaged, ``unknown`` are left out because the clean run's top token is not
-    what the target begins with, ``unusable`` because they cannot be traced (a subject that is the whole prompt).
+    what the target begins with, ``unusable`` because they cannot be traced (a subject that is the whole prompt). A
+    shard's has the ``outcomes`` of its facts too.
     """
 
     kind: Literal["trace-facts"] = "trace-facts"
@@ -115,6 +129,7 @@ class FactsTraceResult(Result):
     unknown: int
     unusable: int
     noise_std: float
+    outcomes: Annotated[tuple[TracedOutcome, ...], Field(exclude_if=lambda outcomes: not outcomes)] = ()
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -122,14 +137,6 @@ class FactsTraceResult(Result):
         for effect in self.effects:
             as_many(layers=self.effects[0].mean, mean=effect.mean)
         return self
-
-
-class _Outcome(Frozen):
-    """What one fact gave: effects by kind and role, the mean over the role's tokens."""
-
-    clean: float
-    corrupted: float
-    effects: tuple[RoleEffect, ...]
 
 
 def read_facts(path: Path) -> tuple[TracedFact, ...]:
@@ -173,9 +180,9 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
     subjects = (fact.subject for fact in request.facts)
     std = request.noise_std or rounded(request.noise * corruption.embedding_std(model, subjects))
     average = _Average(request, std)
-    known: list[tuple[TraceRequest, float]] = []
-    for number, fact in enumerate(request.facts):
-        progress(number, len(request.facts), stage="which facts the model knows")
+    known: list[tuple[int, TraceRequest, float]] = []
+    for number, (place, fact) in enumerate(zip(request.places, request.own, strict=True)):
+        progress(number, len(request.places), stage="which facts the model knows")
         asked = _trace_request(request, fact, std)
         try:
             clean = _clean_probability(model, asked.case)
@@ -185,9 +192,9 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
         if clean is None:
             average.unknown += 1
         else:
-            known.append((asked, clean))
+            known.append((place, asked, clean))
 
-    for number, (asked, clean) in enumerate(known):
+    for number, (place, asked, clean) in enumerate(known):
         progress(100 * number, 100 * len(known), average.found(), stage="tracing")
         file = _file(model, asked)
         outcome = _remembered(file, clean)
@@ -198,6 +205,18 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
             write_atomically(file, outcome.model_dump_json())
             if not request.confirmed:
                 _refuse_hours((time.perf_counter() - began) * (len(known) - number - 1))
+        average.add(outcome.model_copy(update={"place": place}))
+    return average.found()
+
+
+def collect(request: FactsTraceRequest, shards: Sequence[FactsTraceResult]) -> FactsTraceResult:
+    """What one run over all facts gives, from the results of the shards."""
+    if len({result.noise_std for result in shards}) > 1:
+        raise InputError("the shards were not run on the same model: the noise of its embeddings differs")
+    average = _Average(request, shards[0].noise_std)
+    average.unknown = sum(result.unknown for result in shards)
+    average.unusable = sum(result.unusable for result in shards)
+    for outcome in sorted((each for result in shards for each in result.outcomes), key=lambda each: each.place):
         average.add(outcome)
     return average.found()
 
@@ -242,10 +261,10 @@ def _file(model: LoadedModel, asked: TraceRequest) -> Path:
     return cache_folder() / "traces" / model.info.fingerprint / f"{name}.json"
 
 
-def _remembered(file: Path, clean: float) -> _Outcome | None:
+def _remembered(file: Path, clean: float) -> TracedOutcome | None:
     """What an earlier run found, where it is readable and the model still answers alike."""
     try:
-        outcome = _Outcome.model_validate_json(read_bytes(file))
+        outcome = TracedOutcome.model_validate_json(read_bytes(file))
     except (Unreadable, ValidationError):
         return None
     return outcome if abs(outcome.clean - clean) <= SAME_CLEAN else None
@@ -269,7 +288,7 @@ def _refuse_hours(seconds: float) -> None:
         )
 
 
-def _outcome(result: TraceResult) -> _Outcome:
+def _outcome(result: TraceResult) -> TracedOutcome:
     """One trace as effects by role."""
     tokens = token_roles(result.encoded)
     effects = tuple(
@@ -278,7 +297,7 @@ def _outcome(result: TraceResult) -> _Outcome:
         for role in TOKEN_ROLES
         if tokens[role]
     )
-    return _Outcome(clean=result.clean, corrupted=result.corrupted, effects=effects)
+    return TracedOutcome(clean=result.clean, corrupted=result.corrupted, effects=effects)
 
 
 def token_roles(encoded: EncodedCase) -> dict[TokenRole, range]:
@@ -308,10 +327,12 @@ class _Average:
         self.unknown = self.unusable = 0
         self._request = request
         self._noise_std = noise_std
+        self._outcomes: list[TracedOutcome] = []
         self._values: list[tuple[float, float]] = []
         self._effects: dict[tuple[TraceKind, TokenRole], list[tuple[float, ...]]] = {}
 
-    def add(self, outcome: _Outcome) -> None:
+    def add(self, outcome: TracedOutcome) -> None:
+        self._outcomes.append(outcome)
         self._values.append((outcome.clean, outcome.corrupted))
         for effect in outcome.effects:
             self._effects.setdefault((effect.kind, effect.role), []).append(effect.mean)
@@ -329,6 +350,7 @@ class _Average:
             unknown=self.unknown,
             unusable=self.unusable,
             noise_std=self._noise_std,
+            outcomes=tuple(self._outcomes) if request.shard else (),
             checks=(
                 Check(name="facts", text=facts, level="info" if used else "warn"),
                 Check(name="corruption", text=noise),
