@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -289,17 +290,21 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
         yield self._instead
 
     def show(self, figures: Sequence[Figure]) -> None:
-        """Draw other figures. Where they are of the same kinds as those before, cursors and keyboard stay."""
+        """Draw other figures. The first ones that are of the same kinds as those before keep cursor and keyboard.
+
+        Where already the first is of another kind it is another picture, which is seen from its beginning.
+        """
         self._instead.display = False
-        if [type(box.figure) for box in self.boxes] == [type(figure) for figure in figures]:
-            for box, figure in zip(self.boxes, figures, strict=True):
-                box.take(figure)
-            return
-        self._replace([FigureBox(figure, self._indices) for figure in figures])
+        pairs = zip(self.boxes, figures, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: type(pair[0].figure) is type(pair[1]), pairs))
+        for box, figure in zip(self.boxes, figures[:same], strict=False):
+            box.take(figure)
+        if not same == len(self.boxes) == len(figures):
+            self._replace(same, [FigureBox(figure, self._indices) for figure in figures[same:]])
 
     def show_placeholder(self, text: str) -> None:
         """Say something in place of figures."""
-        self._replace([])
+        self._replace(0, [])
         self._instead.display = True
         self._instead.update(Content(text))
 
@@ -391,18 +396,27 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
         if self.opens and box is not None:
             self.post_message(self.Opened(box.figure, (box.place.row, box.place.column)))
 
-    def _replace(self, boxes: list[FigureBox]) -> None:
-        """Put other figures in place of those before; the keyboard stays here if it was here."""
-        was_here = self.has_focus_within or self.has_focus
-        for box in self.boxes:
+    def _replace(self, kept: int, boxes: list[FigureBox]) -> None:
+        """Put other figures in place of all but the first ``kept``; the keyboard stays here if it was here.
+
+        Textual hands the keyboard of a widget that is removed to whatever stands before it, which may be the prompt.
+        """
+        gone = self.boxes[kept:]
+        loses = self.has_focus or any(box.has_focus_within for box in gone)
+        if loses:
+            self.can_focus = True
+            self.screen.set_focus(self, scroll_visible=False)
+        for box in gone:
             box.remove()
-        self.boxes = boxes
+        self.boxes = [*self.boxes[:kept], *boxes]
         self.can_focus = not self._stops
+        if not kept:  # what was scrolled to was in another picture
+            self.scroll_to(y=0, animate=False, immediate=True)
         for box in boxes:
             box.limit(self.size.height - AROUND)
         if boxes:
             self.mount_all(boxes)
-        if was_here:
+        if loses:
             self.call_after_refresh(self.focus_figure)
 
 

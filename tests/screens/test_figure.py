@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from screens.widgets.figure import FigureGrid, FigureStrip, FigureView
 from screens.widgets.figure_models import HeatmapModel, TableModel, mark, read_out, ruler
@@ -311,3 +312,39 @@ def test_pictures(snap_compare: Any, size: tuple[int, int], theme: str) -> None:
         await pilot.pause()
 
     assert snap_compare(FigureApp(EVERYTHING, theme), terminal_size=size, run_before=focus)
+
+
+class AfterFieldApp(FigureApp):
+    """The widget after something else that takes the keyboard."""
+
+    def compose(self) -> ComposeResult:
+        yield Input()
+        yield from super().compose()
+
+
+async def test_another_picture_is_seen_from_its_beginning_with_the_keyboard_in_it() -> None:
+    """A partial result may have been scrolled; and what is removed must not hand the keyboard to the prompt."""
+    high = TABLE.model_copy(update={"rows": TABLE.rows * 8})
+    app = AfterFieldApp([TABLE, high])
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.view.focus_figure()
+        await pilot.pause()
+        await pilot.press("pagedown", "pagedown", "pagedown")
+        assert app.view.scroll_offset.y > 0
+        focused: list[object] = []
+        app.screen.watch(app.screen, "focused", lambda widget: focused.append(widget), init=False)
+        app.view.show([*LINES, TABLE, high])
+        await until(pilot, lambda: "one sentence" in app.text and isinstance(app.focused, FigureGrid))
+        assert app.view.scroll_offset.y == 0
+        assert app.focused is app.view.boxes[1].body
+        assert not any(isinstance(widget, Input) for widget in focused)
+
+
+async def test_figures_that_come_later_leave_those_before_them_where_they_are() -> None:
+    async with showing([TABLE, *said(*(f"sentence number {n}" for n in range(40)))]) as (app, pilot):
+        await pilot.press("j", "pagedown", "pagedown")
+        there, place, focused = app.view.scroll_offset.y, app.view.boxes[0].place, app.focused
+        assert there > 0
+        app.view.show([TABLE, *said(*(f"sentence number {n}" for n in range(40))), BARS])
+        await until(pilot, lambda: len(app.view.query("FigureBox")) == 3)
+        assert (app.view.scroll_offset.y, app.view.boxes[0].place, app.focused) == (there, place, focused)
