@@ -43,6 +43,7 @@ METHODS: dict[str, str] = {
     "steer-sweep": "workbench.editing.methods:STEER_SWEEP",
     "compare": "workbench.editing.methods:COMPARISON",
     "fix": "workbench.editing.methods:FIX",
+    "fix-cases": "workbench.editing.methods:FIX_CASES",
 }
 """By the kind that tells requests and results apart in files."""
 

@@ -10,7 +10,8 @@ from textual.content import Content
 from screens.keys import Key
 from screens.messages import Ask, CaseChosen
 from screens.panes.figure_pane import FigurePane
-from workbench.editing.fix import FixCandidate, FixRequest, FixResult
+from workbench.editing.fix import FixRequest, FixResult
+from workbench.editing.fix_candidates import FixCandidate
 from workbench.editing.methods import FIX
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit

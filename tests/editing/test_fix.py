@@ -10,7 +10,8 @@ import pytest
 from tests.methods.test_diagnose import AskedHere
 from tests.tiny import tiny_loaded
 from workbench.case import Case
-from workbench.editing.fix import FixCandidate, FixRequest, FixResult, fix, recommended
+from workbench.editing.fix import FixRequest, FixResult, fix
+from workbench.editing.fix_candidates import FixCandidate, judged, recommended
 from workbench.editing.fix_figures import fix_figures
 from workbench.editing.suite.scores import RoleScore
 from workbench.errors import InputError
@@ -115,13 +116,9 @@ def test_a_request_that_makes_no_sense_is_one_sentence(given: dict[str, Any], sa
 
 
 def test_specificity_phrasings_and_perplexity_speak_against_a_fix() -> None:
-    from workbench.editing.fix import _tested
-
     def score(role: Any, now: float, before: float) -> RoleScore:
         return RoleScore.model_construct(role=role, prepend="as-is", score=now, score_before=before)
 
     scores = (score("paraphrase", 0.25, 0.0), score("neighborhood", 0.9, 1.0))
-    tested = _tested(
-        candidate("x").model_copy(update={"scores": scores, "perplexity": 11.0, "perplexity_before": 10.0})
-    )
+    tested = judged(candidate("x").model_copy(update={"scores": scores, "perplexity": 11.0, "perplexity_before": 10.0}))
     assert [each.split(" ")[0] for each in tested.against] == ["only", "specificity", "held-out"]

@@ -12,7 +12,8 @@ from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.case import Case
 from workbench.editing.edit import EditRequest, EditResult
-from workbench.editing.fix import FixCandidate, FixRequest, FixResult
+from workbench.editing.fix import FixRequest, FixResult
+from workbench.editing.fix_candidates import FixCandidate
 from workbench.editing.operations import QueueRequest, QueueResult
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult

@@ -102,10 +102,8 @@ def facts_plan(
     batch: int | None = None,
 ) -> Plan:
     """Edit the records of a file, by one editor or by each of several, which are compared in the end."""
-    for name, number in (("limit", limit), ("batch", batch)):
-        if number is not None and number < 1:
-            raise InputError(f"--{name} must be at least 1, not {number}")
-    records = read_records(facts)[:limit]
+    _check_positive("batch", batch)
+    records = records_of(facts, limit)
     if sequence and len(records) > MANY:
         remark(f"workbench: {len(records)} edits on top of each other: {COMMON}")
     first, *others = (
@@ -119,6 +117,17 @@ def facts_plan(
         others=tuple(others),
         together=_compared,
     )
+
+
+def records_of(path: Path, limit: int | None) -> tuple[EditRecord, ...]:
+    """The first records of a file. Raises `InputError` where there are none."""
+    _check_positive("limit", limit)
+    return read_records(path)[:limit]
+
+
+def _check_positive(name: str, number: int | None) -> None:
+    if number is not None and number < 1:
+        raise InputError(f"--{name} must be at least 1, not {number}")
 
 
 def _compared(steps: Sequence[Step]) -> tuple[Figure, ...]:

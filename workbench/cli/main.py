@@ -40,6 +40,8 @@ from workbench.cli.spreading import OnRay, ShardOption, Workers, collect, spread
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import editors
 from workbench.editing.editors.steering.steering import ContrastSettings
+from workbench.editing.fix import FixRequest
+from workbench.editing.fix_cases import FixCasesRequest
 from workbench.editing.steer_sweep import SteerSweepRequest
 from workbench.engine import LoadRequest, is_at_work
 from workbench.errors import Cancelled, InputError, WorkbenchError
@@ -312,6 +314,29 @@ def edit(
 
 
 @app.command()
+@asks(FixRequest)
+def fix(
+    case: Case,
+    typed: Typed,
+    cases: Annotated[
+        Path | None,
+        typer.Option(help="Mend all failures of this file of records, and print the same table for all of them."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many of the records.")] = None,
+) -> Request:
+    """Try fixes of a failure, prompt, context and weights, test all by one suite, and recommend one."""
+    from workbench.cli import edit_plans
+
+    if cases is not None:
+        if case != Case(prompt=""):
+            raise InputError("--cases brings prompts, subjects, targets and starts of its own: leave yours out")
+        return filled(FixCasesRequest, typed, records=edit_plans.records_of(cases, limit))
+    if limit is not None:
+        raise InputError("--limit is for records of failures; name a file by --cases")
+    return filled(FixRequest, typed, case=case)
+
+
+@app.command()
 @asks(CotRequest)
 def cot(
     case: Case,
@@ -412,8 +437,9 @@ def steer(
 for _command in (*COMMANDS, collect):
     app.command()(_command)
 
+_HAVE = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
 for _method in methods():
-    if _method.help:
+    if _method.help and _method.kind not in _HAVE:
         app.command(_method.kind)(asks_method(_method))
 
 

@@ -28,9 +28,13 @@ COMMON = (
 
 
 class MeasuredSequence(Frozen):
-    """A sequence that was measured on this model: score 0 … 1 and perplexity before and after the last edit."""
+    """A sequence that was measured on this model: score 0 … 1 and perplexity before and after the last edit.
+
+    ``batch``: it was made of batches.
+    """
 
     editor: str
+    batch: bool = False
     edits: int
     turned: int | None
     score: tuple[float | None, float | None]
@@ -72,6 +76,22 @@ def advice(fingerprint: str, edits: int) -> Check | None:
     return Check(name="many edits", text=f"{edits}: {COMMON}; {measured}", level="warn")
 
 
+def too_many(fingerprint: str, edits: int) -> str | None:
+    """Why so many edits are more than a model should carry; None where they are not.
+
+    They are where they are more than `MANY`, or where every sequence of single edits that was measured on this model
+    had turned by then.
+    """
+    if edits > MANY:
+        return f"{edits} edits are more than {MANY}, past which models commonly begin to lose what should stay"
+    curves = [curve for curve in _known(fingerprint).curves if not curve.batch]
+    turned = {curve.turned: curve.editor for curve in curves if curve.turned and curve.turned <= edits}
+    if not turned or any((curve.turned or curve.edits + 1) > edits for curve in curves):  # one has borne so many
+        return None
+    last = max(turned)
+    return f"edits by {turned[last]}, one after the other, turned at {last} on this model, and these are {edits}"
+
+
 def remember_curve(
     model: LoadedModel, by: Editor, points: Sequence[SequencePoint], before: float, batch: int | None
 ) -> None:
@@ -84,6 +104,7 @@ def remember_curve(
     unedited = harmonics(last.scores, before=True).get(first) if first else None
     curve = MeasuredSequence(
         editor=title,
+        batch=batch is not None,
         edits=last.edits,
         turned=turning_point(points, before),
         score=(unedited, last.harmonic.get(first) if first else None),

@@ -1,13 +1,12 @@
 """Fixes of a failure, side by side: another prompt, the fact in context, an edit of the weights; and which to take.
 
 Every candidate is tested by one suite, beside the unedited model, and taken back. A recommendation follows from the
-tests in `TESTS`, in the order that the diagnosis suggests.
+tests in `workbench.editing.fix_candidates`, in the order that the diagnosis suggests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
@@ -16,7 +15,7 @@ from workbench.case import Case, Prepend
 from workbench.datasets.suites import Suite, suite_for
 from workbench.editing.compare import CompareRequest, CompareResult, Rival, rewrite_alone
 from workbench.editing.editors import editor, editors
-from workbench.editing.queue import EditInfo
+from workbench.editing.fix_candidates import FixCandidate, judged, recommended
 from workbench.editing.standings import Standing
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
 from workbench.errors import InputError, WorkbenchError
@@ -34,15 +33,6 @@ PROMPT = "prompt"
 
 MOST_PROMPTS = 3
 """Prompts that are candidates, the best first."""
-
-LOST_POINTS = 0.02
-"""Specificity that a fix may cost."""
-
-GROWN = 0.01
-"""By which part held-out perplexity may grow."""
-
-HALF = 0.5
-"""Of the phrasings, so many have to follow."""
 
 
 class FixRequest(Request):
@@ -63,22 +53,6 @@ class FixRequest(Request):
     suite: Suite | None = None
 
 
-class FixCandidate(Standing):
-    """A fix that was tried: ``case`` is the prompt to use, or ``edit`` is kept and in no queue.
-
-    ``changed``: the target is ahead of the foil now; None where it could not be made. ``against`` says which tests it
-    does not pass. ``undo`` and ``ship`` say how it is taken back, and how it is given to others.
-    """
-
-    name: str
-    case: Case | None = None
-    edit: EditInfo | None = None
-    changed: bool | None = None
-    against: tuple[str, ...] = ()
-    undo: str = ""
-    ship: str = ""
-
-
 class FixResult(Result):
     """``candidates`` in the order in which they are to be considered; ``recommended`` is the place of one of them.
 
@@ -94,23 +68,13 @@ class FixResult(Result):
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Something that a fix should do. ``fails`` says in words how it does not, None where it does or is not known."""
-
-    name: str
-    fails: Callable[[FixCandidate], str | None]
-
-
 def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking) -> FixResult:
     """Diagnose where that is not done, then try every candidate.
 
     Raises `InputError` for a case that cannot be encoded, for what is tried by no known name, and where no target is
     known.
     """
-    known = (*get_args(FixKind), *(each.name for each in editors("fact")))
-    if unknown := [name for name in request.tries if name not in known]:
-        raise InputError(f"there is no fix {unknown[0]!r} of a fact; try some of {', '.join(known)}")
+    check_tries(request.tries)
     case, failure = request.case, request.failure
     model.encode(case)  # what cannot be read is said before anything is asked
     if failure is None or not (case.target and case.foil):
@@ -124,7 +88,7 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
         return FixResult(case=case, failure=failure, reason=f"{suggested.title}; {suggested.advice}")
     if not (case.target or "").strip():
         raise InputError("a fix makes the model say something; give a target")
-    tries = tuple(_named(request.tries or suggested.fixes))
+    tries = named(request.tries or suggested.fixes)
     suite = request.suite or suite_for(case) or rewrite_alone(case)
     candidates: list[FixCandidate] = []
 
@@ -154,11 +118,19 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
     return found(done=True)
 
 
-def _named(tries: tuple[str, ...]) -> Iterator[str]:
+def check_tries(tries: tuple[str, ...]) -> None:
+    """Raise `InputError` for what is tried by no known name."""
+    known = (*get_args(FixKind), *(each.name for each in editors("fact")))
+    if unknown := [name for name in tries if name not in known]:
+        raise InputError(f"there is no fix {unknown[0]!r} of a fact; try some of {', '.join(known)}")
+
+
+def named(tries: tuple[str, ...]) -> tuple[str, ...]:
     """What is tried, with a kind of editors as the editors of this kind, each once."""
-    yield from dict.fromkeys(
+    every = (
         name for tried in tries for name in ([each.name for each in editors("fact") if each.tried == tried] or [tried])
     )
+    return tuple(dict.fromkeys(every))
 
 
 def _prompts(case: Case, suite: Suite, ask: Asking) -> list[FixCandidate]:
@@ -183,7 +155,7 @@ def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Fix
         request = SuiteRequest(suite=suite, prepends=prepends, generate=False, held_out=False, free=False)
         result = ask(request).result
         measured = result if isinstance(result, SuiteResult) else None
-    return _tested(
+    return judged(
         FixCandidate(
             name=PROMPT,
             title=variant.label,
@@ -201,7 +173,7 @@ def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Fix
 def _edited(rival: Rival) -> FixCandidate:
     rewrites = [score.score for score in rival.scores if score.role == "rewrite" and score.prepend == "as-is"]
     context = rival.editor == "in-context"
-    return _tested(
+    return judged(
         FixCandidate(
             **{name: getattr(rival, name) for name in Standing.model_fields},
             name=rival.editor,
@@ -211,66 +183,6 @@ def _edited(rival: Rival) -> FixCandidate:
             ship="as a patch, or in the prompt that is sent" if context else "as a patch, or as a whole model",
         )
     )
-
-
-def _tested(candidate: FixCandidate) -> FixCandidate:
-    failed = tuple(text for trial in TESTS if (text := trial.fails(candidate)) is not None)
-    return candidate.model_copy(update={"against": failed})
-
-
-# --- What a fix should do ---
-
-
-def _unchanged(candidate: FixCandidate) -> str | None:
-    return None if candidate.changed else "the answer does not change as wanted"
-
-
-def _alone(candidate: FixCandidate) -> str | None:
-    found = _score(candidate, "paraphrase")
-    return None if found is None or found[0] >= HALF else f"only {found[0]:.0%} of the other phrasings follow"
-
-
-def _spills(candidate: FixCandidate) -> str | None:
-    found = _score(candidate, "neighborhood")
-    if found is None or found[0] >= found[1] - LOST_POINTS:
-        return None
-    return f"specificity falls from {100 * found[1]:.0f} to {100 * found[0]:.0f}"
-
-
-def _disturbs(candidate: FixCandidate) -> str | None:
-    before, after = candidate.perplexity_before, candidate.perplexity
-    if before is None or after is None or after <= before * (1 + GROWN):
-        return None
-    return f"held-out perplexity grows by {after / before - 1:.1%}"
-
-
-def _score(candidate: FixCandidate, role: str) -> tuple[float, float] | None:
-    """A role's score and the unedited model's, with nothing prepended where it was measured so."""
-    found = [score for score in candidate.scores if score.role == role and score.score is not None]
-    as_is = [score for score in found if score.prepend == "as-is"] or found
-    return (as_is[0].score, as_is[0].score_before) if as_is else None
-
-
-TESTS: tuple[Trial, ...] = (
-    Trial("changed", _unchanged),
-    Trial("phrasings", _alone),
-    Trial("neighbors", _spills),
-    Trial("perplexity", _disturbs),
-)
-"""In the order of their weight."""
-
-
-def recommended(candidates: list[FixCandidate]) -> tuple[int | None, str]:
-    """The first candidate that passes every test; else the one that changes the answer and fails the fewest."""
-    changing = [place for place, each in enumerate(candidates) if each.changed]
-    if not changing:
-        return None, "nothing that was tried makes the model say the target; give more prompts or another editor"
-    place = min(changing, key=lambda each: (len(candidates[each].against), each))
-    chosen = candidates[place]
-    if not chosen.against:
-        weights = "no weight has to change" if chosen.case is not None else "it passes every test of the suite"
-        return place, f"{chosen.title} does it: {weights}"
-    return place, f"{chosen.title} comes closest, but {', and '.join(chosen.against)}"
 
 
 def _rank(candidate: FixCandidate, tries: tuple[str, ...]) -> int:

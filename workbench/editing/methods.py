@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.editing import bisection, compare, edit, fix, operations, records, steer_sweep
+from workbench.editing import bisection, compare, edit, fix, fix_cases, operations, records, steer_sweep
 from workbench.editing.figures import bisect_figures, compare_figures, edit_figures, facts_edit_figures, queue_figures
-from workbench.editing.fix_figures import fix_figures
+from workbench.editing.fix_figures import cases_figures, fix_figures
 from workbench.editing.suite import regression
 from workbench.editing.suite.figures import suite_figures
 from workbench.protocol import Method
@@ -39,3 +39,7 @@ FIX = Method(
     key="F",
     asks=True,
 )
+FIX_CASES = Method(
+    "Fixes of several", fix_cases.FixCasesRequest, fix_cases.FixCasesResult, fix_cases.fix_cases, cases_figures,
+    asks=True,
+)  # fmt: skip

@@ -151,11 +151,11 @@ class _Run:
 
     def _point(self, progress: Progress) -> SequencePoint:
         self._measure_unedited()
-        suite = _together(self.done)
+        suite = together(self.done)
         with self.model.edits.only(self.edits):
             tested = run_suite(self.model, suite, progress, before=self.unedited, generate=False, held_out=False)
             now = perplexity(self.model)
-        each = list(_by_record(self.done, tested))
+        each = list(by_record(self.done, tested))
         scores = mean_scores([scores for scores, _ in each], intervals=True)
         return SequencePoint(
             edits=len(self.done),
@@ -171,7 +171,7 @@ class _Run:
     def _measure_unedited(self) -> None:
         """Of the records that came since the last time: once for all editors, as the model remembers it."""
         first = sum(len(record.suite.facts) for record in self.done[: self.measured])
-        request = SuiteRequest(suite=_together(self.done[self.measured :]), generate=False, held_out=False)
+        request = SuiteRequest(suite=together(self.done[self.measured :]), generate=False, held_out=False)
         new = baseline(self.model, request)
         self.unedited.readings.update({(first + fact, prepend): one for (fact, prepend), one in new.readings.items()})
         free = {(first + fact, prepend): one for (fact, prepend), one in (new.free or {}).items()}
@@ -220,12 +220,12 @@ def _edits(points: Sequence[SequencePoint]) -> int:
     return points[-1].edits if points else 0
 
 
-def _together(records: Iterable[EditRecord]) -> Suite:
+def together(records: Iterable[EditRecord]) -> Suite:
     facts = tuple(fact for record in records for fact in record.suite.facts)
     return Suite(name="records", facts=facts)
 
 
-def _by_record(
+def by_record(
     records: Iterable[EditRecord], tested: SuiteResult
 ) -> Iterable[tuple[tuple[RoleScore, ...], tuple[RoleScore, ...]]]:
     """Each record's own scores, and those of its neighbors that share a word with its subject."""
