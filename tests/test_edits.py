@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -230,3 +231,25 @@ def test_steering_is_a_state_change_of_rank_nought():
     loaded.edits.add(state_edit(loaded, "s", rank=0))
     (change,) = loaded.edits.get("s").changes
     assert torch.allclose(states(loaded)[1], before + change.shift, atol=1e-5)
+
+
+def test_what_was_measured_with_the_same_edits_on_is_not_measured_again():
+    loaded = tiny_loaded("llama")
+    first, second = weight_edit(loaded, "first"), weight_edit(loaded, "second")
+    twin = replace(first)  # of the same name, and not the same edit
+    asked = []
+
+    def measured():
+        return loaded.edits.measured_once("norm", lambda: asked.append(loaded.edits.active) or len(asked))
+
+    assert (measured(), measured()) == (1, 1)
+    with loaded.edits.added(first):
+        assert (measured(), measured()) == (2, 2)
+        with loaded.edits.added(second):
+            assert measured() == 3
+    assert measured() == 1
+    with loaded.edits.added(first):
+        assert measured() == 2
+    with loaded.edits.added(twin):
+        assert measured() == 4
+    assert loaded.edits.measured_once("another", lambda: "x") == "x"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.case import Case
 from workbench.datasets.facts import shipped_facts
 from workbench.editing.queue import Edit
-from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.lazy import torch
 from workbench.models.forward.unembedding import TextRow, read_predictions
 from workbench.protocol import Check, Progress
@@ -49,9 +49,10 @@ def soundness(model: LoadedModel, edit: Edit, subjects: Subjects, progress: Prog
     def measured(done: int, state: str) -> tuple[Tensor, float]:
         progress(done, 4, stage=f"other facts {state} the edit")
         # Encoded anew, as an edit in context changes what is read.
-        answers = _first_choices(model, _unrelated(model, about))
+        name = f"other facts than of {sorted(about)}"
+        answers = model.edits.measured_once(name, lambda: _first_choices(model, _unrelated(model, about)))
         progress(done + 1, 4, stage=f"plain prose {state} the edit")
-        return answers, perplexity(model)
+        return answers, held_out_perplexity(model)
 
     before, perplexity_before = measured(0, "without")
     with model.edits.added(edit):

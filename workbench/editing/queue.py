@@ -12,7 +12,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import ref
 
 from pydantic import Field, model_validator
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from workbench.loading import LoadedModel
+
+
+Measured = TypeVar("Measured")
+
+MEASUREMENTS_KEPT = 8
+"""Of models with edits on: enough for the checks of an edit, before and with it, and its suite."""
 
 
 class EditInfo(Frozen):
@@ -83,7 +90,8 @@ def edit_id(model: LoadedModel, editor: str, cases: Sequence[Frozen], settings: 
 class EditQueue:
     """The edits of one model, in order, each on or off, with undo and redo. For the engine's thread only.
 
-    ``baselines`` is for whoever measures the model without edits and does not want to do so twice.
+    ``baselines`` is for whoever measures the model without edits and does not want to do so twice; `measured_once` for
+    whoever measures it with those that are on.
     """
 
     def __init__(self, model: LoadedModel) -> None:
@@ -95,6 +103,7 @@ class EditQueue:
         self._bypassed = False
         self._applied: Sequence[Edit] = ()
         self._originals: dict[int, Tensor] = {}
+        self._measured: list[tuple[object, Any]] = []
 
     @property
     def entries(self) -> tuple[QueuedEdit, ...]:
@@ -238,6 +247,20 @@ class EditQueue:
             changed += float(sum(c.to(torch.float64).update() for c in updates).norm()) ** 2  # type: ignore[union-attr]
             there += float(self._weight(layer).detach().double().norm()) ** 2
         return (changed / there) ** 0.5 if there else 0.0
+
+    def measured_once(self, name: str, measure: Callable[[], Measured]) -> Measured:
+        """What ``measure`` finds with exactly the edits that are on: not again where these same ones were on lately.
+
+        An editor's checks and the suite after it ask for the same numbers.
+        """
+        key = (name, *map(ref, self._applied))  # which keeps no edit from being forgotten
+        for known, value in self._measured:
+            if known == key:
+                found: Measured = value
+                return found
+        found = measure()
+        self._measured = [*self._measured[1 - MEASUREMENTS_KEPT :], (key, found)]
+        return found
 
     def _on(self, entries: Iterable[QueuedEdit]) -> list[Edit]:
         return [self._edits[entry.info.id] for entry in entries if entry.on]

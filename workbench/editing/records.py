@@ -30,7 +30,7 @@ from workbench.editing.sequence import (
     remembered,
     turning_point,
 )
-from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.editing.suite.regression import (
     PERPLEXITY_LIMIT,
     Measurement,
@@ -147,7 +147,7 @@ def run(model: LoadedModel, request: FactsEditRequest, progress: Progress) -> Fa
     if request.shard and (why := request.cannot_be_shared()):
         raise InputError(f"{why}, so they cannot be shared out; leave --shard, --sequence or --batch out")
     with model.edits.all_off():
-        before = rounded(perplexity(model))
+        before = rounded(held_out_perplexity(model))
         if groups is None:
             return _singly(model, request, before, progress)
         return _on_top_of_each_other(model, request, groups, before, progress)
@@ -254,7 +254,7 @@ def _outcome(model: LoadedModel, request: FactsEditRequest, record: EditRecord, 
     before = _measure_unedited(model, record.suite)
     with model.edits.added(made.edit):
         tested = run_suite(model, record.suite, before=before, generate=False, held_out=False)
-        now = perplexity(model)
+        now = held_out_perplexity(model)
     return RecordOutcome(
         id=record.id,
         title=made.edit.info.title,

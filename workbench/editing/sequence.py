@@ -21,7 +21,7 @@ from workbench.editing.editor import Capacity, Editor, Settings
 from workbench.editing.patches import keep_edit, kept_edit, size_in_bytes
 from workbench.editing.queue import Edit
 from workbench.editing.rewriting import without_foil
-from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, baseline, run_suite
 from workbench.editing.suite.scores import RoleScore, harmonics, mean_scores, overlapping_scores, role_scores
 from workbench.errors import InputError, NumericalError
@@ -154,7 +154,7 @@ class _Run:
         suite = together(self.done)
         with self.model.edits.only(self.edits):
             tested = run_suite(self.model, suite, progress, before=self.unedited, generate=False, held_out=False)
-            now = perplexity(self.model)
+            now = held_out_perplexity(self.model)
         each = list(by_record(self.done, tested))
         scores = mean_scores([scores for scores, _ in each], intervals=True)
         return SequencePoint(

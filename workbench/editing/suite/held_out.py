@@ -40,6 +40,11 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
     return math.exp(-fmean(log_ps.values()))
 
 
+def held_out_perplexity(model: LoadedModel) -> float:
+    """That of the held-out text with the edits that are on, measured once for these."""
+    return model.edits.measured_once("held-out perplexity", lambda: perplexity(model))
+
+
 def _rows(model: LoadedModel, text: str) -> list[TextRow]:
     """The pieces, each after BOS or separator and what edits in context say; its last token predicts nothing."""
     encoded = encode(model.tokenizer, Case(prompt=text, prepend="separator"), prefix=model.edits.prefix)

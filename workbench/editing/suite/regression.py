@@ -18,7 +18,7 @@ from workbench.datasets.suites import Role, Suite
 from workbench.editing.suite import repetition
 from workbench.editing.suite.answers import FactKey, FactReading, evaluate
 from workbench.editing.suite.free import Continuation, continue_freely
-from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.editing.suite.scores import FactOutcome, RoleScore, harmonics, overlapping_scores, role_scores
 from workbench.errors import InputError
 from workbench.numbers import rounded
@@ -174,7 +174,7 @@ def measure(
         evaluate(model, request.suite, request.prepends, _part(progress, 0, facts, total), into.readings)
     if _lacks_perplexity(request, into):
         progress(facts, total, stage="held-out perplexity")
-        into.perplexity = rounded(perplexity(model))
+        into.perplexity = rounded(held_out_perplexity(model))
     if _lacks_free(request, into):
         part = _part(progress, facts + PERPLEXITY_WORK, FREE_WORK, total)
         prepends = dict.fromkeys(prepend for _, prepend in into.readings)
