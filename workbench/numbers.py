@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch
@@ -27,6 +28,18 @@ def significant(tensor: Tensor, digits: int = DIGITS) -> Any:
 def rounded(value: float) -> float:
     """Seven significant digits, as many as float32 has."""
     return float(f"{value:.7g}")
+
+
+def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Pearson's r of estimates and exact values, None where there is nothing to compare."""
+    import numpy as np
+
+    if len(pairs) < 3:
+        return None
+    guessed, exact = np.array(pairs, dtype=float).T
+    if not (guessed.std() and exact.std()):
+        return None
+    return rounded(float(np.corrcoef(guessed, exact)[0, 1]))
 
 
 def _tuples(nested: Any) -> Any:

@@ -94,6 +94,6 @@ async def test_in_the_app_t_opens_the_form_of_patching_and_asks_with_a_second_pr
         await run.until(lambda: run.app.focused is not None and run.app.focused.id == "source")
         await run.pilot.press("end", "!", "enter")
         await run.until(lambda: isinstance(run.engine.last, PatchRequest))
-        assert run.engine.last == PatchRequest(case=HERO, source=f"{HERO.prompt}!")
+        assert run.engine.last == PatchRequest(case=HERO, source=f"{HERO.prompt}!", position=4)
         await run.pilot.press("n")
         await run.until(lambda: run.app.focused is not None and run.app.focused.id == "source")

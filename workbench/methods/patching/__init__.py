@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.methods.patching.figures import figures
+from workbench.methods.patching.figures import figures, opened
 from workbench.methods.patching.patching import PatchRequest, PatchResult, run
 from workbench.protocol import Method
 
@@ -14,4 +14,5 @@ PATCH = Method(
     figures,
     help="Print which states, taken from the run of a second prompt, turn the answer: activation patching.",
     key="T",
+    opens=opened,
 )

@@ -4,19 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workbench.figures import Axis, Figure, Heatmap, Scale, line, notes, said
+from workbench.figures import Axis, Cell, Column, Figure, Heatmap, Scale, Table, line, notes, said
+from workbench.methods.heads.names import named
 
 if TYPE_CHECKING:
-    from workbench.methods.patching.patching import PatchResult
+    from workbench.methods.patching.heads import HeadGrid
+    from workbench.methods.patching.patching import PatchRequest, PatchResult
     from workbench.methods.tracing.grid import TraceGrid
+    from workbench.protocol import Request
+
+STRONGEST = 8
+"""Heads that the table names."""
+
+HEADS = "Patched heads"
+"""What the titles of both figures of heads begin with."""
 
 
 def figures(result: PatchResult) -> tuple[Figure, ...]:
-    """A sentence, a heatmap for each kind (tokens down, the run that is changed; layers across), what is aligned."""
+    """A sentence, a heatmap for each kind (tokens down, the run that is changed; layers across), what is aligned.
+
+    Heads have a heatmap of their own (layers down, the last on top), and a table of those that move most.
+    """
     parts: list[Figure] = [*_runs(result)]
     for grid in result.grids:
         parts += [_heatmap(result, grid), *said(line(_peak(result, grid), "muted"))]
+    if result.heads is not None:
+        parts += [_of_heads(result, result.heads), _strongest(result, result.heads)]
     return (*parts, *_alignment(result), *notes((*result.encoded.notes, *result.encoded_source.notes)))
+
+
+def opened(request: PatchRequest, result: PatchResult, figure: Figure, place: tuple[int, int]) -> Request | None:
+    """The attention pattern of a head, in the prompt's run."""
+    from workbench.methods.heads.attention import AttentionRequest
+
+    if result.heads is None or not isinstance(figure, Heatmap | Table) or not figure.title.startswith(HEADS):
+        return None
+    row, column = place
+    order = _ordered(result, result.heads)
+    layer, head = (figure.rows.index_of(row), column) if isinstance(figure, Heatmap) else order[row][1:]
+    token = result.heads.token if result.direction == "denoising" else result.partners[result.heads.token]
+    return AttentionRequest(case=request.case, position=token, head=named(layer, head))
 
 
 def _runs(result: PatchResult) -> tuple[Figure, ...]:
@@ -59,6 +86,57 @@ def _heatmap(result: PatchResult, grid: TraceGrid) -> Heatmap:
         estimated=tuple(tuple(not row[token] for row in grid.exact) for token in tokens),
         peaks=places,
     )
+
+
+def _of_heads(result: PatchResult, grid: HeadGrid) -> Heatmap:
+    """From nothing moved to what the strongest head moves: a single head seldom moves much of the gap."""
+    layers, token = len(grid.values), result.changed.texts[grid.token].strip()
+    start, way = _scale(result)
+    known = [value for row in grid.values for value in row if value is not None]
+    end = max((value * way for value in known), default=start * way) * way
+    peaks = () if grid.peak is None else ((layers - 1 - grid.peak[0], grid.peak[1]),)
+    return Heatmap(
+        title=f"{HEADS} at “{token}” · {result.target.strip()} − {result.foil.strip()}",
+        rows=Axis(
+            name="layer",
+            labels=tuple(map(str, range(layers - 1, -1, -1))),
+            index="layer",
+            first=layers - 1,
+            step=-1,
+        ),
+        columns=Axis(name="head", labels=tuple(map(str, range(len(grid.values[0]))))),
+        values=grid.values[::-1],
+        scale=Scale(low=start, high=end, unit="of the gap", decimals=3),
+        estimated=tuple(tuple(not exact for exact in row) for row in grid.exact[::-1]),
+        peaks=peaks,
+    )
+
+
+def _strongest(result: PatchResult, grid: HeadGrid) -> Table:
+    number = Scale(ramp="signed", low=-1, high=1, decimals=3).text
+    rows = [
+        (Cell(text=named(layer, head)), Cell(text=number(moved), meaning="strong" if moved > 0 else "muted"))
+        for moved, layer, head in _ordered(result, grid)
+    ]
+    columns = (Column(heading="head"), Column(heading="of the gap, towards the other run", right=True))
+    return Table(title=f"{HEADS} that move most", columns=columns, rows=tuple(rows))
+
+
+def _ordered(result: PatchResult, grid: HeadGrid) -> list[tuple[float, int, int]]:
+    """How far heads move the answer towards the other run, with layer and head, those first that move it most."""
+    start, way = _scale(result)
+    moved = [
+        ((value - start) * way, layer, head)
+        for layer, row in enumerate(grid.values)
+        for head, value in enumerate(row)
+        if value is not None
+    ]
+    return sorted(moved, key=lambda each: -abs(each[0]))[:STRONGEST]
+
+
+def _scale(result: PatchResult) -> tuple[float, int]:
+    """What the value is where nothing is put in, and which way it is expected to go."""
+    return (0.0, 1) if result.direction == "denoising" else (1.0, -1)
 
 
 def _label(result: PatchResult, token: int) -> str:

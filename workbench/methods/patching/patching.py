@@ -8,13 +8,14 @@ other way what is necessary for it (noising): Heimersheim and Nanda 2024 (arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from workbench.case import Case
 from workbench.methods.patching.alignment import Pairs, TypedPairs
+from workbench.methods.patching.heads import HeadCells, HeadGrid
 from workbench.methods.patching.paths import Receiver, TypedReceivers, along
 from workbench.methods.patching.setup import PatchSetup, set_up
 from workbench.methods.tracing.grid import TraceGrid, TraceKind, unfinished
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 PatchDirection = Literal["denoising", "noising"]
 
+PatchKind = Literal["states", "mlp", "attention", "heads"]
+
 
 WHOLE = {"float32": 1e-3}
 """How far the answer may be off where the whole of it was put in, as a share of the two runs' gap, by dtype."""
@@ -42,9 +45,9 @@ class PatchRequest(Request):
 
     Read is target − foil. Without a target it is the source run's first choice, without a foil the base run's.
     ``align`` are pairs of tokens, of the prompt and of the source, in place of those that are found. ``window`` is how
-    many layers of MLP or attention outputs are patched together. With ``receivers`` cells act on the direct path to
-    these alone, at the token ``receive_at`` of the run that is changed. Without ``estimate``, and with receivers, there
-    is no first picture.
+    many layers of MLP or attention outputs are patched together. Heads are patched one by one, at one token. With
+    ``receivers`` cells act on the direct path to these alone, at the token ``receive_at`` of the run that is changed.
+    Without ``estimate``, and with receivers, there is no first picture.
     """
 
     kind: Literal["patch"] = "patch"
@@ -53,14 +56,17 @@ class PatchRequest(Request):
         str, PROMPT, Field(description="The second prompt, whose states are put into the run of the first.")
     ]
     kinds: Annotated[
-        tuple[TraceKind, ...],
+        tuple[PatchKind, ...],
         Listed,
-        Field(description="What is patched: some of states, mlp, attention, with commas."),
+        Field(description="What is patched: some of states, mlp, attention, heads, with commas."),
     ] = ("states",)
     direction: Annotated[
         PatchDirection,
         Field(description="From the source into the prompt's run (denoising), or the other way (noising)."),
     ] = "denoising"
+    position: Annotated[
+        int | None, Field(description="The token of the prompt at which heads are patched; else the last.")
+    ] = None
     window: Annotated[int, Field(ge=1, description="Layers of MLP or attention outputs patched together.")] = 1
     align: Annotated[
         TypedPairs,
@@ -85,7 +91,8 @@ class PatchResult(Result):
     the run that is changed: the base run when denoising, the source run when noising. Tokens without a partner have no
     value, tokens before the first difference that of a run that is not changed. ``correlations`` are those of the
     first picture with the exact cells (Pearson), one a grid, None while cells are missing or without a first picture.
-    With ``receivers``, at the token ``receive_at``, cells act by way of these alone.
+    ``heads`` is layers × heads, where these were patched. With ``receivers``, at the token ``receive_at``, cells act by
+    way of these alone.
     """
 
     kind: Literal["patch"] = "patch"
@@ -102,12 +109,13 @@ class PatchResult(Result):
     grids: tuple[TraceGrid, ...]
     correlations: tuple[float | None, ...]
     window: PositiveInt
+    heads: HeadGrid | None = None
     receivers: tuple[Receiver, ...] = ()
     receive_at: int | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        if not self.grids:
+        if not self.grids and self.heads is None:
             raise ValueError("there are no grids")
         different("kinds of grid", (grid.kind for grid in self.grids))
         as_many(grids=self.grids, correlations=self.correlations)
@@ -117,7 +125,9 @@ class PatchResult(Result):
         if self.receive_at is not None:
             within("the token that receives", self.receive_at, len(self.changed.ids))
         for _, layer in self.receivers:
-            within("the layer of a receiver", layer, len(self.grids[0].values))
+            within("the layer of a receiver", layer, len(self.grids[0].values) if self.grids else 0)
+        if self.heads is not None:
+            within("the token of the heads", self.heads.token, len(self.changed.ids))
         for mine, theirs in self.pairs:
             within("a token of the pairs", mine, len(self.encoded.ids))
             within("a token of the pairs", theirs, len(self.encoded_source.ids))
@@ -151,35 +161,45 @@ def run(model: LoadedModel, request: PatchRequest, progress: Progress) -> PatchR
     """
     progress(0, 1, stage="both runs")
     setup = set_up(model, request)
-    sweep = setup.sweep
+    sweep, kinds = setup.sweep, setup.kinds
     way, path, resumed = branching(model, sweep.receiving, sweep.tokens[0])
     checks = [Check(name="path", text=path, level="ok" if resumed else "info")]
-    total = sweep.work(request.kinds)
-    if not request.confirmed:
-        refuse_hours(sweep, request.kinds, resumed, "this", "shorter prompts or fewer kinds")
-    cells = {kind: Cells(sweep, kind, setup.without_partner) for kind in request.kinds}
+    if kinds and not request.confirmed:
+        refuse_hours(sweep, kinds, resumed, "this", "shorter prompts or fewer kinds")
+    cells = {kind: Cells(sweep, kind, setup.without_partner) for kind in kinds}
+    heads = None if setup.heads_at is None else HeadCells(sweep, setup.heads_at)
+    checks += [heads.check] if heads else []
+    total = sweep.work(kinds) + (heads.work if heads else 0)
 
     def found() -> PatchResult:
-        return _result(setup, cells.values(), checks)
+        return _result(setup, cells.values(), heads, checks)
 
     paths = setup.paths
     if request.estimate and paths is None:
         progress(0, total, stage="first picture")
-        checks += first_picture(sweep, cells)
+        checks += first_picture(sweep, cells, heads.guess if heads else None)
         progress(0, total, found(), stage="exact cells")
     before = 0
-    for kind in request.kinds:
+    for kind in kinds:
         for done in cells[kind].compute(way) if paths is None else along(paths, cells[kind], way):
             progress(before + done, total, found(), stage="exact cells")
         before += sweep.work([kind])
+    for done in heads.compute(way) if heads else ():
+        progress(before + done, total, found(), stage="heads one at a time")
     return found()
 
 
-def _result(setup: PatchSetup, cells: Iterable[Cells], checks: list[Check]) -> PatchResult:
+def _result(
+    setup: PatchSetup, cells: Iterable[Cells], head_cells: HeadCells | None, checks: list[Check]
+) -> PatchResult:
     request, tokenizer = setup.request, setup.model.tokenizer
-    cells = tuple(cells)
-    grids = tuple(each.frozen(rises=request.direction == "denoising") for each in cells)
+    cells, rises = tuple(cells), request.direction == "denoising"
+    grids = tuple(each.frozen(rises) for each in cells)
+    heads = head_cells.frozen(rises) if head_cells else None
     correlations = tuple(each.correlation() for each in cells)
+    estimates: dict[PatchKind, float | None] = {grid.kind: r for grid, r in zip(grids, correlations, strict=True)}
+    estimates |= {"heads": heads.correlation} if heads else {}
+    exact = [*(grid.exact for grid in grids), *((heads.exact,) if heads else ())]
     return PatchResult(
         encoded=setup.encoded,
         encoded_source=setup.encoded_source,
@@ -194,9 +214,10 @@ def _result(setup: PatchSetup, cells: Iterable[Cells], checks: list[Check]) -> P
         grids=grids,
         correlations=correlations,
         window=request.window,
+        heads=heads,
         receivers=request.receivers,
         receive_at=None if setup.paths is None else setup.paths.at,
-        checks=(*checks, *_whole(setup, grids), *_estimated(request, correlations), *unfinished(grids)),
+        checks=(*checks, *_whole(setup, grids), *_estimated(estimates), *unfinished(exact)),
     )
 
 
@@ -214,12 +235,8 @@ def _whole(setup: PatchSetup, grids: Iterable[TraceGrid]) -> list[Check]:
     return []
 
 
-def _estimated(request: PatchRequest, correlations: tuple[float | None, ...]) -> list[Check]:
-    known = [
-        f"{kind} r {r:.2f}".replace("-", "−")
-        for kind, r in zip(request.kinds, correlations, strict=True)
-        if r is not None
-    ]
+def _estimated(correlations: Mapping[PatchKind, float | None]) -> list[Check]:
+    known = [f"{kind} r {r:.2f}".replace("-", "−") for kind, r in correlations.items() if r is not None]
     return (
         [Check(name="first picture", text=f"gradient × difference: {', '.join(known)} with the exact cells")]
         if known

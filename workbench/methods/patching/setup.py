@@ -12,6 +12,7 @@ from workbench.methods.patching.alignment import Pairs, aligned
 from workbench.methods.patching.paths import Paths
 from workbench.methods.tracing.sweep import Sweep
 from workbench.models.forward import corruption
+from workbench.models.forward.apart import token_index
 from workbench.models.forward.runs import LogitMeasure, Run, record
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded
@@ -19,6 +20,7 @@ from workbench.numbers import rounded
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
     from workbench.methods.patching.patching import PatchRequest
+    from workbench.methods.tracing.grid import TraceKind
 
 NO_GAP = 0.1
 """Logits: a difference of the two runs under this is too small to measure anything by."""
@@ -47,6 +49,26 @@ class PatchSetup:
         """Target − foil from logits, from 0 as in the base run to 1 as in the source run."""
         base, gap = self.base, self.source - self.base
         return lambda logits: ((logits[:, self.target] - logits[:, self.foil]).float() - base) / gap
+
+    @property
+    def kinds(self) -> tuple[TraceKind, ...]:
+        """What is patched at every layer and token: all but heads."""
+        return tuple(kind for kind in self.request.kinds if kind != "heads")
+
+    @property
+    def heads_at(self) -> int | None:
+        """The token of the changed run at which heads are patched, None where they are not.
+
+        Raises `InputError` for a token that has no partner there.
+        """
+        if "heads" not in self.request.kinds:
+            return None
+        token = token_index(self.request.position, len(self.encoded.ids))
+        if self.request.direction == "denoising":
+            return token
+        if (theirs := dict(self.pairs).get(token)) is None:
+            raise InputError(f"token {token} has no partner in the source; choose another token for the heads")
+        return theirs
 
     @property
     def sweep(self) -> Sweep:
@@ -98,7 +120,9 @@ def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
     if request.window > model.info.layers:
         raise InputError(f"the window must be at most {model.info.layers} layers, all that the model has")
     if not request.kinds or len(set(request.kinds)) < len(request.kinds):
-        raise InputError("name what is patched, each kind once: states, mlp, attention")
+        raise InputError("name what is patched, each kind once: states, mlp, attention, heads")
+    if "heads" in request.kinds and request.receivers:
+        raise InputError("paths lead from states, MLP or attention outputs to receivers; leave out heads or receivers")
     encoded, encoded_source = model.encode(request.case), _encoded_source(model, request)
     if encoded.ids == encoded_source.ids:
         raise InputError("the source is the prompt itself, so there is nothing to patch; give another prompt")

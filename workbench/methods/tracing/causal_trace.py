@@ -162,5 +162,5 @@ def _result(setup: TraceSetup, cells: Iterable[Cells], checks: list[Check]) -> T
         noise_std=setup.noise_std,
         samples=len(setup.runs.ids) - 1,
         replacement=request.replacement,
-        checks=(*trust(setup), *checks, *unfinished(frozen)),
+        checks=(*trust(setup), *checks, *unfinished(grid.exact for grid in frozen)),
     )

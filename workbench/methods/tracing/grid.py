@@ -66,9 +66,9 @@ class TraceGrid(Frozen):
         return Peak(layer=-layer, token=-token, value=best if rises else -best)
 
 
-def unfinished(grids: Iterable[TraceGrid]) -> list[Check]:
-    """A warning where some cells are not exact."""
-    cells = [cell for grid in grids for row in grid.exact for cell in row]
+def unfinished(exact: Iterable[Iterable[Iterable[bool]]]) -> list[Check]:
+    """A warning where some cells of grids are not exact."""
+    cells = [cell for grid in exact for row in grid for cell in row]
     if all(cells):
         return []
     return [Check(name="cells", text=f"{sum(cells)} of {len(cells)} exact", level="warn")]

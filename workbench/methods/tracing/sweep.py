@@ -6,7 +6,7 @@ by runs that go on from the middle of recorded ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from workbench.methods.tracing.grid import TraceGrid, TraceKind
 from workbench.models.forward.patching import Site, first_order
 from workbench.models.forward.resume import Branch, Branching
 from workbench.models.forward.runs import PARTS, LogitMeasure, Run, record
-from workbench.numbers import rounded
+from workbench.numbers import correlation, rounded
 from workbench.protocol import Check
 
 if TYPE_CHECKING:
@@ -192,15 +192,9 @@ class Cells:
 
     def correlation(self) -> float | None:
         """Pearson's r of estimates and exact cells, where all are exact and there is anything to compare."""
-        import numpy as np
-
-        if len(self._guesses) < 3 or not all(map(all, self.exact)):
+        if not all(map(all, self.exact)):
             return None
-        guessed = np.array(list(self._guesses.values()))
-        exact = np.array([self.values[layer][token] for layer, token in self._guesses], dtype=float)
-        if not (guessed.std() and exact.std()):
-            return None
-        return rounded(float(np.corrcoef(guessed, exact)[0, 1]))
+        return correlation([(guess, self.values[layer][at] or 0.0) for (layer, at), guess in self._guesses.items()])
 
     def frozen(self, rises: bool) -> TraceGrid:
         """``rises``: what is put in is expected to raise the value."""
@@ -213,12 +207,17 @@ class Cells:
         return grid.model_copy(update={"peak": grid.peak_among(tokens, rises)})
 
 
-def first_picture(sweep: Sweep, cells: Mapping[TraceKind, Cells]) -> tuple[Check, ...]:
-    """Put first-order estimates into all cells; what there is to say where there is no memory for them."""
+def first_picture(
+    sweep: Sweep, cells: Mapping[TraceKind, Cells], also: Callable[[], None] | None = None
+) -> tuple[Check, ...]:
+    """Put first-order estimates into all cells, and ``also`` make others; what is said where memory is too small."""
     try:
-        effects = sweep.effects()
+        if cells:
+            effects = sweep.effects()
+            for kind, some in cells.items():
+                some.guess(effects[kind])
+        if also is not None:
+            also()
     except OutOfMemory:
         return (Check(name="first picture", text="none, for want of memory"),)
-    for kind, some in cells.items():
-        some.guess(effects[kind])
     return ()

@@ -87,13 +87,7 @@ class Attending:
 
     def read(self) -> Tensor:
         """What the output projections read, ``(layers, tokens, heads, head width)``, by one more run."""
-        path = self._heads.output_projection
-        with torch.no_grad(), self._model.nn.trace(input_ids=self.run.ids, use_cache=False) as tracer:
-            read = nnsight.save([])
-            for block in self._model.nn.blocks:
-                read.append(block.get(path).input[0].clone())
-            tracer.stop()
-        return torch.stack(list(read)).view(len(read), self.tokens, self._heads.count, self._heads.width)
+        return read_by_projections(self._model, self.run.ids)
 
     def changed(self, token: int, changes: dict[int, ReadChange]) -> Tensor:
         """The logits after the last token ``(vocabulary,)``, with what projections read changed, by layer.
@@ -146,6 +140,20 @@ class Attending:
             yield
         finally:
             hook.remove()
+
+
+def read_by_projections(model: LoadedModel, ids: Tensor) -> Tensor:
+    """What the output projections read of a text ``(1, tokens)``: ``(layers, tokens, heads, head width)``.
+
+    Raises `ModelError` for a model without heads.
+    """
+    heads = model.heads
+    with torch.no_grad(), model.nn.trace(input_ids=ids, use_cache=False) as tracer:
+        read = nnsight.save([])
+        for block in model.nn.blocks:
+            read.append(block.get(heads.output_projection).input[0].clone())
+        tracer.stop()
+    return torch.stack(list(read)).view(len(read), ids.shape[1], heads.count, heads.width)
 
 
 def contribution(model: LoadedModel, layer: int, read: Tensor) -> Tensor:

@@ -35,19 +35,19 @@ def first_order(
     total = {place: torch.zeros(goal.shape[:2], device=goal.device) for place, goal in goals.items()}
 
     def work(rows: list[int]) -> None:
-        reached, gradients = _gradients(model, runs.rows(slice(rows[0], rows[-1] + 1)), read)
+        reached, slopes = gradients(model, runs.rows(slice(rows[0], rows[-1] + 1)), read)
         for place, goal in goals.items():
             change = goal[:, None] - reached[place]
-            total[place] += (gradients[place].float() * change.float()).sum(dim=(1, 3))
+            total[place] += (slopes[place].float() * change.float()).sum(dim=(1, 3))
 
-    bytes_each = _bytes_each(model, runs.tokens)
+    bytes_each = bytes_of_gradients(model, runs.tokens)
     rows = range(len(runs.ids))
     for _ in in_batches(rows, max(1, BUDGET // bytes_each), work, bytes_each):
         pass
     return {place: effect / len(rows) for place, effect in total.items()}
 
 
-def _gradients(
+def gradients(
     model: LoadedModel, run: Run, read: LogitMeasure
 ) -> tuple[dict[Site, torch.Tensor], dict[Site, torch.Tensor]]:
     """Values and gradients of what is read, each ``(layers, rows, tokens, d_model)``."""
@@ -70,13 +70,13 @@ def _gradients(
         }
         value = read(model.unembed(states[-1][:, -1])).sum()
         flat = [tensor for tensors in outputs.values() for tensor in tensors]
-        gradients = iter(torch.autograd.grad(value, flat))
+        slopes = iter(torch.autograd.grad(value, flat))
 
     def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
         return torch.stack([tensor_of(tensor, n_rows) for tensor in tensors]).detach()
 
     reached = {place: stacked(tensors) for place, tensors in outputs.items()}
-    return reached, {place: stacked([next(gradients) for _ in tensors]) for place, tensors in outputs.items()}
+    return reached, {place: stacked([next(slopes) for _ in tensors]) for place, tensors in outputs.items()}
 
 
 def _first(output: Any) -> torch.Tensor:
@@ -85,7 +85,7 @@ def _first(output: Any) -> torch.Tensor:
     return tensor
 
 
-def _bytes_each(model: LoadedModel, tokens: int) -> int:
+def bytes_of_gradients(model: LoadedModel, tokens: int) -> int:
     """About what one run keeps for its backward pass: a dozen states, six MLP widths and the scores a block."""
     anatomy, info = model.anatomy, model.info
     a_token = 12 * info.d_model + 6 * anatomy.d_mlp + model.hf.config.num_attention_heads * tokens
