@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "trace": "workbench.methods.tracing:TRACE",
     "trace-facts": "workbench.methods.tracing:TRACE_FACTS",
     "patch": "workbench.methods.patching:PATCH",
+    "paste": "workbench.methods.patching:PASTE",
     "cot": "workbench.methods.cot:COT",
     "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
     "stability": "workbench.methods.diagnose:STABILITY",

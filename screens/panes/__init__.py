@@ -13,12 +13,13 @@ from screens.panes.figure_pane import figure_panes
 from screens.panes.fixes import FixPane
 from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
+from screens.panes.patching import PatchPane
 from screens.panes.steering import SteeringPane
 from screens.panes.trace.pane import TracePane
 from workbench.registry import methods
 
 OWN: tuple[type[Pane], ...] = (
-    LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane, FixPane,
+    LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane, FixPane, PatchPane,
 )  # fmt: skip
 """Panes that are more than a picture."""
 

@@ -391,10 +391,15 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
             if indices := box.indices():
                 self.post_message(self.Moved(indices))
 
-    def _open(self) -> None:
+    @property
+    def here(self) -> tuple[Figure, tuple[int, int]] | None:
+        """The figure that has the keyboard, and the place (row, column) of its cursor."""
         box = next((box for box in self._stops if box.has_focus_within), None)
-        if self.opens and box is not None:
-            self.post_message(self.Opened(box.figure, (box.place.row, box.place.column)))
+        return None if box is None else (box.figure, (box.place.row, box.place.column))
+
+    def _open(self) -> None:
+        if self.opens and (here := self.here) is not None:
+            self.post_message(self.Opened(*here))
 
     def _replace(self, kept: int, boxes: list[FigureBox]) -> None:
         """Put other figures in place of all but the first ``kept``; the keyboard stays here if it was here.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from workbench.methods.patching.figures import figures, opened
+from workbench.methods.patching.pasting import PasteRequest, PasteResult
+from workbench.methods.patching.pasting import run as run_paste
+from workbench.methods.patching.pasting_figures import paste_figures
 from workbench.methods.patching.patching import PatchRequest, PatchResult, run
 from workbench.protocol import Method
 
@@ -15,4 +18,13 @@ PATCH = Method(
     help="Print which states, taken from the run of a second prompt, turn the answer: activation patching.",
     key="T",
     opens=opened,
+)
+
+PASTE = Method(
+    "Pasted cells",
+    PasteRequest,
+    PasteResult,
+    run_paste,
+    paste_figures,
+    help="Print the answer with cells of a second prompt's run pasted into chosen places of the first's.",
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from workbench.figures import Axis, Cell, Column, Figure, Heatmap, Scale, Table, line, notes, said
 from workbench.methods.heads.names import named
+from workbench.methods.tracing.grid import TraceKind
 
 if TYPE_CHECKING:
     from workbench.methods.patching.heads import HeadGrid
@@ -44,6 +45,12 @@ def opened(request: PatchRequest, result: PatchResult, figure: Figure, place: tu
     layer, head = (figure.rows.index_of(row), column) if isinstance(figure, Heatmap) else order[row][1:]
     token = result.heads.token if result.direction == "denoising" else result.partners[result.heads.token]
     return AttentionRequest(case=request.case, position=token, head=named(layer, head))
+
+
+def kind_of(figure: Figure) -> TraceKind | None:
+    """What is patched in a grid of layers and tokens; None for another figure."""
+    found = [kind for kind in get_args(TraceKind) if figure.title.startswith(f"Patched {kind}")]
+    return found[0] if found and isinstance(figure, Heatmap) else None
 
 
 def _runs(result: PatchResult) -> tuple[Figure, ...]:

@@ -112,6 +112,33 @@ class PatchSetup:
         return next((at for at, (mine, theirs) in enumerate(both) if mine != theirs), len(both))
 
 
+@dataclass(frozen=True, eq=False)
+class BothRuns:
+    """A prompt and its source, each run, with its logits after the last token ``(vocabulary,)``; what is compared."""
+
+    encoded: EncodedCase
+    encoded_source: EncodedCase
+    runs: tuple[Run, Run]
+    logits: tuple[torch.Tensor, torch.Tensor]
+    target: int
+    foil: int
+
+    @property
+    def tops(self) -> tuple[int, int]:
+        """The first choice of each."""
+        return int(self.logits[0].argmax()), int(self.logits[1].argmax())
+
+
+def both_runs(model: LoadedModel, case: Case, source: str) -> BothRuns:
+    """Encode and run both. Raises `InputError` for prompts that make no sense, `NumericalError` for NaN logits."""
+    encoded, encoded_source = model.encode(case), _encoded_source(model, case, source)
+    if encoded.ids == encoded_source.ids:
+        raise InputError("the source is the prompt itself, so there is nothing to patch; give another prompt")
+    (own, own_logits), (other, other_logits) = _run(model, encoded), _run(model, encoded_source)
+    target, foil = _answers(model, encoded, int(own_logits.argmax()), int(other_logits.argmax()))
+    return BothRuns(encoded, encoded_source, (own, other), (own_logits, other_logits), target, foil)
+
+
 def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
     """Encode both prompts, align them, run both, and read them.
 
@@ -123,14 +150,10 @@ def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
         raise InputError("name what is patched, each kind once: states, mlp, attention, heads")
     if "heads" in request.kinds and request.receivers:
         raise InputError("paths lead from states, MLP or attention outputs to receivers; leave out heads or receivers")
-    encoded, encoded_source = model.encode(request.case), _encoded_source(model, request)
-    if encoded.ids == encoded_source.ids:
-        raise InputError("the source is the prompt itself, so there is nothing to patch; give another prompt")
+    both = both_runs(model, request.case, request.source)
+    encoded, encoded_source, target, foil = both.encoded, both.encoded_source, both.target, both.foil
     pairs = aligned(encoded.ids, encoded_source.ids, request.align)
-    runs, logits = zip(*(_run(model, each) for each in (encoded, encoded_source)), strict=True)
-    tops = [int(each.argmax()) for each in logits]
-    target, foil = _answers(model, encoded, *tops)
-    base, source = (rounded(float(each[target] - each[foil])) for each in logits)
+    base, source = (rounded(float(each[target] - each[foil])) for each in both.logits)
     if abs(source - base) < NO_GAP:
         answers = f"“{token_text(model.tokenizer, target)}” − “{token_text(model.tokenizer, foil)}”"
         raise InputError(
@@ -143,12 +166,12 @@ def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
         encoded=encoded,
         encoded_source=encoded_source,
         pairs=pairs,
-        base_run=runs[0],
-        source_run=runs[1],
+        base_run=both.runs[0],
+        source_run=both.runs[1],
         base=base,
         source=source,
-        base_top=tops[0],
-        source_top=tops[1],
+        base_top=both.tops[0],
+        source_top=both.tops[1],
         target=target,
         foil=foil,
     )
@@ -173,12 +196,11 @@ def _check_receivers(setup: PatchSetup) -> None:
         )
 
 
-def _encoded_source(model: LoadedModel, request: PatchRequest) -> EncodedCase:
-    case = request.case
-    if not request.source.strip():
+def _encoded_source(model: LoadedModel, case: Case, source: str) -> EncodedCase:
+    if not source.strip():
         raise InputError("the source is empty; give the second prompt, whose states are put into the first")
     try:
-        return model.encode(Case(prompt=request.source, prepend=case.prepend, chat=case.chat))
+        return model.encode(Case(prompt=source, prepend=case.prepend, chat=case.chat))
     except InputError as error:
         raise InputError(f"the source: {error}") from error
 
