@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.case import Case
 from workbench.editing.monitors import MonitoredDirection, directions_named
-from workbench.editing.queue import EditQueue
+from workbench.editing.patches import load_patch
+from workbench.editing.queue import Edit, EditQueue
 from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch, transformers
 from workbench.models import adapters, weights
@@ -90,6 +91,10 @@ class LoadedModel:
             ways.append("switch off the edit that does this")
         advice = ", or ".join(ways or ["its weights lead there by themselves, so use another checkpoint"])
         return NumericalError(f"{what} not finite in {self.info.dtype}; {advice}")
+
+    def edits_in(self, patch: Path) -> tuple[Edit, ...]:
+        """The edits of a patch file, checked against this model. Raises `InputError` where they do not fit it."""
+        return load_patch(patch, self)
 
     def encode(self, case: Case, room: int = 0) -> EncodedCase:
         """A case as the model with its edits reads it: what edits in context say stands before the prompt.

@@ -16,10 +16,11 @@ from screens.panes.pane import Pane
 from screens.panes.patching import PatchPane
 from screens.panes.steering import SteeringPane
 from screens.panes.trace.pane import TracePane
+from screens.panes.watch import WatchPane
 from workbench.registry import methods
 
 OWN: tuple[type[Pane], ...] = (
-    LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane, FixPane, PatchPane,
+    LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane, FixPane, PatchPane, WatchPane,
 )  # fmt: skip
 """Panes that are more than a picture."""
 

@@ -22,6 +22,7 @@ from workbench.loading import LoadedModel
 from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.watch import WATCH, watching
+from workbench.methods.watch.figures import parted
 from workbench.methods.watch.result import WatchedText, WatchedToken, WatchRequest, WatchResult
 from workbench.methods.watch.watching import _Speaker
 from workbench.models.anatomy import tensor_of
@@ -417,6 +418,48 @@ def test_a_prompt_that_fills_the_context_is_an_error() -> None:
 
 def _texts(figures: tuple[Figure, ...]) -> list[str]:
     return [each.text for figure in figures if isinstance(figure, Lines) for each in figure.lines]
+
+
+def test_what_is_said_beside_it_is_that_of_the_model_without_edits_or_with_a_patch_too(tmp_path: Path) -> None:
+    model = tiny_loaded("llama")
+    plain, edit = watch(model), edit_of(model, 7, steers=True)
+    save_patch(tmp_path / "patch", model.info.fingerprint, [edit])
+    patched = watch(model, compare=str(tmp_path / "patch"))
+    model.edits.add(edit)
+    edited = watch(model)
+    both = watch(model, compare="off", fork="2")
+    assert (both.spoken, patched.spoken) == (edited.spoken, plain.spoken)
+    assert both.beside is not None
+    assert patched.beside is not None
+    assert (ids_of(both.beside), ids_of(patched.beside)) == (ids_of(plain.spoken), ids_of(edited.spoken))
+    assert [t.probability for t in both.beside.tokens] == pytest.approx([t.probability for t in plain.spoken.tokens])
+    assert not any(token.looked for token in both.beside.tokens)
+    assert model.edits.active == ("00000007",)
+    parts = parted(both.spoken, both.beside)
+    assert parts is not None
+    figures = WATCH.figures(both)
+    (table,) = [figure for figure in figures if figure.title == "Side by side"]
+    assert isinstance(table, Table)
+    assert [row[0].text.startswith("≠") for row in table.rows] == [place == parts for place in range(TOKENS)]
+    assert any(f"they part at token {parts}: " in text for text in _texts(figures))
+    assert WatchResult.model_validate_json(both.model_dump_json()) == both
+
+
+@pytest.mark.parametrize(("compare", "why"), [("off", "no edit is on"), ("nothing.safetensors", "there is no patch")])
+def test_where_there_is_nothing_to_compare_it_is_said(compare: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        watch(tiny_loaded("llama"), compare=compare)
+
+
+def test_a_result_can_be_played_again_as_it_was_known_at_a_token() -> None:
+    result = watch(tiny_loaded("llama"), tokens=5, fork="2")
+    assert result.upto(5) == result
+    early = result.upto(2)
+    assert (len(early.spoken.tokens), early.fork, early.spoken.ending) == (2, None, "")
+    later = result.upto(4)
+    assert later.fork is not None
+    assert (later.fork.first, len(later.fork.tokens)) == (2, 2)
+    assert later.spoken.text == "".join(token.text for token in result.spoken.tokens[:4])
 
 
 def test_figures_name_the_smallest_margin_and_compare_both_branches() -> None:

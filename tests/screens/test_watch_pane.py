@@ -51,3 +51,29 @@ async def test_it_streams_into_its_pane_and_enter_on_a_token_forks_there() -> No
         assert run.engine.last == WatchRequest(case=HERO, fork="1")
         run.engine.say_finished(seen(3, fork=True))
         await run.until(lambda: "“Canberra” in place of “Sydney” at token 0" in run.text)
+
+
+async def test_it_is_played_again_token_by_token_held_stepped_and_rewound() -> None:
+    async with running((100, 50)) as run:
+        await ask_hero(run)
+        await run.pilot.press("P")
+        await run.until(lambda: isinstance(run.engine.last, WatchRequest))
+        run.engine.say_progress(2, 3, seen(2), "speaking")
+        await run.until(lambda: "the smallest margin is 0.05 at token 0" in run.text)
+        await run.pilot.press("space")  # the picture is held, and the model speaks on
+        await run.until(lambda: "held · token 2 of 2" in run.text)
+        run.engine.say_finished(seen(3))
+        await run.until(lambda: "held · token 2 of 3" in run.text)
+        assert "stopped after 3 tokens" not in run.text
+        await run.pilot.press("greater_than_sign")
+        await run.until(lambda: "held · token 3 of 3" in run.text and "stopped after 3 tokens" in run.text)
+        await run.pilot.press("full_stop")
+        await run.until(lambda: "held · token 1 of 3" in run.text)
+        await run.pilot.press("less_than_sign")  # there is none before
+        await run.until(lambda: "held · token 1 of 3" in run.text)
+        await run.pilot.press("plus", "plus", "space")
+        await run.until(lambda: "stopped after 3 tokens" in run.text and "token 3 of 3" not in run.text)
+        await run.pilot.press("tab", "j", "comma")
+        await run.until(lambda: "held · token 2 of 3" in run.text)
+        await run.pilot.press("space")
+        await run.until(lambda: "▶ 16 a second" in run.text or "stopped after 3 tokens" in run.text)

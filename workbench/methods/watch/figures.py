@@ -21,10 +21,11 @@ from workbench.figures import (
     notes,
     said,
 )
+from workbench.methods.watch.result import LookedAt, WatchedText, WatchedToken
 from workbench.models.tokentext import display
 
 if TYPE_CHECKING:
-    from workbench.methods.watch.result import LookedAt, WatchedText, WatchedToken, WatchRequest, WatchResult
+    from workbench.methods.watch.result import WatchRequest, WatchResult
     from workbench.protocol import Request
 
 LOW = math.log(2)
@@ -38,7 +39,7 @@ TOKENS = "What was said"
 
 
 def figures(result: WatchResult) -> tuple[Figure, ...]:
-    """The text by entropy, sentences, all tokens, curves of margin, entropy and monitors, and both branches."""
+    """The text by entropy, sentences, all tokens, curves of margin, entropy and monitors, and other texts beside it."""
     spoken = result.spoken
     if not spoken.tokens:
         return said("nothing was said yet")
@@ -47,7 +48,11 @@ def figures(result: WatchResult) -> tuple[Figure, ...]:
         found.append(_certainty(spoken))
         found += _readings(result)
     if result.fork is not None and result.fork.tokens:
-        found += [*said(*_of_the_fork(result, result.fork)), _both(spoken, result.fork)]
+        names = ("as it was said", "after the fork")
+        found += [*said(*_of_the_fork(result, result.fork)), _both("Both branches", names, spoken, result.fork)]
+    if result.beside is not None:
+        names = ("as it was said", result.beside_is)
+        found += [*said(*_beside(result, result.beside)), _both("Side by side", names, spoken, result.beside)]
     return (*found, *notes(result.encoded.notes))
 
 
@@ -200,12 +205,32 @@ def _of_the_fork(result: WatchResult, fork: WatchedText) -> list[str | Line]:
     ]
 
 
-def _both(spoken: WatchedText, fork: WatchedText) -> Table:
-    rest = spoken.tokens[fork.first :]
+def _beside(result: WatchResult, beside: WatchedText) -> list[str | Line]:
+    parts = parted(result.spoken, beside)
+    where = "both are the same as far as both go"
+    if parts is not None:
+        own, other = (
+            f"“{text.tokens[parts].text.strip()}” {text.tokens[parts].probability:.2f}"
+            for text in (result.spoken, beside)
+        )
+        where = f"they part at token {parts}: {own}, and {result.beside_is} {other}"
+    return [line(f"{result.beside_is}:", "heading"), display(beside.text), where]
+
+
+def parted(one: WatchedText, other: WatchedText) -> int | None:
+    """The first token at which two texts differ, None where neither says anything that the other does not."""
+    pairs = zip(one.tokens, other.tokens, strict=False)
+    return next((place for place, (mine, theirs) in enumerate(pairs) if mine.id != theirs.id), None)
+
+
+def _both(title: str, names: tuple[str, str], spoken: WatchedText, other: WatchedText) -> Table:
+    """Two texts side by side, from the token on with which the other one begins; where they part is marked."""
+    rest = spoken.tokens[other.first :]
+    parts = parted(WatchedText(tokens=rest), other)
     rows = []
-    for place in range(max(len(rest), len(fork.tokens))):
-        row = [Cell(text=str(fork.first + place), meaning="muted")]
-        for tokens in (rest, fork.tokens):
+    for place in range(max(len(rest), len(other.tokens))):
+        row = [Cell(text=f"{'≠ ' * (place == parts)}{other.first + place}", meaning="muted")]
+        for tokens in (rest, other.tokens):
             if place < len(tokens):
                 token = tokens[place]
                 row += [Cell(text=token.text, meaning="strong"), Cell(text=f"{token.probability:.3f}")]
@@ -215,6 +240,6 @@ def _both(spoken: WatchedText, fork: WatchedText) -> Table:
         rows.append(tuple(row))
     number = Column(heading="p", right=True)
     margin, depth = Column(heading="margin", right=True), Column(heading="depth", right=True, spare=1)
-    first = (Column(right=True), Column(heading="as it was said"), number, margin, depth)
-    second = (Column(heading="after the fork"), number, margin, depth)
-    return Table(title="Both branches", columns=(*first, *second), rows=tuple(rows))
+    first = (Column(right=True), Column(heading=names[0]), number, margin, depth)
+    second = (Column(heading=names[1]), number, margin, depth)
+    return Table(title=title, columns=(*first, *second), rows=tuple(rows))

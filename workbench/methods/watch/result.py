@@ -41,6 +41,10 @@ class WatchRequest(Request):
     fork: Annotated[
         str, Field(description="Go on from the runner-up of a generated token too: 3, or 3:TOKEN for another.")
     ] = ""
+    compare: Annotated[
+        str,
+        Field(description="What is said beside it: off, without the edits that are on, or with a patch file's too."),
+    ] = ""
     depth: Annotated[bool, Field(description="The layer from which on the lens has the token.")] = True
     sources: Annotated[bool, Field(description="Where attention looked.")] = True
 
@@ -84,6 +88,13 @@ class WatchedText(Frozen):
     text: str = ""
     ending: Ending = ""
 
+    def upto(self, end: int) -> WatchedText:
+        """The tokens before ``end``; all of it where there are no more."""
+        kept = self.tokens[: max(0, end - self.first)]
+        if len(kept) == len(self.tokens):
+            return self
+        return self.model_copy(update={"tokens": kept, "text": "".join(token.text for token in kept), "ending": ""})
+
 
 class MonitorInfo(Frozen):
     """What a monitor reads: the direction of an edit after a layer. ``digest`` tells one direction from another."""
@@ -95,9 +106,10 @@ class MonitorInfo(Frozen):
 
 
 class WatchResult(Result):
-    """The text, and where it was asked for the one that a ``fork`` led to.
+    """The text, and where they were asked for the one that a ``fork`` led to, and another one ``beside`` it.
 
-    Each token of either has a reading for each of ``monitors``.
+    Each token of any has a reading for each of ``monitors``. ``beside_is`` says which edits that has;
+    it is not told where it looked.
     """
 
     kind: Literal["watch"] = "watch"
@@ -106,12 +118,25 @@ class WatchResult(Result):
     monitors: tuple[MonitorInfo, ...] = ()
     spoken: WatchedText
     fork: WatchedText | None = None
+    beside: WatchedText | None = None
+    beside_is: str = ""
+
+    @property
+    def texts(self) -> tuple[WatchedText, ...]:
+        """All that was said."""
+        return tuple(text for text in (self.spoken, self.fork, self.beside) if text is not None)
+
+    def upto(self, tokens: int) -> WatchResult:
+        """What was known when so many tokens had been said, for a replay token by token."""
+        fork = self.fork.upto(tokens) if self.fork and tokens > self.fork.first else None
+        beside = self.beside.upto(tokens) if self.beside else None
+        return self.model_copy(update={"spoken": self.spoken.upto(tokens), "fork": fork, "beside": beside})
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         for monitor in self.monitors:
             within("a monitor's layer", monitor.layer, self.layers)
-        for text in (self.spoken, *((self.fork,) if self.fork else ())):
+        for text in self.texts:
             for place, token in enumerate(text.tokens):
                 as_many(monitors=self.monitors, readings=token.monitors)
                 within("depth", token.depth, self.layers)

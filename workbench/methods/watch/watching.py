@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import InputError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.editing.monitors import MonitoredDirection
+    from workbench.editing.queue import Edit
     from workbench.loading import LoadedModel
 
 LOOKED = 3
@@ -63,8 +65,9 @@ def run(model: LoadedModel, request: WatchRequest, progress: Progress) -> WatchR
     fork = forked(request.fork, limit, room)
     monitors = [each for named in request.monitors for each in model.directions(named)]
     infos = tuple(_info(each) for each in monitors)
-    total = limit + (limit - fork[0] if fork else 0)
-    spoken, branch = WatchedText(), None
+    others, beside_is = _compared(model, request.compare)
+    total = limit + (limit - fork[0] if fork else 0) + limit * bool(beside_is)
+    spoken, branch, beside = WatchedText(), None, None
     speaker = _Speaker(model, request, monitors)
 
     def found() -> WatchResult:
@@ -74,6 +77,8 @@ def run(model: LoadedModel, request: WatchRequest, progress: Progress) -> WatchR
             monitors=infos,
             spoken=spoken,
             fork=branch,
+            beside=beside,
+            beside_is=beside_is,
             checks=_checks(model, request, speaker, spoken, fork),
         )
 
@@ -94,7 +99,37 @@ def run(model: LoadedModel, request: WatchRequest, progress: Progress) -> WatchR
             progress(limit + len(text.tokens), total, found(), stage="speaking after the fork")
 
         branch = speaker.speak((*encoded.ids, *said), limit - at, heard_too, first=at, forced=taken)
+    if beside_is:
+
+        def heard_beside(text: WatchedText) -> None:
+            nonlocal beside
+            beside = text
+            progress(total - limit + len(text.tokens), total, found(), stage=f"speaking {beside_is}")
+
+        other = _Speaker(model, request.model_copy(update={"sources": False}), monitors)
+        with model.edits.only(others):
+            before = model.encode(request.case)  # an edit in context puts something else there
+            beside = other.speak(before.ids, min(limit, model.info.context - len(before.ids)), heard_beside)
     return found()
+
+
+def _compared(model: LoadedModel, compare: str) -> tuple[tuple[Edit, ...], str]:
+    """The edits that the text beside is said with, and what that is in words; "" for no such text.
+
+    Raises `InputError` where there is nothing to compare, or a patch does not fit the model.
+    """
+    compare = compare.strip()
+    if not compare:
+        return (), ""
+    on = model.edits.applied
+    if compare == "off":
+        if not on:
+            raise InputError("no edit is on, so there is nothing to compare; switch one on, or name a patch file")
+        return (), "without edits"
+    patch = Path(compare).expanduser()
+    if not patch.exists():
+        raise InputError(f"there is no patch {compare!r} to compare with; name a patch file, or write off")
+    return (*on, *model.edits_in(patch)), f"with {patch.name}"
 
 
 def forked(text: str, limit: int, room: int) -> tuple[int, str] | None:
