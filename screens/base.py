@@ -22,6 +22,7 @@ from textual.theme import ThemeProvider
 from screens.dialog import Palette
 from screens.door import VisibleText
 from screens.keys import Key
+from screens.legible import Legible
 from screens.typeahead import TypeAhead, Waiting
 from workbench import early_terminal
 
@@ -50,12 +51,13 @@ class BaseApp(App[None]):
         self._interrupted = -QUIT_WITHIN
         self._type_ahead = TypeAhead(self, _keys(early_terminal.typed()))
         self._door = VisibleText()
+        self._legible = Legible()
         if "SSH_CONNECTION" in os.environ:  # a scroll that slides costs fifteen times the bytes of one that jumps
             self.animation_level = "none"
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's, and before them the door through which all goes that is drawn."""
-        return [self._door, *super().get_line_filters()]
+        """Textual's; before them the door through which all goes that is drawn, and after them what the eye needs."""
+        return [self._door, *super().get_line_filters(), self._legible]
 
     def notify(
         self,
@@ -86,6 +88,7 @@ class BaseApp(App[None]):
 
         The traceback is on stderr by then.
         """
+        self._legible.use(self.console.color_system)
         try:
             self.run()
         finally:

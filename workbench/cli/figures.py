@@ -41,8 +41,8 @@ STYLES: dict[Meaning, str] = {
     "foil": "dark_orange",
     "subject": "underline",
 }
-GREYS = ("grey35", "grey42", "grey50", "grey58", "grey66", "grey74", "grey85", "grey93")
-"""For the levels of a block: what is higher is also brighter."""
+WEIGHTS = ("dim", "dim", "", "", "", "", "bold", "bold")
+"""For the levels of a block, which say it by themselves: no grey is seen on light and dark terminals alike."""
 
 PEAK, SUBJECT, UNKNOWN = "◆", "*", "?"
 
@@ -263,10 +263,10 @@ def _mark(figure: Heatmap, row: int, column: int, share: float) -> str:
 
 def _shade(figure: Heatmap, share: float) -> str:
     if math.isnan(share):
-        return GREYS[0]
+        return WEIGHTS[0]
     if figure.scale.ramp == "signed":
         return STYLES["muted" if sign(share) == "·" else "target" if share > 0 else "foil"]
-    return GREYS[BARS.index(bar(share))]
+    return WEIGHTS[BARS.index(bar(share))]
 
 
 def _legend(figure: Heatmap) -> Text:
