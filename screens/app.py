@@ -229,9 +229,10 @@ class WorkbenchApp(BaseApp):
 
     @on(CancelAsked)
     def cancel(self) -> None:
-        """Stop what is running and what waits."""
+        """Stop what is running; what waits goes on. While nothing runs yet, all of it stops."""
         if self._engine is not None and self._waiting:
-            self._engine.cancel()
+            progress = self._main.status.progress
+            self._engine.cancel(progress.job if progress else None)
 
     @on(PromptPane.Submitted)
     def remember_case(self, message: PromptPane.Submitted) -> None:

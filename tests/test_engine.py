@@ -226,7 +226,7 @@ def test_a_waiting_job_can_be_cancelled_before_it_runs(listening: Listening, mon
     assert not any(isinstance(event, Started) and event.job == waiting for event in listening.heard)
 
 
-def test_many_quick_submits_and_cancels_are_each_answered_once_and_in_order(listening: Listening) -> None:
+def test_many_quick_submits_and_cancels_are_each_answered_once(listening: Listening) -> None:
     dice = random.Random(7)
     jobs = []
     for number in range(60):
@@ -237,7 +237,7 @@ def test_many_quick_submits_and_cancels_are_each_answered_once_and_in_order(list
     for job in jobs:
         listening.finished(job)
     order = [event.job for event in listening.heard if isinstance(event, Finished) and event.job in jobs]
-    assert order == jobs
+    assert sorted(order) == jobs
     statuses = {event.step.status for event in listening.heard if isinstance(event, Finished)}
     assert "done" in statuses
     assert "failed" in statuses
@@ -308,6 +308,93 @@ def test_logits_that_are_not_numbers_are_reported_and_not_drawn(listening: Liste
     assert step.error is not None
     assert step.error.kind == "NumericalError"
     assert step.result is None
+
+
+# What nobody waits for
+
+
+class Background:
+    """The rest of a lens, which begins when it is let go: so there is time to ask for something meanwhile."""
+
+    def __init__(self, listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self._listening = listening
+        real = logit_lens.run
+
+        def run(model: Any, request: Any, progress: Any) -> Any:
+            def waiting(done: int, total: int, partial: Any = None, *, stage: str = "") -> None:
+                if done == 1 and not self.entered.is_set():
+                    self.entered.set()
+                    assert self.go_on.wait(LONG)
+                progress(done, total, partial, stage=stage)
+
+            return real(model, request, waiting)
+
+        _replace_run(monkeypatch, LensRequest, run)
+        self.job = listening.engine.submit(lens())
+        assert self.entered.wait(LONG)
+
+    def meanwhile(self, *requests: Request) -> list[int]:
+        """Ask these, then let the lens go on."""
+        jobs = [self._listening.engine.submit(request) for request in requests]
+        self.go_on.set()
+        return jobs
+
+    def ended(self) -> list[int]:
+        """Jobs in the order in which they have ended."""
+        self._listening.finished(self.job)
+        return [event.job for event in self._listening.heard if isinstance(event, Finished)][1:]
+
+
+def test_what_is_asked_goes_before_what_nobody_waits_for_and_that_goes_on(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = Background(listening, monkeypatch)
+    began = time.perf_counter()
+    asked = rest.meanwhile(ContinueRequest(case=Case(prompt=PROMPT)), lens(PROMPT + " again"))
+    step = listening.finished(rest.job).step
+    assert rest.ended() == [*asked, rest.job]
+    assert (step.status, [listening.finished(job).step.status for job in asked]) == ("done", ["done", "done"])
+    assert isinstance(step.result, LensResult)
+    assert None not in step.result.columns
+    together = step.seconds + sum(listening.finished(job).step.seconds for job in asked)
+    assert together <= time.perf_counter() - began + 0.01, "what others took is not the job's"
+
+
+def test_cancelling_what_went_first_does_not_cancel_the_rest(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = Background(listening, monkeypatch)
+    request = ContinueRequest(case=Case(prompt=PROMPT))
+    first = listening.engine.submit(request)
+    listening.engine.cancel(first)
+    (second,) = rest.meanwhile(request)
+    assert rest.ended() == [first, second, rest.job]
+    statuses = [listening.finished(job).step.status for job in (first, second, rest.job)]
+    assert statuses == ["cancelled", "done", "done"]
+
+
+def test_the_rest_of_what_was_computed_with_other_edits_is_not_wanted(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = listening.engine._model
+    assert model is not None
+    model.edits.add(edit_of(listening, "a"))
+    rest = Background(listening, monkeypatch)
+    (undo,) = rest.meanwhile(QueueRequest(action="undo"))
+    assert rest.ended() == [undo, rest.job]
+    step = listening.finished(rest.job).step
+    assert step.status == "partial"
+    assert step.edits == ("a" * 8,)
+    assert not model.edits.active, "what was undone meanwhile stays undone"
+
+
+def test_another_model_is_loaded_without_the_rest(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = Background(listening, monkeypatch)
+    load, after = rest.meanwhile(LoadRequest(model="other"), lens())
+    assert listening.finished(after).step.status == "done"
+    assert rest.ended()[:2] == [rest.job, load]
+    assert listening.finished(rest.job).step.status == "partial"
 
 
 # What failed leaves nothing

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workbench.editing.queue import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
+from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
 from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen, Progress, Request, Result
@@ -42,6 +43,8 @@ REPORT_EVERY = 0.03
 BACKGROUND_NICENESS = 5
 """How far the engine's thread gives way to the screen's, where the system knows niceness by thread (Linux)."""
 
+BEHIND = 8
+"""So many jobs may wait with their rest until others are done: each keeps what it has in memory."""
 
 THREAD = "engine"
 
@@ -117,7 +120,7 @@ class _Job:
 
 
 class Engine:
-    """Runs requests one after the other on a thread of its own.
+    """Runs requests one after the other on a thread of its own; before what a method does in the background, others.
 
     ``listener`` hears of everything, on that thread. ``record`` is given every finished step but loads before the
     listener hears of it, and returns it as recorded: a `workbench.session.SessionFile` appends and saves there.
@@ -132,6 +135,8 @@ class Engine:
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
         self._current: _Job | None = None  # the one that was submitted; what it asks is cancelled with it
+        self._behind: list[_Job] = []  # whose rest waits for what was asked meanwhile
+        self._next: _Job | None = None  # what was taken out of the queue and could not go before all that
         self._finishing = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
@@ -173,13 +178,44 @@ class Engine:
 
     def _work(self) -> None:
         _give_way()
-        while (job := self._queue.get()) is not None:
-            self._current = job
-            self._run(job)
-            self._current = None
-            with self._lock:
-                del self._waiting[job.id]
+        while (job := self._next or self._queue.get()) is not None:
+            self._next = None
+            self._do(job)
         self._model = None
+
+    def _do(self, job: _Job) -> None:
+        before, self._current = self._current, job
+        self._run(job)
+        self._current = before
+        with self._lock:
+            del self._waiting[job.id]
+
+    def _let_others_go_first(self, job: _Job) -> None:
+        """Run what was asked meanwhile, before the rest of a job that nobody waits for.
+
+        The rest is not wanted where the model has other edits then, or where another model was asked for.
+        """
+        if self._model is None or len(self._behind) == BEHIND:
+            return
+        self._behind.append(job)
+        while self._next is None and not job.cancelled.is_set():
+            try:
+                asked = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if asked is None:  # the end, which comes when all jobs have ended
+                self._queue.put(None)
+                break
+            if isinstance(asked.request, LoadRequest):
+                self._next = asked
+                for behind in self._behind:
+                    behind.cancelled.set()
+                break
+            with torch.enable_grad():
+                self._do(asked)
+            if self._model.edits.active != job.edits:
+                job.cancelled.set()
+        self._behind.remove(job)
 
     def _ask(self, job: _Job, request: Request) -> Step:
         """Answer what a job asks of another method: a step of its own, which is cancelled with the job."""
@@ -202,7 +238,7 @@ class Engine:
         status: Status = "done"
         result: Result | None = None
         failure: StepError | None = None
-        progress = _Reporter(job, self._listener)
+        progress = _Reporter(job, self._listener, self._let_others_go_first)
         try:
             progress.check()
             self._listener(Started(job.id, job.request))
@@ -254,7 +290,7 @@ class Engine:
             self._listener(Finished(job.id, step, unsaved, queue))
         return step
 
-    def _answer(self, job: _Job, progress: Progress) -> Result:
+    def _answer(self, job: _Job, progress: _Reporter) -> Result:
         request = job.request
         if isinstance(request, LoadRequest):
             return self._load(request, progress)
@@ -263,6 +299,9 @@ class Engine:
         answers = method(request.kind)
         if answers.asks:
             return answers.run(self._model, request, progress, partial(self._ask, job))
+        if answers.background:
+            progress.background = answers.background
+            return answers.run(self._model, request, progress)
         with self._model.edits.transaction():
             return answers.run(self._model, request, progress)
 
@@ -303,11 +342,17 @@ def is_at_work() -> bool:
 
 
 class _Reporter:
-    """The `Progress` of one job: throttles, estimates the time left, and stops the job when that was asked for."""
+    """The `Progress` of one job: throttles, estimates the time left, and stops the job when that was asked for.
 
-    def __init__(self, job: _Job, listener: Listener) -> None:
+    From the stage ``background`` on, others go first (``let_others``); the time they take is not the job's.
+    """
+
+    background = ""
+
+    def __init__(self, job: _Job, listener: Listener, let_others: Callable[[_Job], None]) -> None:
         self._job = job
         self._listener = listener
+        self._let_others = let_others
         self._stage = ""
         self._total = 0
         self._began = time.perf_counter()
@@ -328,6 +373,12 @@ class _Reporter:
             remaining = self._remaining(done, total, now)
             job = self._job
             self._listener(Progressed(job.id, job.request, done, total, stage, job.partial, remaining))
+        if self.background and stage == self.background:
+            self._let_others(self._job)
+            took = time.perf_counter() - now
+            self._began += took
+            self._job.clock += took
+            self.check()
 
     def check(self) -> None:
         """Raise `Cancelled` when the job was asked to stop."""

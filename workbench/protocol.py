@@ -122,7 +122,8 @@ class Method:
     place (row, column) in it: what is asked when a person opens that place, None where there is nothing to ask. A
     method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself. A method of
     sweeps has ``collect``: from the whole request and the results of its shards to that of one run.
-    ``limits`` is a sentence about what its results cannot show, for reports.
+    ``limits`` is a sentence about what its results cannot show, for reports. ``background`` is the stage of its
+    progress from which on nobody waits for the rest: whatever is asked then goes first. Such a method changes no edit.
     """
 
     title: str
@@ -136,6 +137,7 @@ class Method:
     asks: bool = False
     limits: str = ""
     collect: Callable[[Any, Any], Result] | None = None
+    background: str = ""
 
     @property
     def kind(self) -> str:

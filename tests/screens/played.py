@@ -29,6 +29,7 @@ class PlayedEngine:
         self.record = record
         self.asked: list[Request] = []
         self.cancelled = 0
+        self.cancelled_job: int | None = None
         self.closed = False
         self.edits: tuple[str, ...] = ()
 
@@ -38,6 +39,7 @@ class PlayedEngine:
 
     def cancel(self, job: int | None = None) -> None:
         self.cancelled += 1
+        self.cancelled_job = job
 
     def close(self, timeout: float = 0) -> bool:
         self.closed = True

@@ -136,7 +136,7 @@ async def test_a_partial_lens_is_drawn_and_its_progress_shown() -> None:
         assert "Canberra" in run.text
 
 
-async def test_escape_cancels_the_running_job() -> None:
+async def test_escape_cancels_the_running_job_alone() -> None:
     async with running(case=HERO) as run:
         run.engine.say_started()
         run.engine.say_progress(1, 5, lens_result(HERO, done=1))
@@ -144,6 +144,7 @@ async def test_escape_cancels_the_running_job() -> None:
         await run.pilot.press("escape")
         await run.settle()
         assert run.engine.cancelled == 1
+        assert run.engine.cancelled_job == len(run.engine.asked), "what waits is not dropped"
         run.engine.say_finished(lens_result(HERO, done=1), status="partial")
         await run.settle()
         assert "partial" in run.text

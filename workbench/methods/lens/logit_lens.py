@@ -156,11 +156,12 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     columns: list[LensColumn | None] = [None] * len(encoded.ids)
     parity = 0.0
     separated: LensAnswer | None = None
+    edited = bool(model.edits.active)
 
     def found() -> LensResult:
         checks = (
             _parity_check(parity, model.info.dtype),
-            *(fit_checks(fit, (model.info.layers + 1) // 2, edited=bool(model.edits.active)) if fit else ()),
+            *(fit_checks(fit, (model.info.layers + 1) // 2, edited=edited) if fit else ()),
             *_first_position_check(columns, separated),
         )
         return LensResult(
