@@ -125,11 +125,15 @@ class BaseApp(App[None]):
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_toggle_help(self) -> None:
-        """Show or hide the panel with the keys of the focused widget."""
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+        """Show the keys that work where the keyboard is."""
+        self.action_show_help_panel()
+
+    def action_show_help_panel(self) -> None:
+        """In a dialog, and not in Textual's panel, which leaves half of 80 columns to what is explained."""
+        from screens.help import HelpScreen, explained  # not before the first paint
+
+        pane = getattr(self.screen, "place", "this window")
+        self.push_screen(HelpScreen(pane, explained(self, self.screen)))
 
     async def action_interrupt(self) -> None:
         """Quit on the second ctrl+c: the first one may have been meant for copying, or be a slip."""

@@ -43,6 +43,8 @@ class Key(StrEnum):
     ERASURE = "z", "open the form of an erasure"
     CONTINUE = "g", "go on: let the model continue what is on screen"
     KEEP = "G", "append the continuation to the prompt"
+    AGAIN = "Y", "ask again all that is drawn of another prompt, or with other edits, about what is on screen"
+    BACK = "backspace", "back to the prompt that a pane has put another one in the place of"
     COMPARE = "b", "before/after: all edits off, or on again"
     EXPORT = "X", "tables and pictures as files and on the clipboard; copy as command, as Python"
     REPORT = "R", "write the report of this session into the working folder"

@@ -13,7 +13,7 @@ from textual.containers import Container, Vertical
 from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Label, Tab, Tabs
+from textual.widgets import Label
 
 from screens.answers import KeptSteps, active_edits
 from screens.jump import JumpScreen
@@ -29,6 +29,7 @@ from screens.sessions import SessionList
 from screens.way_on import way_on
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
+from screens.widgets.tab_line import TabLine
 from workbench.case import Case
 from workbench.editing.fix import FixRequest
 from workbench.editing.operations import QueueRequest
@@ -68,8 +69,10 @@ class MainScreen(Screen[None]):
         ),
         Binding(Key.PROMPT, "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
         Binding(Key.CONTINUE, "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
+        Binding(Key.AGAIN, "again", "Ask again", id="again", tooltip="Ask anew what is of another prompt", show=False),
+        Binding(Key.BACK, "back", "Back", id="back", tooltip="To the prompt and pane before", show=False),
         Binding(Key.KEEP, "keep", "Keep continuation", id="continue.keep", show=False),
-        Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again", show=False),
+        Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again"),
         Binding(Key.EXPORT, "export", "Export", id="export", tooltip="Tables, pictures, a command, Python", show=False),
         Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
         Binding(Key.NOTE, "note", "Note", id="note", tooltip="A title and a note for session and step", show=False),
@@ -104,6 +107,7 @@ class MainScreen(Screen[None]):
         self.status = StatusLine()
         self.live = not read_only
         self._shows_steps = False  # some of which have no case
+        self._before: list[tuple[Case, int]] = []  # what panes have put other prompts in the place of, and which panes
         self.answers = KeptSteps()
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
         self._latest: dict[Pane, Step] = {}
@@ -123,7 +127,7 @@ class MainScreen(Screen[None]):
         with self._columns:
             with Vertical(id="left"):
                 yield self.prompt
-                yield Tabs(*(Tab(_tab(n, pane), id=f"tab-{n}") for n, pane in enumerate(self.others, 2)))
+                yield TabLine([_tab(n, pane) for n, pane in enumerate(self.others, 2)])
                 yield from (pane for pane in self.others if pane.SIDE == "left")
             with Vertical(id="right"):
                 yield from (pane for pane in self.others if pane.SIDE == "right")
@@ -156,6 +160,7 @@ class MainScreen(Screen[None]):
     def watch_active(self) -> None:
         """Show the pane that was asked for; where there is room for two in its column, the one before it stays."""
         active = self.others[self.active - 2]
+        self.query_one(TabLine).active = self.active - 2
         self._bring(active)
         for side in ("left", "right"):
             for place, pane in enumerate(each for each in self._asked_for if side == each.SIDE):
@@ -175,10 +180,11 @@ class MainScreen(Screen[None]):
         self.on_descendant_focus()
 
     def on_descendant_focus(self) -> None:
-        """The pane with the keyboard stands out, and is the one that is seen alone.
+        """The pane with the keyboard stands out and is the one that is seen alone, and no key leads to it.
 
         By a class, as with ``:focus-within`` all of a pane is styled again at every step from field to field.
         """
+        self.show_way_on()
         shown = self._with_keyboard if self.zoomed else None
         for pane in self.panes:
             pane.set_class(pane.has_focus_within, "-with-keyboard")
@@ -218,6 +224,7 @@ class MainScreen(Screen[None]):
     def watch_queue(self) -> None:
         """One queue of edits for all panes."""
         self.show_way_on()
+        self.refresh_bindings()
         for pane in self.panes:
             pane.queue = self.queue
 
@@ -377,26 +384,65 @@ class MainScreen(Screen[None]):
     def look_at(self, message: CaseChosen) -> None:
         """Put a pane's case into the prompt, whose own goes into the history, and look through the lens at it."""
         message.stop()
-        self.prompt.keep()
+        before = self.prompt.keep()
+        if before.prompt.strip():
+            self._before.append((before, self.active))
+            self.notify(f"The prompt is another one now; {Key.BACK} goes back to the one before.")
         self._put(message.case)
         self.ask_about(message.case)
         self.action_pane(2)
 
-    @on(Tabs.TabActivated)
-    def tab_activated(self, message: Tabs.TabActivated) -> None:
-        """A tab was clicked or chosen."""
-        self.active = int((message.tab.id or "tab-2").removeprefix("tab-"))
+    @on(TabLine.Chosen)
+    def tab_chosen(self, message: TabLine.Chosen) -> None:
+        """A tab was clicked."""
+        self.action_pane(2 + message.place)
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In a replay nobody answers."""
-        return self.live or action not in ("ask", "continue", "keep", "compare", "note")
+        return self.live or action not in ("ask", "again", "back", "continue", "keep", "compare", "note")
 
     def action_pane(self, number: int) -> None:
         """Put the keyboard into a pane, and show it where only one is shown."""
         if number > 1:
             self.active = number
-            self.query_one(Tabs).active = f"tab-{number}"
         self.panes[number - 1].focus_content()
+
+    def action_back(self) -> None:
+        """Put the prompt back that a pane has put another one in the place of, and show that pane."""
+        if not self._before:
+            self.notify("No pane has put another prompt here.")
+            return
+        case, pane = self._before.pop()
+        self.prompt.keep()
+        self._put(case)
+        self.ask_about(case)
+        self.action_pane(pane)
+
+    def action_again(self) -> None:
+        """Ask again, about the case on screen and with the edits of now, all that is drawn of another case or others.
+
+        The lens first, which is asked anyway where the case was not asked about yet.
+        """
+        before = self.case
+        case = self.case_on_screen()
+        if case is None:
+            self.notify("Type a prompt first.")
+            return
+        is_new = case != before
+        stale = [
+            pane
+            for pane in self.others
+            if isinstance(pane, PicturePane) and not pane.empty and (pane.of_another_case or pane.out_of_date)
+        ]
+        requests = [
+            asked for pane in stale if not (is_new and isinstance(pane, LensPane)) for asked in pane.asked_of(case)
+        ]
+        if is_new and self.prompt.is_continued:
+            requests.insert(0, ContinueRequest(case=case))
+        for request in requests:
+            self.post_message(Ask(request))
+        if not (requests or is_new):
+            self.notify("All that is drawn is of this prompt, with these edits.")
 
     def action_next_pane(self) -> None:
         """To the pane after the one that was asked for last, and after the last one to the first."""
@@ -447,6 +493,11 @@ class MainScreen(Screen[None]):
     def _with_keyboard(self) -> Pane:
         """The pane that has the keyboard; where none has, the one that was asked for last."""
         return next((pane for pane in self.panes if pane.has_focus_within), self.others[self.active - 2])
+
+    @property
+    def place(self) -> str:
+        """Where the keyboard is."""
+        return self._with_keyboard.TITLE
 
     def action_export(self) -> None:
         """Offer what the pane with the keyboard shows as files."""
@@ -503,11 +554,8 @@ class MainScreen(Screen[None]):
     def action_cancel(self) -> None:
         """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead.
 
-        Help closes first, and one pane alone gives way to all of them.
+        One pane alone gives way to all of them first.
         """
-        if self.query("HelpPanel"):
-            self.app.action_hide_help_panel()
-            return
         if self.zoomed:
             self.zoomed = False
             return
@@ -548,8 +596,10 @@ class MainScreen(Screen[None]):
         return [pane for pane in self.panes if pane.takes(request)]
 
     def _place_of(self, request: type[Request]) -> str:
-        """The key that leads to the pane of a kind of request."""
-        number = next(number for number, pane in enumerate(self.others, 2) if request in pane.accepts)
+        """The key that leads to the pane of a kind of request; none where the keyboard is there."""
+        number, pane = next((number, pane) for number, pane in enumerate(self.others, 2) if request in pane.accepts)
+        if pane.has_focus_within:
+            return ""
         return str(number) if number <= NUMBERED else Key.NEXT_PANE
 
     def _home_of(self, request: Request) -> Pane | None:

@@ -51,7 +51,7 @@ def way_on(
     if _came_of_a_fix(case, done):
         return NextStep(Key.REPORT, "writes the report")
     if any(isinstance(step.request, FixRequest) for step in about):
-        return NextStep(f"{places[FixRequest]} enter", "applies a fix")
+        return NextStep(f"{places[FixRequest]} enter".strip(), "applies a fix")
     diagnoses = [step.result for step in about if isinstance(step.result, DiagnoseResult)]
     if not diagnoses:
         return NextStep(_key_of(DiagnoseRequest), "diagnoses it")
@@ -66,9 +66,9 @@ def _with_edits(edits: Edits, done: list[Step], places: Mapping[type[Request], s
     """A suite for these edits, then a patch, then the report."""
     edits_pane = places[QueueRequest]
     if not any(_tests(step, edits) for step in done):
-        return NextStep(f"{edits_pane} {Key.CHECK}", "runs the suite")
+        return NextStep(f"{edits_pane} {Key.CHECK}".strip(), "runs the suite")
     if not any(_saves(step) and step.edits == edits for step in done):
-        return NextStep(f"{edits_pane} {Key.SAVE}", "saves a patch")
+        return NextStep(f"{edits_pane} {Key.SAVE}".strip(), "saves a patch")
     return NextStep(Key.REPORT, "writes the report")
 
 

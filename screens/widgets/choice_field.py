@@ -18,7 +18,7 @@ class ChoiceField(ClosingInput):
     ]
 
     def __init__(self, choices: tuple[str, ...], value: str = "", placeholder: str = "", name: str = "") -> None:
-        super().__init__(value, placeholder=placeholder, compact=True, id=name)
+        super().__init__(value, placeholder, compact=True, id=name)
         self.choices = choices
 
     def action_turn(self, by: int) -> None:

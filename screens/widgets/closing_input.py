@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Input
 
 from screens.keys import Key
+from screens.widgets.hinted_input import HintedInput
 
 
-class ClosingInput(Input):
+class ClosingInput(HintedInput):
     """Enter is its owner's; escape leaves it, and what was typed stays."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,7 +11,8 @@ from textual.widgets import Input
 
 from screens.widgets.choice_field import ChoiceField
 from screens.widgets.form import Form
-from screens.widgets.settings_fields import SettingsFields
+from screens.widgets.settings_fields import Hints, SettingsFields
+from workbench.editing.editor import Editor
 from workbench.editing.editors import editors
 from workbench.errors import InputError
 
@@ -48,7 +49,7 @@ class EditorForm(Form):
     def _show_settings(self) -> None:
         chosen = self._editors.get(self._field("editor").value.strip())
         if chosen is not None:
-            self.query_one(SettingsFields).show(chosen.settings)
+            self.query_one(SettingsFields).show(chosen.settings, self.defaults(chosen))
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted) -> None:
@@ -60,6 +61,10 @@ class EditorForm(Form):
             self.say(str(error))
         else:
             self.post_message(asked)
+
+    def defaults(self, _chosen: Editor) -> Hints:
+        """What an editor's empty fields come to, where its settings do not say it."""
+        return {}
 
     def _asked(self) -> Message:
         """The message that asks for what the fields say. Raises `InputError`."""

@@ -23,7 +23,7 @@ class Form(Vertical):
     Form {
         height: auto; display: none; padding: 0 1; background: $surface;
         & Horizontal { height: 1; }
-        & Horizontal Label { color: $foreground 60%; }
+        & Horizontal Label { color: $foreground 60%; padding: 0 1 0 0; }
         & ClosingInput { width: 1fr; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
         & ClosingInput:focus { border: none; background: $surface-lighten-3; }
         & Horizontal ClosingInput { margin: 0 1 0 0; }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from textual.app import ComposeResult
 from textual.containers import Container
@@ -14,6 +15,14 @@ from workbench.protocol import Frozen
 from workbench.settings import Setting, settings_of
 
 FLAG = ("yes", "no")
+
+Hints = Mapping[str, tuple[str, ...]]
+"""What empty fields come to: in full, and in a word."""
+
+EMPTY: Hints = MappingProxyType({})
+
+TWO_COLUMNS = 56
+"""So many cells have room for two fields beside each other, with their names."""
 
 
 class SettingsFields(Container):
@@ -30,6 +39,8 @@ class SettingsFields(Container):
         & ChoiceField { width: 100%; height: 1; border: none; padding: 0; background: $surface-lighten-2; }
         & ChoiceField.-wide { column-span: 3; }
         & ChoiceField:focus { background: $surface-lighten-3; }
+        &.-one-column { grid-size: 2; grid-columns: 13 1fr; }
+        &.-one-column ChoiceField.-wide { column-span: 1; }
     }
     """
 
@@ -50,8 +61,8 @@ class SettingsFields(Container):
             yield label
             yield field
 
-    def show(self, model: type[Frozen]) -> None:
-        """Show the settings of this model only, with its own defaults."""
+    def show(self, model: type[Frozen], defaults: Hints = EMPTY) -> None:
+        """Show the settings of this model only, with its own defaults, or with what is said here of them."""
         shown = {setting.name: setting for setting in settings_of(model)}
         for name in self._settings:
             setting = shown.get(name)
@@ -59,9 +70,13 @@ class SettingsFields(Container):
                 widget.display = setting is not None
             if setting is not None:
                 field = self.field(name)
-                field.placeholder = setting.default or "default"
+                field.hints = (setting.default,) if setting.default else defaults.get(name, ("default",))
                 field.tooltip = Content(_explained(setting))
                 field.choices = _choices(setting)
+
+    def on_resize(self) -> None:
+        """One field in a row where names and values of two would be cut."""
+        self.set_class(self.app.size.width < TWO_COLUMNS, "-one-column")
 
     def fit(self, height: int) -> None:
         """Take as many rows as there is room for on a screen so high; the others are scrolled to."""

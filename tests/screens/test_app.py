@@ -306,16 +306,6 @@ async def test_escape_sequences_markup_and_emoji_are_shown_and_do_no_harm() -> N
         assert run.engine.last == LensRequest(case=run.main.prompt.edited())
 
 
-async def test_the_help_panel_opens_and_closes() -> None:
-    async with running((160, 48)) as run:
-        await run.pilot.press("f1")
-        await run.settle()
-        assert run.app.screen.query("HelpPanel")
-        await run.pilot.press("f1")
-        await run.settle()
-        assert not run.app.screen.query("HelpPanel")
-
-
 async def test_an_empty_field_is_no_subject() -> None:
     async with running() as run:
         run.main.prompt.query_one("#subject", CaseField).value = ""

@@ -22,6 +22,7 @@ from workbench.editing.editors import editor, editors
 from workbench.editing.editors.erasure.erasure import ErasureSettings, concept_of
 from workbench.editing.editors.steering.steering import ContrastSettings
 from workbench.editing.figures import facts_standing
+from workbench.editing.layers import known_layer
 from workbench.editing.operations import QueueRequest
 from workbench.editing.patches import check_folder, check_free, check_place
 from workbench.editing.records import FactsEditRequest, FactsEditResult
@@ -204,13 +205,17 @@ def sweep_request(typed: Typed) -> SteerSweepRequest:
 
 
 def with_traced_layer(request: EditRequest, session: Path | None) -> EditRequest:
-    """Checked, and at the layer that a trace in the session found where no layer is asked for."""
+    """Checked, and at the layer that a trace in the session found where none is asked for or known for the model."""
     editor(request.editor).check(request.cases, request.settings)
     settings = request.settings
     if request.sweep or request.case is None or getattr(settings, "layer", 0) is not None:
         return request
-    steps = load_session(session).steps if session is not None and session.exists() else ()
-    layer = traced_layer(((step.request, step.result) for step in reversed(steps)), request.case)
+    if session is None or not session.exists():
+        return request
+    found = load_session(session)
+    if found.model is not None and known_layer(found.model) is not None:
+        return request
+    layer = traced_layer(((step.request, step.result) for step in reversed(found.steps)), request.case)
     return request.model_copy(update={"settings": settings.model_copy(update={"layer": layer})})
 
 

@@ -19,6 +19,7 @@ from workbench.protocol import Check, Frozen, Progress
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
+    from workbench.models.info import ModelInfo
 
 Cases = tuple[Case, ...]
 """What an edit is made from; none for an editor that needs no prompt."""
@@ -74,7 +75,8 @@ class Editor:
     edit and leaves the model as it was; the partial results that it reports are `Details`. ``figures`` says what there
     is to draw of these. ``many``: it makes one edit of several cases at once. ``trained_as`` names what else its edits
     of a model depend on, such as a network that is trained anew now and then. ``tried`` is the kind of fix as which
-    it is tried where nobody names editors: in context, or in the weights; "" where it is not.
+    it is tried where nobody names editors: in context, or in the weights; "" where it is not. ``where`` says in a few
+    words which layers of a model it changes unless others are asked for.
     """
 
     name: str
@@ -89,3 +91,4 @@ class Editor:
     many: bool = False
     trained_as: Callable[[LoadedModel], str] = lambda _: ""
     tried: Literal["in-context", "weights", ""] = ""
+    where: Callable[[ModelInfo], str] = lambda _: ""

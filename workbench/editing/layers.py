@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from workbench.loading import LoadedModel
+    from workbench.models.info import ModelInfo
 
 LAYERS = {("llama", 30, 576): 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, ("gptj", 28, 4096): 5}
 """Where to edit, by architecture, layers and width: the default model by our measurement (docs/edits.md), the others
@@ -42,12 +43,29 @@ class LayerDetails(Details):
     layer_from: str
 
 
+def known_layer(info: ModelInfo) -> int | None:
+    """The layer that was measured as the best to edit, of a model that somebody has measured."""
+    return LAYERS.get((info.architecture, info.layers, info.d_model))
+
+
+def where_one(info: ModelInfo) -> str:
+    """The layer that is edited of a model unless another is asked for, in a few words."""
+    return ", ".join(map(str, _layer_of(info)))
+
+
+def where_several(info: ModelInfo) -> str:
+    """And the layers of edits that are spread over several."""
+    layers, why = _layers_of(info)
+    return f"{layers[0]}-{layers[-1]}, {why}"
+
+
 def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
     """The layer to edit, and where it comes from: asked for, known for the model, or a part of the depth."""
-    if asked is not None:
-        return asked, "asked for"
-    info = model.info
-    known = LAYERS.get((info.architecture, info.layers, info.d_model))
+    return _layer_of(model.info) if asked is None else (asked, "asked for")
+
+
+def _layer_of(info: ModelInfo) -> tuple[int, str]:
+    known = known_layer(info)
     if known is not None:
         return known, "known for this model"
     return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth"
@@ -60,9 +78,10 @@ def found_by_sweep(details: Details) -> Details:
 
 def chosen_layers(model: LoadedModel, asked: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
     """The layers over which an edit is spread, the first first, and where they come from, as for one layer."""
-    if asked:
-        return tuple(sorted(asked)), "asked for"
-    info = model.info
+    return (tuple(sorted(asked)), "asked for") if asked else _layers_of(model.info)
+
+
+def _layers_of(info: ModelInfo) -> tuple[tuple[int, ...], str]:
     known = RANGES.get((info.architecture, info.layers, info.d_model))
     if known is not None:
         return tuple(range(known[0], known[1] + 1)), "known for this model"

@@ -76,16 +76,16 @@ class CotForm(Form):
         with Horizontal():
             for name, placeholder in TEXTS:
                 yield Label(name)
-                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+                yield ClosingInput("", placeholder, compact=True, id=name)
         with Horizontal():
             for name, placeholder in SAMPLING:
                 yield Label(name)
-                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+                yield ClosingInput("", placeholder, compact=True, id=name)
             yield Tick("letters", id="letters", compact=True, tooltip="List the choices as (A), (B) …, read letters")
         with Horizontal():
             for name, placeholder in LEAD:
                 yield Label(name)
-                yield ClosingInput(placeholder=placeholder, compact=True, id=name)
+                yield ClosingInput("", placeholder, compact=True, id=name)
         yield Static(HINT, id="hint", markup=False)
 
     def open(self, question: str, last: CotRequest | None, problem: str = "") -> None:

@@ -12,10 +12,13 @@ from textual.widgets import Input, Label, Static
 
 from screens.widgets.choice_field import ChoiceField
 from screens.widgets.editor_form import EditorForm
-from screens.widgets.settings_fields import SettingsFields
+from screens.widgets.settings_fields import Hints, SettingsFields
 from workbench.case import Case
 from workbench.datasets.suites import read_records, read_suite
 from workbench.editing.edit import EditRequest
+from workbench.editing.editor import Editor
+from workbench.editing.layers import known_layer
+from workbench.models.info import ModelInfo
 from workbench.paths import written_path
 from workbench.settings import filled
 
@@ -23,7 +26,11 @@ CHANGED = "the prompt has changed, and so has this form: look it over, then ente
 
 
 class EditForm(EditorForm):
-    """Filled from the case and the trace's peak. The settings are those that the chosen editor declares."""
+    """Filled from the case. The settings are those that the chosen editor declares.
+
+    Which layer it changes unless told otherwise stands in the layer's field, and the trace's peak in the line below: as
+    what is typed only where nobody has measured which layer of the model is the best to edit.
+    """
 
     OF = "fact"
     HINT = "enter edits · ↑ ↓ choose · esc closes · empty: the default"
@@ -39,6 +46,7 @@ class EditForm(EditorForm):
         super().__init__()
         self._case: Case | None = None
         self._suggested: int | None = None
+        self._model: ModelInfo | None = None
 
     def fields(self) -> ComposeResult:
         """What is edited, by what, and how; and a line that says what to do or what is wrong."""
@@ -67,14 +75,25 @@ class EditForm(EditorForm):
         if chosen is not None:
             self.query_one("#together").display = chosen.many
 
-    def open(self, case: Case, suggested: int | None, problem: str = "", warning: str = "") -> None:
+    def open(
+        self, case: Case, traced: int | None, model: ModelInfo | None = None, problem: str = "", warning: str = ""
+    ) -> None:
         """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
 
-        What was emptied is filled again, as it stands in the prompt. A ``warning`` stands where the keys are said.
+        ``traced`` is where a trace of the case peaks. What was emptied is filled again, as it stands in the prompt. A
+        ``warning`` stands where the keys are said.
         """
-        self.unfold(lambda: self._fill(case, suggested, problem, warning))
+        self._model = model
+        self.unfold(lambda: self._fill(case, traced, problem, warning))
 
-    def _fill(self, case: Case, suggested: int | None, problem: str, warning: str) -> None:
+    def defaults(self, chosen: Editor) -> Hints:
+        """The layer or layers that it changes."""
+        where = chosen.where(self._model) if self._model is not None else ""
+        return dict.fromkeys(("layer", "layers"), (where, where.partition(",")[0])) if where else {}
+
+    def _fill(self, case: Case, traced: int | None, problem: str, warning: str) -> None:
+        is_measured = self._model is not None and known_layer(self._model) is not None
+        suggested = None if is_measured else traced
         before, layer = self._case, self.query_one(SettingsFields).field("layer")
         if before is None or _of_edit(before) != _of_edit(case):
             self._field("subject").value = case.subject or ""
@@ -85,7 +104,9 @@ class EditForm(EditorForm):
         if suggested is not None and suggested != self._suggested:
             self._suggested, layer.value = suggested, str(suggested)
         self._case = case
-        self.say(problem, f"! {warning}" if warning else "")
+        peak = f"the trace peaks at layer {traced}" if traced is not None else ""
+        said = " · ".join(part for part in (f"! {warning}" if warning else "", peak) if part)
+        self.say(problem, f"{said} · {self.HINT}" if said and not warning else said)
         empty = [name for name in ("subject", "target") if not self._field(name).value]
         self._field(empty[0] if empty else "target").focus()
 

@@ -140,7 +140,7 @@ class EditsPane(PicturePane):
         self.query_one(PathLine).close()
         traced = traced_layer(((step.request, step.result) for step in self.answers), case)
         told = advice(self.model.fingerprint, len(self.edits) + 1) if self.model is not None else None
-        self.query_one(EditForm).open(case, traced, problem, f"{told.name} {told.text}" if told else "")
+        self.query_one(EditForm).open(case, traced, self.model, problem, f"{told.name} {told.text}" if told else "")
         self.draw()
 
     @on(EditForm.Submitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, cast, get_args
 
@@ -15,10 +16,12 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Label, Static, TextArea
 
+from screens.answers import edits_in_words
 from screens.keys import Key
 from screens.messages import CaseChanged
 from screens.panes.pane import Pane
 from screens.panes.prompt.folded import PREPENDED, FoldedCase
+from screens.widgets.hinted_input import HintedInput
 from screens.widgets.token_strip import StripToken, TokenStrip
 from workbench.case import Case, Prepend
 from workbench.engine import Progressed
@@ -38,6 +41,13 @@ class PromptArea(TextArea):
         Binding("ctrl+u", "clear_all", "Clear", id="prompt.clear", tooltip="Clear the whole prompt", show=False),
         Binding("ctrl+j", "new_line", "New line", id="prompt.new-line", tooltip="Break the line", show=False),
     ]
+
+    HINTS = ("Type a prompt that the model gets wrong, then press enter", "Type a prompt, then press enter")
+
+    def on_resize(self) -> None:
+        """The hint that there is room for, of one that can be written to."""
+        fits = (hint for hint in self.HINTS if len(hint) < self.size.width)
+        self.placeholder = "" if self.read_only else next(fits, "")
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Nobody answers what cannot be edited."""
@@ -81,20 +91,15 @@ class PromptArea(TextArea):
             super().action_cursor_down(select)
 
 
-class CaseField(Input):
-    """A one-line field of the case. Enter asks, as in the prompt. Its hint is shown where all of it fits."""
+class CaseField(HintedInput):
+    """A one-line field of the case. Enter asks, as in the prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,down", "nothing", show=False),
     ]
 
     def __init__(self, value: str, hint: str, *, id: str, disabled: bool) -> None:  # noqa: A002
-        super().__init__(value, id=id, disabled=disabled, compact=True)
-        self._hint = hint
-
-    def on_resize(self) -> None:
-        """There is room, or there is none."""
-        self.placeholder = self._hint if len(self._hint) < self.size.width else ""
+        super().__init__(value, hint, id=id, disabled=disabled, compact=True)
 
 
 class PromptPane(Pane):
@@ -126,6 +131,7 @@ class PromptPane(Pane):
     PromptPane TokenStrip { margin: 0 1; max-height: 12; }
     PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
+    PromptPane #generations { padding: 0 1; height: auto; max-height: 2; display: none; }
     PromptPane #error { color: $text-error; padding: 0 1; height: auto; }
     PromptPane PromptArea, PromptPane #fields, PromptPane #frame, PromptPane #notes { display: none; }
     PromptPane.-unfolded PromptArea, PromptPane.-unfolded #fields { display: block; }
@@ -166,7 +172,6 @@ class PromptPane(Pane):
         area = PromptArea(
             case.prompt,
             soft_wrap=True,
-            placeholder="" if self._read_only else "Type a prompt that the model gets wrong, then press enter",
             highlight_cursor_line=False,
             read_only=self._read_only,
             id="text",
@@ -182,6 +187,7 @@ class PromptPane(Pane):
                 yield CaseField(value or "", hint, id=name, disabled=self._read_only)
         yield Static(id="frame")
         yield TokenStrip(id="tokens")
+        yield Static(id="generations")
         yield FoldedCase()
         yield Static(id="notes", classes="-empty")
         yield Static(id="error", classes="-empty")
@@ -231,6 +237,7 @@ class PromptPane(Pane):
     def clear(self) -> None:
         """Forget the tokens and the continuation; what stands in the fields is the person's."""
         self._encoded, self._drawn, self._continued = None, None, None
+        self._show_generations(None)
         self.query_one(TokenStrip).show([])
         self._mark_stale()
         self.border_subtitle = ""
@@ -242,6 +249,32 @@ class PromptPane(Pane):
         self._say("error", step.error.message if step.error else "")
         if step.result is not None:
             self._show_result(step.request, step.result)
+        if isinstance(step.result, ContinueResult):
+            self._show_generations(step)
+
+    def question(self, request: Request) -> Hashable:
+        """Continuations with and without edits are compared."""
+        return request if isinstance(request, ContinueRequest) else None
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether a continuation is shown."""
+        return self._continued is not None
+
+    def _show_generations(self, step: Step | None) -> None:
+        """What the model says with these edits and without, where both were asked for: one above the other."""
+        other = self.answers.other(self.question(step.request), step.edits) if step is not None else None
+        said = sorted((one for one in (step, other) if one is not None), key=lambda one: len(one.edits))
+        lines = [
+            Content.assemble(
+                (edits_in_words(one.edits), "$foreground 60%"), "  ", "…" + one.result.text.replace("\n", "⏎")
+            )
+            for one in said
+            if isinstance(one.result, ContinueResult)
+        ]
+        generations = self.query_one("#generations", Static)
+        generations.display = len(lines) == 2
+        generations.update(Content("\n").join(lines))
 
     def show_progress(self, progress: Progressed) -> None:
         """Draw the tokens as soon as they are known, and the continuation while it grows."""
@@ -262,6 +295,7 @@ class PromptPane(Pane):
         elif isinstance(result, LensResult):
             if self._encoded is not None and self._encoded.ids != result.encoded.ids:
                 self._continued = None
+                self._show_generations(None)
         else:
             return
         self._encoded, self._drawn = result.encoded, case

@@ -18,7 +18,7 @@ from pydantic import Field
 from workbench.editing.changes import DenseChange
 from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import LayerDetails, check_layer, chosen_layer
+from workbench.editing.layers import LayerDetails, check_layer, chosen_layer, where_one
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_continuation
 from workbench.figures import Curve, Curves, Figure, said
@@ -189,6 +189,7 @@ FT_L = Editor(
     _fits,
     partial(make, "ft-l"),
     figures,
+    where=where_one,
 )
 FT_M = Editor(
     "ft-m",
@@ -201,4 +202,5 @@ FT_M = Editor(
     partial(make, "ft-m"),
     figures,
     tried="weights",
+    where=where_one,
 )

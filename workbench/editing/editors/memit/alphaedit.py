@@ -23,6 +23,7 @@ from workbench.editing.editors.memit.null_space import null_space
 from workbench.editing.editors.memit.settings import SpreadSettings
 from workbench.editing.editors.memit.solve import Keys, alphaedit, directions, held, kept_keys
 from workbench.editing.gates import gate
+from workbench.editing.layers import where_several
 from workbench.editing.rewriting import rewrites
 from workbench.errors import InputError
 from workbench.lazy import torch
@@ -113,5 +114,15 @@ def earlier_keys(model: LoadedModel, layer: int) -> Tensor:
 
 
 ALPHAEDIT = Editor(
-    "alphaedit", "AlphaEdit", "fact", AlphaEditSettings, SpreadDetails, rewrites, fits, make, spread_figures, many=True
+    "alphaedit",
+    "AlphaEdit",
+    "fact",
+    AlphaEditSettings,
+    SpreadDetails,
+    rewrites,
+    fits,
+    make,
+    spread_figures,
+    many=True,
+    where=where_several,
 )

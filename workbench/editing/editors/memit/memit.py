@@ -20,6 +20,7 @@ from workbench.editing.editors.memit.making import Solver, fits
 from workbench.editing.editors.memit.making import make as make_with
 from workbench.editing.editors.memit.settings import SpreadSettings
 from workbench.editing.editors.memit.solve import Keys, memit
+from workbench.editing.layers import where_several
 from workbench.editing.rewriting import rewrites
 from workbench.protocol import Progress
 
@@ -75,4 +76,5 @@ MEMIT = Editor(
     spread_figures,
     many=True,
     tried="weights",
+    where=where_several,
 )

@@ -27,7 +27,7 @@ from workbench.editing.editors.rome.figures import rome_figures
 from workbench.editing.editors.rome.key import KeyVariant, direction, subject_keys
 from workbench.editing.editors.rome.value import optimise
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import check_layer, chosen_layer, w_out
+from workbench.editing.layers import check_layer, chosen_layer, w_out, where_one
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_rewrite
 from workbench.lazy import torch
@@ -115,5 +115,15 @@ def make(model: LoadedModel, cases: Cases, settings: RomeSettings, progress: Pro
 
 
 ROME = Editor(
-    "rome", "ROME", "fact", RomeSettings, RomeDetails, one_rewrite, _fits, make, rome_figures, tried="weights"
+    "rome",
+    "ROME",
+    "fact",
+    RomeSettings,
+    RomeDetails,
+    one_rewrite,
+    _fits,
+    make,
+    rome_figures,
+    tried="weights",
+    where=where_one,
 )

@@ -1,0 +1,30 @@
+"""A field whose hint, which stands in it dimmed while it is empty, is never cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.cells import cell_len
+from textual.widgets import Input
+
+
+class HintedInput(Input):
+    """An `Input` with hints in place of a placeholder: the first that there is room for is shown, or none."""
+
+    def __init__(self, value: str | None = None, *hints: str, **others: Any) -> None:
+        super().__init__(value, **others)
+        self._hints = hints
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """From long to short."""
+        return self._hints
+
+    @hints.setter
+    def hints(self, hints: tuple[str, ...]) -> None:
+        self._hints = hints
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """There is room, or there is none."""
+        self.placeholder = next((hint for hint in self._hints if cell_len(hint) < self.size.width), "")
