@@ -32,8 +32,8 @@ class WatchPane(FigurePane):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.SWITCH, "play", "Play/pause", tooltip="Play it token by token, or hold it", id="watch.play"),
-        Binding(Key.BACK, "step(-1)", "Back", tooltip="One token back", id="watch.back"),
-        Binding(Key.FORWARD, "step(1)", "On", tooltip="One token on", id="watch.on"),
+        Binding(Key.TOKEN_BACK, "step(-1)", "Back", tooltip="One token back", id="watch.back"),
+        Binding(Key.TOKEN_ON, "step(1)", "On", tooltip="One token on", id="watch.on"),
         Binding(Key.REWIND, "rewind", "Rewind", tooltip="To the token under the cursor", id="watch.rewind"),
         Binding(
             Key.PEAK, "least_sure", "Least sure", tooltip="To the smallest margin", show=False, id="watch.least_sure"
