@@ -70,7 +70,7 @@ class Key(StrEnum):
     SAVE_MODEL = "S", "save the whole model as it is now"
     APPLY = "o", "open a patch and apply it"
     CONFIRM = "y", "yes: do what was asked back about"
-    MARK = "Y", "mark a cell of the source's run, to be pasted"
+    MARK = "asterisk", "mark a cell of the source's run, to be pasted"
     PASTE = "at", "paste the marked cell into the place under the cursor"
     PEAK = "full_stop", "to the peak; to the token that a generation is least sure of"
     STRONGER = "plus,equals_sign", "steer by more; play faster"

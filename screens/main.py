@@ -112,6 +112,7 @@ class MainScreen(Screen[None]):
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
         self._latest: dict[Pane, Step] = {}
         self._columns = Container(id="panes")
+        self._tabs = TabLine([_tab(n, pane) for n, pane in enumerate(self.others, 2)])
         for each in self.panes:
             each.answers, each.case_on_screen = self.answers, self.case_on_screen
         self.watch_active()  # before anything is styled
@@ -127,7 +128,7 @@ class MainScreen(Screen[None]):
         with self._columns:
             with Vertical(id="left"):
                 yield self.prompt
-                yield TabLine([_tab(n, pane) for n, pane in enumerate(self.others, 2)])
+                yield self._tabs
                 yield from (pane for pane in self.others if pane.SIDE == "left")
             with Vertical(id="right"):
                 yield from (pane for pane in self.others if pane.SIDE == "right")
@@ -160,7 +161,7 @@ class MainScreen(Screen[None]):
     def watch_active(self) -> None:
         """Show the pane that was asked for; where there is room for two in its column, the one before it stays."""
         active = self.others[self.active - 2]
-        self.query_one(TabLine).active = self.active - 2
+        self._tabs.active = self.active - 2
         self._bring(active)
         for side in ("left", "right"):
             for place, pane in enumerate(each for each in self._asked_for if side == each.SIDE):

@@ -56,7 +56,7 @@ async def test_a_marked_cell_is_pasted_into_places_one_after_the_other_and_undon
         run.engine.say_finished(PATCHED)
         await run.until(lambda: "Patched states" in run.text)
         await run.pilot.press("@")  # nothing is marked
-        await run.pilot.press("Y")
+        await run.pilot.press("asterisk")
         await run.until(lambda: "marked: states 5 at" in run.text)
         await run.pilot.press("h", "k", "@")
         await run.until(lambda: isinstance(run.engine.last, PasteRequest))
