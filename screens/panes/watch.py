@@ -31,15 +31,15 @@ class WatchPane(FigurePane):
     accepts: ClassVar[tuple[type[Request], ...]] = (WatchRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(Key.SWITCH, "play", "Play/pause", tooltip="Play it token by token, or hold it", id="watch.play"),
+        Binding(Key.SWITCH, "switch", "Play/pause", tooltip="Play it token by token, or hold it", id="watch.play"),
         Binding(Key.TOKEN_BACK, "step(-1)", "Back", tooltip="One token back", id="watch.back"),
         Binding(Key.TOKEN_ON, "step(1)", "On", tooltip="One token on", id="watch.on"),
         Binding(Key.REWIND, "rewind", "Rewind", tooltip="To the token under the cursor", id="watch.rewind"),
         Binding(
-            Key.PEAK, "least_sure", "Least sure", tooltip="To the smallest margin", show=False, id="watch.least_sure"
+            Key.PEAK, "peak", "Least sure", tooltip="To the smallest margin", show=False, id="watch.least_sure"
         ),
-        Binding(Key.STRONGER, "speed(1)", "Faster", tooltip="Twice as fast", show=False, id="watch.faster"),
-        Binding(Key.WEAKER, "speed(-1)", "Slower", tooltip="Half as fast", show=False, id="watch.slower"),
+        Binding(Key.STRONGER, "strength(1)", "Faster", tooltip="Twice as fast", show=False, id="watch.faster"),
+        Binding(Key.WEAKER, "strength(-1)", "Slower", tooltip="Half as fast", show=False, id="watch.slower"),
     ]
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class WatchPane(FigurePane):
 
     # Keys
 
-    def action_play(self) -> None:
+    def action_switch(self) -> None:
         """Hold what is played or comes in; or play on, from the start where all is shown."""
         if self._playing:
             self._stop()
@@ -102,12 +102,12 @@ class WatchPane(FigurePane):
         else:
             self.notify("Put the cursor on a token first.")
 
-    def action_least_sure(self) -> None:
+    def action_peak(self) -> None:
         """To the token with the smallest margin."""
         margins = [token.margin for token in _tokens(self._shown[1] if self._shown else None)]
         self._hold(margins.index(min(margins)) + 1)
 
-    def action_speed(self, by: int) -> None:
+    def action_strength(self, by: int) -> None:
         """Faster or slower."""
         self._speed = min(len(SPEEDS) - 1, max(0, self._speed + by))
         if self._playing:
@@ -116,7 +116,7 @@ class WatchPane(FigurePane):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """There must be something to play."""
-        if action in ("play", "step", "rewind", "least_sure", "speed"):
+        if action in ("switch", "step", "rewind", "peak", "strength"):
             return self._count > 0
         return super().check_action(action, parameters)
 
