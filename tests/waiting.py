@@ -51,9 +51,7 @@ def is_quiet(app: App[object]) -> bool:
         return False
     if not all(worker.is_finished for worker in app.workers):
         return False
-    return _at_rest(app) and all(
-        _at_rest(node) for each in app.screen_stack for node in each.walk_children(with_self=True)
-    )
+    return _at_rest(app) and all(map(_at_rest, app._registry))
 
 
 def _at_rest(pump: MessagePump) -> bool:
