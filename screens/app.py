@@ -373,6 +373,9 @@ class WorkbenchApp(BaseApp):
         yield SystemCommand(
             "Export", "Tables, pictures, a command or Python of what is shown", self._main.action_export
         )
+        yield SystemCommand(
+            "Side by side", "This step and another one of the same method", self._main.action_side_by_side
+        )
         yield SystemCommand("Report", "Write the report of this session", self._main.action_report)
         yield SystemCommand("Cancel", "Stop the running job", self.cancel)
         yield SystemCommand("Prepend", "Change what is prepended to the prompt", self._main.prompt.action_cycle_prepend)

@@ -75,6 +75,9 @@ class MainScreen(Screen[None]):
         Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again"),
         Binding(Key.EXPORT, "export", "Export", id="export", tooltip="Tables, pictures, a command, Python", show=False),
         Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
+        Binding(
+            Key.SIDE_BY_SIDE, "side_by_side", "Side by side", id="side", tooltip="This step and another", show=False
+        ),
         Binding(Key.NOTE, "note", "Note", id="note", tooltip="A title and a note for session and step", show=False),
         Binding(Key.ZOOM, "zoom", "Enlarge", id="zoom", tooltip="This pane alone, or all again", show=False),
         Binding(Key.WORDS, "words", "In words", id="words", tooltip="Legend, trust strip, signs", show=False),
@@ -510,6 +513,17 @@ class MainScreen(Screen[None]):
         from screens.evidence import offer  # not before the first paint
 
         offer(self.app, self.recorded, step)
+
+    def action_side_by_side(self) -> None:
+        """Compare the step on the screen with the one before it of the same method."""
+        from screens.side_by_side import side_by_side  # not before the first paint
+
+        step = self.step_on_screen
+        screen = side_by_side(self.recorded(), step) if step is not None else None
+        if screen is None:
+            self.notify("There is no other step of this kind yet to compare with.")
+        else:
+            self.app.push_screen(screen)
 
     def action_note(self) -> None:
         """Open titles and notes of the session and of the step on the screen."""
