@@ -18,10 +18,15 @@ from tests.reporting.nasty import NASTY, ROOT, Page, in_markdown, nasty_session
 from workbench import paths
 from workbench.case import Case
 from workbench.editing.edit import EditResult
-from workbench.figures import Figure, Table, said
+from workbench.editing.fix import FixRequest, FixResult
+from workbench.editing.fix_candidates import FixCandidate
+from workbench.editing.suite.regression import SuiteRequest
+from workbench.figures import Lines, Table
+from workbench.methods.diagnose.diagnosis import DiagnoseRequest, DiagnoseResult
+from workbench.methods.diagnose.rules import FindingSentence
 from workbench.methods.generation.continuation import ContinueRequest
-from workbench.protocol import Check, Method, Result
-from workbench.registry import METHODS
+from workbench.protocol import Request, Result
+from workbench.reporting.listing import verdict_of
 from workbench.reporting.making import Source, report_of
 from workbench.reporting.model_card import model_card_section
 from workbench.reporting.pages import html_page, markdown_page
@@ -77,10 +82,10 @@ def test_the_hero_case_is_told_in_plain_language_with_what_was_measured() -> Non
     text = read(sample("canberra"))
     for sentence in (
         "The language model smollm2-135m was given the text “The capital of Australia is”.",
-        "Unchanged, it went on with “ Sydney” (probability 0.36, where 1 is certain).",
+        "Unchanged, it went on with “Sydney” (probability 0.36, where 1 is certain).",
         "What was wanted is “Canberra” (probability 0.34).",
         "The model was changed by 1 edit; at the end it is on.",
-        "With the last one it goes on with “ Canberra” (probability 0.99).",
+        "With the last one it goes on with “Canberra” (probability 0.99).",
         "Of 154 answers that a regression suite checked, 3 are now wrong because of the edit.",
     ):
         assert sentence in text
@@ -102,7 +107,7 @@ def test_an_edit_has_its_settings_its_suite_before_and_after_its_hash_and_its_st
     assert f"(was {made.suite.perplexity_before:.3g})" in text
     assert "all edits are off for a comparison" in text
     assert "The last change of the queue could be undone." in text
-    assert "attribute, as-is: The official language of Australia is → English; says “ the” 0.54" in text
+    assert "attribute, as-is: The official language of Australia is → English; says “the” 0.54" in text
     kept = paths.cache_folder() / "edits" / session.model.fingerprint / f"{made.edit.id}.safetensors"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"a patch")
@@ -128,29 +133,55 @@ def test_every_warning_is_in_one_table_and_unfinished_steps_are_named() -> None:
     assert "Step 99 was stopped before its end" in text
 
 
-class ToyFinding(Result):
-    """What a diagnosis comes to."""
-
-    kind: str = "continue"
-    finding: tuple[str, ...] = ()
-
-
-def test_the_sentences_of_a_diagnosis_are_the_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def figures(result: ToyFinding) -> tuple[Figure, ...]:
-        return said(f"drawn: {len(result.finding)}")
-
-    method = Method("Toy diagnosis", ContinueRequest, ToyFinding, lambda *_: ToyFinding(), figures)
-    monkeypatch.setitem(METHODS, "continue", f"{__name__}:TOY")
-    monkeypatch.setitem(globals(), "TOY", method)
-    result = ToyFinding(
-        finding=("The prompt is at fault (margin 0.3).", "It is known."), checks=(Check(name="a", text="b"),)
+def diagnosed_and_fixed() -> Session:
+    """A diagnosis and fixes; a suite was asked with another start, and no edit was on."""
+    bare, suite = Case(prompt="The capital of Australia is"), sample("canberra").steps
+    case = bare.model_copy(update={"subject": "Australia", "target": "Canberra", "foil": "Sydney"})
+    sentence = FindingSentence(text="“Canberra” has 0.341 against 0.362", value=-0.02, step=2, method="stability")
+    finding = DiagnoseResult(
+        case=case, failure="prompt", title="prompt: it changes with the start", sentences=(sentence,), advice="prepend"
     )
-    request = ContinueRequest(case=Case(prompt="x"))
-    step = Step(id=7, started=datetime.now(UTC), seconds=1, status="done", request=request, result=result)
-    text = read(Session(steps=(step,)))
-    assert "The prompt is at fault (margin 0.3). (step 7)" in text
-    assert "No diagnosis was recorded" not in text
-    assert "drawn: 2" in text
+    made = next(step.result for step in suite if isinstance(step.result, EditResult))
+    assert made.suite is not None
+    fixes = FixResult(
+        case=case, candidates=(FixCandidate(name="rome", title="ROME"),), recommended=0, reason="ROME does it"
+    )
+    asked: list[tuple[Request, Result]] = [
+        (DiagnoseRequest(case=bare), finding),
+        (SuiteRequest(suite=made.suite.suite), made.suite),
+        (FixRequest(case=case), fixes),
+    ]
+    steps = tuple(
+        Step(id=number, started=datetime.now(UTC), seconds=1, status="done", request=request, result=result)
+        for number, (request, result) in enumerate(asked, 7)
+    )
+    return Session(steps=steps)
+
+
+def test_the_sentences_of_a_diagnosis_and_the_fix_that_is_recommended_are_the_finding() -> None:
+    session = diagnosed_and_fixed()
+    report = report_of(session, SOURCE)
+    (section,) = (section for section in report.sections if section.anchor == "finding")
+    (told,) = section.blocks
+    assert isinstance(told, Lines)
+    assert [each.text for each in told.lines] == [
+        "prompt: it changes with the start (step 7)",
+        "“Canberra” has 0.341 against 0.362 (step 2)",
+        "to try: prepend (step 7)",
+        "fixes: ROME does it (step 9)",
+    ]
+    text = read(session)
+    assert "A diagnosis (step 7) came to: prompt: it changes with the start." in text
+    assert "Fixes were tried and taken back, 1 in all (step 9): ROME does it." in text
+    assert "What was wanted is “Canberra”." in text
+    assert "It was also asked" not in text  # it is the same prompt, with what was proposed
+    assert verdict_of(session) == "prompt: it changes with the start"
+
+
+def test_of_what_fails_without_an_edit_no_edit_is_to_blame() -> None:
+    text = read(diagnosed_and_fixed())
+    assert "No regression suite was run with an edit on." in text
+    assert "spoiled" not in text
 
 
 def test_who_reviewed_and_decided_can_be_given_or_filled_in() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 
-OnceMeasured = TypeVar("OnceMeasured")
+MeasuredValue = TypeVar("MeasuredValue")
 
 MEASUREMENTS_KEPT = 8
 """Of models with edits on: enough for the checks of an edit, before and with it, and its suite."""
@@ -248,7 +248,7 @@ class EditQueue:
             there += float(self._weight(layer).detach().double().norm()) ** 2
         return (changed / there) ** 0.5 if there else 0.0
 
-    def measured_once(self, name: str, measure: Callable[[], OnceMeasured]) -> OnceMeasured:
+    def measured_once(self, name: str, measure: Callable[[], MeasuredValue]) -> MeasuredValue:
         """What ``measure`` finds with exactly the edits that are on: not again where these same ones were on lately.
 
         An editor's checks and the suite after it ask for the same numbers.
@@ -256,7 +256,7 @@ class EditQueue:
         key = (name, *map(ref, self._applied))  # which keeps no edit from being forgotten
         for known, value in self._measured:
             if known == key:
-                found: OnceMeasured = value
+                found: MeasuredValue = value
                 return found
         found = measure()
         self._measured = [*self._measured[1 - MEASUREMENTS_KEPT :], (key, found)]

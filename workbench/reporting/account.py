@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from workbench.case import Case
 from workbench.editing.edit import EditResult
+from workbench.editing.fix import FixResult
+from workbench.editing.fix_cases import FixCasesResult
 from workbench.editing.queue import QueueState
 from workbench.editing.suite.regression import SuiteResult
 from workbench.figures import Column, Figure, Table, line, said
+from workbench.methods.diagnose.diagnosis import DiagnoseResult
 from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.registry import method
@@ -61,17 +63,19 @@ def cases_of(session: Session) -> tuple[Case, ...]:
     return tuple(dict.fromkeys(step.case for step in session.steps if step.case is not None))
 
 
-def finding_of(session: Session) -> tuple[tuple[Step, str], ...]:
-    """The sentences of every diagnosis, each with its step."""
-    return tuple(
-        (step, each if isinstance(each, str) else str(getattr(each, "text", each)))
-        for step in session.steps
-        for each in _sentences(getattr(step.result, "finding", ()))
-    )
+def finding_of(session: Session) -> tuple[tuple[int, str], ...]:
+    """What every diagnosis came to, sentence by sentence, and which fix was recommended, each with its step."""
+    return tuple(each for step in session.steps for each in _found(step))
 
 
-def _sentences(finding: Any) -> Sequence[Any]:
-    return (finding,) if isinstance(finding, str) else tuple(finding or ())
+def _found(step: Step) -> Iterator[tuple[int, str]]:
+    result = step.result
+    if isinstance(result, DiagnoseResult) and result.failure is not None:
+        yield step.id, result.title
+        yield from ((each.step or step.id, each.text) for each in result.sentences)
+        yield step.id, f"to try: {result.advice}"
+    elif isinstance(result, FixResult | FixCasesResult) and result.reason:
+        yield step.id, f"fixes: {result.reason}"
 
 
 def last_queue(session: Session) -> QueueState | None:
@@ -88,6 +92,13 @@ def suites_of(session: Session) -> tuple[tuple[Step, SuiteResult], ...]:
         if isinstance(result, SuiteResult):
             found.append((step, result))
     return tuple(found)
+
+
+def edited_suites(session: Session) -> tuple[tuple[Step, SuiteResult], ...]:
+    """Those of them that were run with an edit on: of the others no edit is to blame."""
+    return tuple(
+        (step, suite) for step, suite in suites_of(session) if step.edits or isinstance(step.result, EditResult)
+    )
 
 
 def title_of(session: Session) -> str:
@@ -113,13 +124,27 @@ def _what_happened(session: Session) -> Iterator[str]:
     answers = [answer for answer in answers_of(session.steps) if answer.case == cases[0] and not answer.edited]
     if answers:
         first = answers[0]
-        yield f"Unchanged, it went on with “{first.text}” (probability {first.probability:.2f}, where 1 is certain)."
-        if first.case.target and first.target is not None:
-            yield f"What was wanted is “{first.case.target}” (probability {first.target:.2f})."
-        elif first.case.target:
-            yield f"What was wanted is “{first.case.target}”."
-    if len(cases) > 1:
-        yield f"{count(len(cases) - 1, 'other wording')} or other texts were asked about as well."
+        answer = first.text.strip() or first.text
+        yield f"Unchanged, it went on with “{answer}” (probability {first.probability:.2f}, where 1 is certain)."
+    yield from _what_was_wanted(session, cases)
+    others = len({_asked(case) for case in cases} - {_asked(cases[0])})
+    if others:
+        yield f"It was also asked {count(others, 'other text')}, or the same in another way."
+
+
+def _what_was_wanted(session: Session, cases: tuple[Case, ...]) -> Iterator[str]:
+    """By the first case that says it, asked as the first one is: a diagnosis may have proposed it."""
+    wanted = next((case for case in cases if case.target and _asked(case) == _asked(cases[0])), None)
+    if wanted is not None and wanted.target:
+        answers = (a.target for a in answers_of(session.steps) if a.case == wanted and not a.edited)
+        known = next((target for target in answers if target is not None), None)
+        probability = "" if known is None else f" (probability {known:.2f})"
+        yield f"What was wanted is “{wanted.target.strip()}”{probability}."
+
+
+def _asked(case: Case) -> tuple[object, ...]:
+    """What the model is given of a case."""
+    return case.prompt, case.prepend, case.chat
 
 
 def _what_was_done(session: Session) -> Iterator[str]:
@@ -134,6 +159,12 @@ def _what_was_done(session: Session) -> Iterator[str]:
     warned = sum(any(check.level == "warn" for check in step.result.checks) for step in session.steps if step.result)
     if warned:
         yield f"{count(warned, 'result')} came with a warning about how far to believe it."
+    for step in session.steps:
+        if isinstance(step.result, DiagnoseResult) and step.result.failure is not None:
+            yield f"A diagnosis (step {step.id}) came to: {step.result.title}."
+        elif isinstance(step.result, FixResult | FixCasesResult) and step.result.reason:
+            tried = len(step.result.candidates)
+            yield f"Fixes were tried and taken back, {tried} in all (step {step.id}): {step.result.reason}."
 
 
 def _what_was_changed(session: Session) -> Iterator[str]:
@@ -153,8 +184,9 @@ def _what_was_changed(session: Session) -> Iterator[str]:
     for result in edits[-1:]:
         if result.after:
             after = result.after[0]
-            yield f"With the last one it goes on with “{after.top}” (probability {after.top_probability:.2f})."
-    for _, suite in suites_of(session)[-1:]:
+            answer = after.top.strip() or after.top
+            yield f"With the last one it goes on with “{answer}” (probability {after.top_probability:.2f})."
+    for _, suite in edited_suites(session)[-1:]:
         spoiled = sum(suite.is_failure(outcome) for outcome in suite.failing())
         asked = len(suite.outcomes)
         yield f"Of {asked} answers that a regression suite checked, {spoiled} are now wrong because of the edit."
@@ -195,8 +227,8 @@ def _answer_table(session: Session, cases: tuple[Case, ...]) -> tuple[Figure, ..
 
 
 def finding_figures(session: Session) -> tuple[Figure, ...]:
-    """What diagnoses came to."""
+    """What diagnoses came to, and what was recommended."""
     found = finding_of(session)
     if not found:
         return said(line("No diagnosis was recorded in this session; the steps below stand for themselves.", "muted"))
-    return said(*(f"{sentence} (step {step.id})" for step, sentence in found))
+    return said(*(f"{sentence} (step {step})" for step, sentence in found))

@@ -20,7 +20,7 @@ from workbench.models.tokentext import display
 from workbench.paths import patch_path
 from workbench.reading import MB, opened
 from workbench.registry import method
-from workbench.reporting.account import last_queue, suites_of
+from workbench.reporting.account import edited_suites, last_queue
 from workbench.reporting.report import Section
 from workbench.reporting.steps import settings_table, shortened
 from workbench.session import Session, Step
@@ -145,9 +145,9 @@ def _at_the_end(session: Session) -> tuple[Figure, ...]:
 
 def regression_figures(session: Session) -> tuple[Figure, ...]:
     """Every answer that an edit spoiled, suite by suite."""
-    suites = suites_of(session)
+    suites = edited_suites(session)
     if not suites:
-        return said(line("No regression suite was run.", "muted"))
+        return said(line("No regression suite was run with an edit on.", "muted"))
     return tuple(figure for step, suite in suites for figure in said(*_spoiled(step, suite)))
 
 
@@ -158,7 +158,7 @@ def _spoiled(step: Step, suite: SuiteResult) -> Iterator[Line | str]:
     for outcome in failures:
         fact, after = suite.suite.facts[outcome.fact], outcome.after
         text = f"{fact.role}, {outcome.prepend}: {display(fact.prompt)} → {display(fact.target.strip())}; "
-        yield line(text + f"says “{after.top}” {after.top_probability:.2f}", "warning")
+        yield line(text + f"says “{after.top.strip() or after.top}” {after.top_probability:.2f}", "warning")
 
 
 def limit_figures(session: Session) -> tuple[Figure, ...]:

@@ -31,7 +31,7 @@ _STYLE = (
     ".wide{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;font-size:.85rem}"
     "caption{text-align:left;font-weight:bold;padding:.2rem 0;white-space:nowrap}th,td{text-align:left;"
     "padding:.15rem .6rem;border-bottom:1px solid #e3e6ec;vertical-align:top;white-space:pre-wrap}"
-    "pre{background:#f3f4f7;padding:.6rem;overflow-x:auto;font-size:.85rem}summary{cursor:pointer;color:#5b6475}"
+    "pre{background:#f3f4f7;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}summary{cursor:pointer;color:#5b6475}"
     "dl{margin:.8rem 0}dt{font-weight:bold}dd{border-bottom:1px solid #5b6475;min-height:1.6rem;margin:0 0 .8rem}"
     "nav li{display:inline;margin-right:1rem}nav ul{padding:0}@media print{details{display:block}}"
 )  # fmt: skip
