@@ -27,6 +27,7 @@ class Terminal:
         rows: int = 24,
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = WORKBENCH,
+        cwd: Path = ROOT,
     ) -> None:
         command = [*program, *arguments]
         self.screen = pyte.Screen(columns, rows)
@@ -37,7 +38,7 @@ class Terminal:
             command[1:],
             dimensions=(rows, columns),
             env=_environment() | {"TERM": "xterm-256color", **(env or {})},
-            cwd=str(ROOT),
+            cwd=str(cwd),
             timeout=120,
         )
         self.child.delaybeforesend = None

@@ -122,3 +122,21 @@ def test_specificity_phrasings_and_perplexity_speak_against_a_fix() -> None:
     scores = (score("paraphrase", 0.25, 0.0), score("neighborhood", 0.9, 1.0))
     tested = judged(candidate("x").model_copy(update={"scores": scores, "perplexity": 11.0, "perplexity_before": 10.0}))
     assert [each.split(" ")[0] for each in tested.against] == ["only", "specificity", "held-out"]
+
+
+def test_what_an_editor_warns_of_speaks_against_its_edit() -> None:
+    model = tiny_loaded("llama")
+
+    class Warned(AskedHere):
+        """A comparison whose editor warns."""
+
+        def __call__(self, request: Any) -> Any:
+            answer = super().__call__(request)
+            if request.kind == "compare":
+                (rival,) = answer.result.rivals
+                warned = rival.model_copy(update={"sound": False, "warned": ("drift 0.2 nats",)})
+                answer.result = answer.result.model_copy(update={"rivals": (warned,)})
+            return answer
+
+    result = fix(model, FixRequest(case=CASE, failure="recall", tries=("ft-m",)), silent, Warned(model))
+    assert result.candidates[0].against[-1] == "drift 0.2 nats"

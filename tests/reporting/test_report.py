@@ -274,3 +274,9 @@ def test_fifty_steps_are_reported_without_torch(long: Path, tmp_path: Path) -> N
 def test_as_json_it_is_read_again() -> None:
     report = report_of(sample("eiffel"), SOURCE)
     assert Report.model_validate(json.loads(report.model_dump_json())) == report
+
+
+def test_a_long_command_is_folded_and_a_short_one_is_not() -> None:
+    session = diagnosed_and_fixed()  # the second step asks a whole suite
+    details = re.findall(r"<summary>([^<]*)</summary><pre><code>workbench ([a-z]+)", html_page(report_of(session)))
+    assert details == [("The command, which is long", "run")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from workbench.session import Step, load_session
 
 pytestmark = pytest.mark.terminal
 
-LONG = 900.0
-"""Seconds: every editor makes its edit, the first of a model samples text for its statistics."""
+LONG = 2400.0
+"""Seconds, for a machine with much else to do: every editor makes its edit, and text is sampled for statistics."""
 
 MOST_KEYS = 12
 
@@ -40,11 +39,10 @@ def asked_after_separator(step: Step) -> bool:
 
 @pytest.mark.soak
 def test_the_hero_case_is_fixed_and_saved_with_at_most_twelve_keys(
-    start: Start, shared_statistics: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, shared_statistics: None, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     session = tmp_path / "hero.json"
-    terminal = start("--session", session, columns=80, rows=24)
+    terminal = start("--session", session, columns=80, rows=24, cwd=tmp_path)
     terminal.until("of the fact")
     terminal.type(PROMPT)
     counted = Counted(terminal)
@@ -53,11 +51,11 @@ def test_the_hero_case_is_fixed_and_saved_with_at_most_twelve_keys(
     counted.press("F")
     terminal.wait_for("enter: ", LONG)
     counted.press("\r")
-    terminal.wait_for("1 edit", LONG)
+    terminal.wait_for("next: 5 s saves a patch", LONG)
     counted.press("5", "s", "\r")
-    terminal.until("saved")
+    terminal.until("a patch of 1 edit was saved")
     assert counted.keys <= MOST_KEYS
-    assert list(Path(os.curdir).glob("*.safetensors"))
+    assert list(tmp_path.glob("*.safetensors"))
 
     steps = load_session(session).steps
     diagnosis = next(step.result for step in steps if isinstance(step.result, DiagnoseResult))

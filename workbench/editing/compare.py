@@ -52,7 +52,7 @@ class CompareRequest(Request):
 
 
 class Rival(Standing):
-    """An editor's hypothesis: ``edit`` is kept and in no queue. ``sound`` where no gate warns.
+    """An editor's hypothesis: ``edit`` is kept and in no queue. ``sound`` where no gate warns; ``warned`` are those.
 
     ``failing`` facts of the suite, with whatever is prepended, are failures of the edit.
     """
@@ -60,6 +60,7 @@ class Rival(Standing):
     editor: str
     edit: EditInfo | None = None
     sound: bool = True
+    warned: tuple[str, ...] = ()
     failing: int | None = None
 
 
@@ -118,6 +119,7 @@ def _rival(model: LoadedModel, case: Case, chosen: Chosen, suite: Suite, progres
         raise
     except WorkbenchError as error:
         return Rival(editor=by.name, title=by.title, why=str(error))
+    warned = tuple(f"{gate.name} {gate.text}" for gate in made.gates if gate.level == "warn")
     return Rival(
         editor=by.name,
         title=by.title,
@@ -128,7 +130,8 @@ def _rival(model: LoadedModel, case: Case, chosen: Chosen, suite: Suite, progres
         seconds=round(seconds, 2),
         bytes=size_in_bytes(made.edit),
         edit=made.edit.info,
-        sound=all(gate.level != "warn" for gate in made.gates),
+        sound=not warned,
+        warned=warned,
         failing=sum(map(tested.is_failure, tested.outcomes)),
     )
 

@@ -179,6 +179,7 @@ def _edited(rival: Rival) -> FixCandidate:
             name=rival.editor,
             edit=rival.edit,
             changed=rewrites[0] == 1 if rewrites else None,
+            against=rival.warned,
             undo="switch the edit off: exact to the bit",
             ship="as a patch, or in the prompt that is sent" if context else "as a patch, or as a whole model",
         )

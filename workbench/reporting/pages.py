@@ -18,6 +18,11 @@ PAGE_FORMATS: tuple[PageFormat, ...] = get_args(PageFormat)
 FOLDED = 20
 """Rows from which on a table is folded, so that a report can be read from top to bottom."""
 
+LONG_CODE = 1_000
+"""Characters of a command from which on it is folded, too."""
+
+LONG_COMMAND = "The command, which is long"
+
 EMPTY = "\\_" * 12
 """What is seen of a field in Markdown that nobody has filled in."""
 
@@ -66,7 +71,8 @@ def _html_section(section: Section) -> Markup:
 
 def _html_block(block: Block) -> Markup:
     if isinstance(block, Code):
-        return tag("pre", tag("code", block.text))
+        code = tag("pre", tag("code", block.text))
+        return tag("details", tag("summary", LONG_COMMAND), code) if len(block.text) > LONG_CODE else code
     if isinstance(block, Blank):
         return tag("dl", tag("dt", block.label), tag("dd", block.value, contenteditable="true"))
     return joined(
