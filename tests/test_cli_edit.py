@@ -14,6 +14,7 @@ from workbench.cli.waiting import WaitingEngine
 from workbench.editing.compare import CompareResult
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.rome import RomeSettings
+from workbench.editing.fix_cases import FixCasesRequest, FixCasesResult
 from workbench.editing.records import FactsEditResult
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
@@ -315,3 +316,41 @@ def test_bad_input_is_a_sentence_and_exit_code_2(
     assert outcome.code == 2
     assert sentence in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_several_failures_are_fixed_together_and_their_steps_recorded(
+    workbench: Run, tiny: Path, tmp_path: Path
+) -> None:
+    session = tmp_path / "s.json"
+    asked = ["fix", "--cases", record_file(tmp_path, 3), "--limit", "2", "--tries", "prompt,in-context"]
+    outcome = workbench(*asked, "--model", tiny, "--json", "--session", session)
+    assert outcome.code == 0, outcome.err
+    step = Step.model_validate_json(outcome.out)
+    assert isinstance(step.request, FixCasesRequest)
+    assert isinstance(step.result, FixCasesResult)
+    assert step.result.cases == 2
+    assert {each.name for each in step.result.candidates} == {"prompt", "in-context"}
+    kinds = [each.request.kind for each in load_session(session).steps]
+    assert kinds == ["suite", "edit-facts", "fix-cases"]
+    assert "retrieval or retraining" not in step.result.reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cases", "none.jsonl"], "none.jsonl"),
+        (["--cases", "records.jsonl", PROMPT], "--cases brings prompts"),
+        (["--cases", "records.jsonl", "--limit", "0"], "--limit must be at least 1"),
+        (["--cases", "records.jsonl", "--tries", "magic"], "there is no fix 'magic'"),
+        ([PROMPT, "--limit", "2"], "--limit is for records"),
+    ],
+)
+def test_a_wrong_way_to_name_failures_is_one_sentence(
+    arguments: list[str], said: str, workbench: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record_file(tmp_path)
+    outcome = workbench("fix", *arguments, "--model", tiny)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
