@@ -199,10 +199,25 @@ def test_statistics_are_computed_once_and_from_the_unedited_model(monkeypatch):
     loaded = tiny_loaded("llama")
     first = statistics.key_statistics(loaded, 0)
     edit.run(loaded, request(layer=0), silent)
-    monkeypatch.setattr(statistics, "_second_moment", None)  # must not be called again
+    monkeypatch.setattr(statistics, "_second_moments", None)  # must not be called again
     again = statistics.key_statistics(loaded, 0)
     assert torch.equal(again.second_moment, first.second_moment)
     assert "sampled text" in again.check().text
+
+
+def test_statistics_of_several_layers_are_those_of_each_and_the_text_is_run_once(home, monkeypatch):
+    loaded = tiny_loaded("llama")
+    alone = {layer: statistics.key_statistics(loaded, layer) for layer in (2, 0, 1)}
+    for file in home.rglob("*layer0[02]*.safetensors"):
+        file.unlink()
+    ran, run = [], statistics._keys_of_layers
+    monkeypatch.setattr(statistics, "_keys_of_layers", lambda *a: ran.append(a[1]) or run(*a))
+    together = statistics.statistics_of(loaded, (2, 0, 1))
+    assert set(map(tuple, ran)) == {(2, 0)}  # that of layer 1 was kept
+    assert list(together) == [2, 0, 1]
+    for layer, one in alone.items():
+        assert torch.equal(together[layer].second_moment, one.second_moment)
+        assert (together[layer].vectors, together[layer].condition) == (one.vectors, one.condition)
 
 
 def test_statistics_of_an_edited_model_are_those_of_the_unedited_one():

@@ -8,6 +8,7 @@ About 2 to 10 times d_mlp keys are enough (arXiv 2506.04226). Computed once for 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,53 +64,81 @@ class KeyStatistics:
 def key_statistics(
     model: LoadedModel, layer: int, corpus: Path | None = None, seed: int = 0, progress: Progress = silent
 ) -> KeyStatistics:
-    """The statistics of one layer of the unedited model, from the cache or computed from text.
+    """The statistics of one layer of the unedited model: see `statistics_of`."""
+    return statistics_of(model, (layer,), corpus, seed, progress)[layer]
+
+
+def statistics_of(
+    model: LoadedModel,
+    layers: Sequence[int],
+    corpus: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[int, KeyStatistics]:
+    """The statistics of layers of the unedited model, from the cache or computed from text, which is run once for all.
 
     The text is ``corpus``, or sampled from the model with ``seed``. Raises `InputError` for a corpus that cannot be
     read or is too short, `ModelError` for a model without down-projections.
     """
-    model.down_projection(layer)
+    for layer in layers:
+        model.down_projection(layer)
     folder = cache_folder() / "statistics" / model.info.fingerprint
     most = PER_DIMENSION * model.anatomy.d_mlp
     least = int(ENOUGH * model.anatomy.d_mlp)
     text = corpus_text(model, corpus, least, most, "the statistics of this model need") if corpus else None
     name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
-    file = folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors"
+    files = {layer: folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors" for layer in layers}
     source = f"{corpus.name}" if corpus else f"sampled text (seed {seed})"
-    if (known := _load(file)) is not None:
-        moment, vectors, condition = known
-        return KeyStatistics(layer, moment, vectors, source, condition)
+    found = {
+        layer: KeyStatistics(layer, known[0], known[1], source, known[2])
+        for layer, file in files.items()
+        if (known := _load(file)) is not None
+    }
+    if not (lacking := [layer for layer in layers if layer not in found]):
+        return found
     with model.edits.all_off():
         if text is None:
             text = sampled_text(model, most, str(seed), seed, progress)
-        moment, vectors = _second_moment(model, layer, text, progress)
-    progress(0, 1, stage=f"decomposing the statistics of layer {layer}")
-    condition = _condition(_ridged(moment))
-    _store(file, {"second_moment": moment.float()}, {"vectors": str(vectors), "condition": str(condition)})
-    return KeyStatistics(layer, moment.float().double(), vectors, source, condition)
+        moments, vectors = _second_moments(model, lacking, text, progress)
+    for layer, moment in moments.items():
+        progress(0, 1, stage=f"decomposing the statistics of layer {layer}")
+        condition = _condition(_ridged(moment))
+        _store(files[layer], {"second_moment": moment.float()}, {"vectors": str(vectors), "condition": str(condition)})
+        found[layer] = KeyStatistics(layer, moment.float().double(), vectors, source, condition)
+    return {layer: found[layer] for layer in layers}
 
 
 def keys_of(model: LoadedModel, layer: int, ids: torch.Tensor) -> torch.Tensor:
     """One layer's MLP inner activations ``(rows, tokens, d_mlp)``, which W_out reads, for texts ``(rows, tokens)``."""
+    return _keys_of_layers(model, (layer,), ids)[layer]
+
+
+def _keys_of_layers(model: LoadedModel, layers: Sequence[int], ids: torch.Tensor) -> dict[int, torch.Tensor]:
+    """Those of several layers, from one run as far as the last of them."""
+    ordered = sorted(layers)
     with torch.no_grad():
         with model.nn.trace(input_ids=ids.to(model.hf.device), use_cache=False) as tracer:
-            keys = nnsight.save(model.nn.blocks[layer].down_projection.input)
+            keys = nnsight.save([])
+            for layer in ordered:
+                keys.append(model.nn.blocks[layer].down_projection.input)
             tracer.stop()
-    states: torch.Tensor = keys.view(*ids.shape, -1)
-    return states
+    return {layer: each.view(*ids.shape, -1) for layer, each in zip(ordered, keys, strict=True)}
 
 
-def _second_moment(model: LoadedModel, layer: int, text: torch.Tensor, progress: Progress) -> tuple[torch.Tensor, int]:
-    """C in float64, over every token but BOS or separator, and the number of keys."""
-    skipped = len(document_start(model)) or 1
-    moment = torch.zeros(model.anatomy.d_mlp, model.anatomy.d_mlp, dtype=torch.float64)
-    vectors = 0
+def _second_moments(
+    model: LoadedModel, layers: Sequence[int], text: torch.Tensor, progress: Progress
+) -> tuple[dict[int, torch.Tensor], int]:
+    """C of each layer in float64, over every token but BOS or separator, and the number of keys."""
+    skipped, d_mlp = len(document_start(model)) or 1, model.anatomy.d_mlp
+    moments = {layer: torch.zeros(d_mlp, d_mlp, dtype=torch.float64) for layer in layers}
+    named = ", ".join(map(str, layers))
     for first in range(0, len(text), BATCH):
-        progress(first, len(text), stage=f"statistics of layer {layer}")
-        keys = keys_of(model, layer, text[first : first + BATCH])[:, skipped:].flatten(0, 1).float()
-        moment += (keys.T @ keys).double().cpu()
-        vectors += len(keys)
-    return moment / vectors, vectors
+        progress(first, len(text), stage=f"statistics of layer{'s' * (len(layers) > 1)} {named}")
+        for layer, found in _keys_of_layers(model, layers, text[first : first + BATCH]).items():
+            keys = found[:, skipped:].flatten(0, 1).float()
+            moments[layer] += (keys.T @ keys).double().cpu()
+    vectors = len(text) * (text.shape[1] - skipped)
+    return {layer: moment / vectors for layer, moment in moments.items()}, vectors
 
 
 def _ridged(moment: torch.Tensor) -> torch.Tensor:

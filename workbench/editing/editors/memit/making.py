@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.editing.changes import WeightUpdate
 from workbench.editing.editor import Capacity, Cases, Made
-from workbench.editing.editors.key_statistics import KeyStatistics, key_statistics
+from workbench.editing.editors.key_statistics import KeyStatistics, statistics_of
 from workbench.editing.editors.memit.anchor import anchored, mean_length
 from workbench.editing.editors.memit.details import SpreadDetails
 from workbench.editing.editors.memit.facts import FactContexts, facts_of
@@ -77,7 +77,7 @@ def make(
     layers, layers_from = chosen_layers(model, settings.layers)
     corpus = Path(settings.corpus) if settings.corpus else None
     first = part(progress, 0, 10, 100)
-    statistics = {layer: key_statistics(model, layer, corpus, progress=first) for layer in layers}
+    statistics = statistics_of(model, layers, corpus, progress=first)
     facts = facts_of(model, cases, settings, first)
     values = values_of(model, layers[-1], facts, settings.optimisation, part(progress, 10, 60, 100))
     info = EditInfo(
