@@ -115,13 +115,19 @@ def test_a_request_that_makes_no_sense_is_one_sentence(given: dict[str, Any], sa
         fix(model, request, silent, AskedHere(model))
 
 
-def test_specificity_phrasings_and_perplexity_speak_against_a_fix() -> None:
+def test_phrasings_what_should_stay_and_perplexity_speak_against_a_fix() -> None:
     def score(role: Any, now: float, before: float) -> RoleScore:
         return RoleScore.model_construct(role=role, prepend="as-is", score=now, score_before=before)
 
-    scores = (score("paraphrase", 0.25, 0.0), score("neighborhood", 0.9, 1.0))
+    scores = (
+        score("paraphrase", 0.25, 0.0),
+        score("neighborhood", 0.9, 1.0),
+        score("attribute", 0.0, 1.0),
+        score("unrelated", 0.98, 1.0),
+        score("unrelated", 0.5, 1.0).model_copy(update={"prepend": "separator"}),
+    )
     tested = judged(candidate("x").model_copy(update={"scores": scores, "perplexity": 11.0, "perplexity_before": 10.0}))
-    assert [each.split(" ")[0] for each in tested.against] == ["only", "specificity", "held-out"]
+    assert [each.split(" ")[0] for each in tested.against] == ["only", "specificity", "what", "held-out"]
 
 
 def test_what_an_editor_warns_of_speaks_against_its_edit() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workbench.case import Case
+from workbench.datasets.suites import Role
 from workbench.editing.queue import EditInfo
 from workbench.editing.standings import Standing
 
 LOST_POINTS = 0.02
-"""Specificity that a fix may cost."""
+"""Of what should stay, so much may a fix cost: neighbors, other facts about the subject, unrelated ones."""
 
 GROWN = 0.01
 """By which part held-out perplexity may grow."""
@@ -70,11 +71,16 @@ def _alone(candidate: FixCandidate) -> str | None:
     return None if found is None or found[0] >= HALF else f"only {found[0]:.0%} of the other phrasings follow"
 
 
-def _spills(candidate: FixCandidate) -> str | None:
-    found = _score(candidate, "neighborhood")
-    if found is None or found[0] >= found[1] - LOST_POINTS:
-        return None
-    return f"specificity falls from {100 * found[1]:.0f} to {100 * found[0]:.0f}"
+def _falls(role: Role, name: str) -> Callable[[FixCandidate], str | None]:
+    """Whether what should stay, of this role, is lost in more than `LOST_POINTS`."""
+
+    def fails(candidate: FixCandidate) -> str | None:
+        found = _score(candidate, role)
+        if found is None or found[0] >= found[1] - LOST_POINTS:
+            return None
+        return f"{name} from {100 * found[1]:.0f} to {100 * found[0]:.0f}"
+
+    return fails
 
 
 def _disturbs(candidate: FixCandidate) -> str | None:
@@ -84,7 +90,7 @@ def _disturbs(candidate: FixCandidate) -> str | None:
     return f"held-out perplexity grows by {after / before - 1:.1%}"
 
 
-def _score(candidate: FixCandidate, role: str) -> tuple[float, float] | None:
+def _score(candidate: FixCandidate, role: Role) -> tuple[float, float] | None:
     """A role's score and the unedited model's, with nothing prepended where it was measured so."""
     found = [score for score in candidate.scores if score.role == role and score.score is not None]
     as_is = [score for score in found if score.prepend == "as-is"] or found
@@ -94,7 +100,9 @@ def _score(candidate: FixCandidate, role: str) -> tuple[float, float] | None:
 TESTS: tuple[Trial, ...] = (
     Trial("changed", _unchanged),
     Trial("phrasings", _alone),
-    Trial("neighbors", _spills),
+    Trial("neighbors", _falls("neighborhood", "specificity falls")),
+    Trial("attributes", _falls("attribute", "what else is known of the subject falls")),
+    Trial("unrelated", _falls("unrelated", "unrelated facts fall")),
     Trial("perplexity", _disturbs),
 )
 """In the order of their weight."""
