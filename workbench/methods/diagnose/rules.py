@@ -90,8 +90,10 @@ def _changed(e: Evidence) -> Iterator[FindingSentence]:
 def _layers(e: Evidence) -> Iterator[FindingSentence]:
     if e.best_in_lens is not None:
         rank, layer = e.best_in_lens
-        parts = "" if e.parting is None else f", and from layer {e.parting} on “{e.foil}” is above it"
-        yield _said(e, "lens", f"in the lens “{e.target}” ranks {rank} after layer {layer}{parts}", rank)
+        where = "in every layer" if e.parting == 0 else f"from layer {e.parting} on"
+        ahead = "" if e.parting is None else f"; “{e.foil}” is ahead of it {where}"
+        text = f"before the last layer the lens ranks “{e.target}” {rank} at best, after layer {layer}{ahead}"
+        yield _said(e, "lens", text, rank)
 
 
 def _written(e: Evidence) -> Iterator[FindingSentence]:
