@@ -48,7 +48,7 @@ class Key(StrEnum):
     COMPARE = "b", "before/after: all edits off, or on again"
     EXPORT = "X", "tables and pictures as files and on the clipboard; copy as command, as Python"
     REPORT = "R", "write the report of this session into the working folder"
-    SIDE_BY_SIDE = "Y", "side by side: this step and the one before it of the same method, or another two"
+    SIDE_BY_SIDE = "vertical_line", "side by side: this step and the one before it of the same method, or another two"
     NOTE = "N", "a title and a note for this session and this step"
     PREPEND = "ctrl+t", "what is prepended to the prompt"
     CHAT = "ctrl+r", "the model's chat template, or none"

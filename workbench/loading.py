@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch, transformers
 from workbench.models import adapters, weights
 from workbench.models import anatomy as anatomy_of_models
-from workbench.models.anatomy import Anatomy, find_anatomy
+from workbench.models.anatomy import Anatomy, find_anatomy, path_in
 from workbench.models.beside import beside
 from workbench.models.forward.maps import end_with_maps
 from workbench.models.heads import Heads, find_heads
@@ -124,20 +125,43 @@ class LoadedModel:
         return [*self.block_modules, self.unembedding]
 
     def attention(self, layer: int) -> Module:
-        """The module whose output is the attention's contribution."""
+        """The module whose output is the attention's contribution. Raises `ModelError` where blocks have none."""
+        if not self.anatomy.attention:
+            raise ModelError(f"{self.info.name} {self.anatomy.not_sum}; leave attention out")
         return self.anatomy.in_block(self.hf, layer, self.anatomy.attention)
+
+    def check_parts(self, kinds: Iterable[str]) -> None:
+        """Raise `ModelError` where attention or MLP is among ``kinds`` and the blocks have no such part."""
+        for kind in kinds:
+            if kind in ("attention", "mlp"):
+                getattr(self, kind)(0)
+
+    def check_embeddings(self) -> None:
+        """Raise `ModelError` where the model cannot be run on embeddings that are none of its vocabulary's."""
+        if not self.anatomy.takes_embeddings:
+            raise ModelError(
+                f"{self.info.name} looks its tokens up in other tables than its embedding, too, and cannot be run on "
+                "embeddings between tokens, which this needs; use another method, such as a trace"
+            )
 
     def output_projection(self, layer: int) -> Module:
         """W_O, which reads what the heads attended to, side by side."""
         return self.anatomy.in_block(self.hf, layer, self.heads.output_projection)
 
     def mlp(self, layer: int) -> Module:
-        """The module whose output is the MLP's contribution."""
+        """The module whose output is the MLP's contribution. Raises `ModelError` where blocks have none."""
+        if not self.anatomy.mlp:
+            raise ModelError(f"{self.info.name} {self.anatomy.not_sum}; leave mlp out")
         return self.anatomy.in_block(self.hf, layer, self.anatomy.mlp)
 
     def down_projection(self, layer: int) -> Module:
         """W_out, the MLP's last matrix. Raises `ModelError` where the model has none."""
         if self.anatomy.down_projection is None:
+            if not self.anatomy.keeps:
+                raise ModelError(
+                    f"some layers of {self.info.name} keep no keys and values of their own, and edits of the weights "
+                    "of such a model have not been checked; use another editor, such as grace or in-context"
+                )
             raise ModelError(
                 f"{self.info.name} is a {self.anatomy.down_projection_missing}, so no layer has the one "
                 "down-projection that this needs; use a model with dense MLPs"
@@ -222,7 +246,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
     for block in hf_model.get_submodule(anatomy.blocks).children():
         end_with_maps(block)
     _say_what_has_no_embedding(hf_model, anatomy, tokenizer)
-    config = hf_model.config
+    config = hf_model.config.get_text_config(decoder=True)
     info = ModelInfo(
         name=name,
         architecture=anatomy.architecture,
@@ -231,7 +255,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
         layers=anatomy.n_layers,
         d_model=anatomy.d_model,
         vocabulary=config.vocab_size,
-        context=getattr(config, "max_position_embeddings", None) or _CONTEXT_OF_ALIBI_MODELS,
+        context=_context(config),
         dtype=str(hf_model.dtype).removeprefix("torch."),
         device=str(hf_model.device),
         attention_kernel=config._attn_implementation,
@@ -239,6 +263,11 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
         adapter=None if adapter is None else adapter.name,
     )
     return LoadedModel(hf_model, tokenizer, anatomy, info, _named(hf_model, anatomy))
+
+
+def _context(config: Any) -> int:
+    stated = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    return next((number for number in stated if isinstance(number, int)), _CONTEXT_OF_ALIBI_MODELS)
 
 
 def _say_what_has_no_embedding(hf_model: Module, anatomy: Anatomy, tokenizer: Any) -> None:
@@ -268,9 +297,9 @@ def _named(hf_model: Module, anatomy: Anatomy) -> Any:
     nn = nnsight.NNsight(hf_model, rename=names)
     for block in nn.blocks:
         # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.
-        parts = {"attention": block.get(anatomy.attention), "mlp": block.get(anatomy.mlp)}
-        for name, part in parts.items():
-            object.__setattr__(block, name, part)
+        for name, path in (("attention", anatomy.attention), ("mlp", anatomy.mlp)):
+            if path:
+                object.__setattr__(block, name, block.get(path_in(block._module, path)))
     return nn
 
 

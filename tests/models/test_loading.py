@@ -376,7 +376,7 @@ def test_an_architecture_with_several_streams_is_refused_by_name(tmp_path):
     )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
-    _refused(tmp_path, "the architecture gemma3n_text .* it is not supported yet")
+    _refused(tmp_path, "the architecture gemma3n_text keeps 2 streams of states beside one another")
 
 
 def test_a_job_can_stop_before_each_piece_of_logits(monkeypatch):

@@ -51,7 +51,7 @@ def test_either_can_be_another_one_but_never_both_the_same(session: Session) -> 
 async def test_y_shows_the_differences_and_brackets_choose_other_steps(tmp_path: Path) -> None:
     plain, edited = ((LensRequest(case=HERO), "done", lens_result(HERO, edits=n), None) for n in (0, 1))
     async with replaying(record(tmp_path / "story.json", plain, STORY[1], edited), (120, 30)) as run:
-        await run.pilot.press("right_curly_bracket", "Y")
+        await run.pilot.press("right_curly_bracket", "vertical_line")
         await until(run.pilot, lambda: "Step 3 against step 2 · Logit lens" in run.text)
         screen = run.app.screen
         assert isinstance(screen, SideBySideScreen)
@@ -60,5 +60,5 @@ async def test_y_shows_the_differences_and_brackets_choose_other_steps(tmp_path:
         pictures = [box.figure for box in screen.query_one(FigureView).boxes if isinstance(box.figure, Heatmap)]
         assert [(each.title.split(" · ")[-1], each.scale.ramp) for each in pictures] == [("second − first", "signed")]
         assert "the largest difference is" in " ".join(run.text.split())
-        await run.pilot.press("Y")
+        await run.pilot.press("vertical_line")
         await until(run.pilot, lambda: run.app.screen is run.main)

@@ -1,7 +1,8 @@
 """Where a model keeps what the methods read and change: embedding, blocks, attention, MLP, unembedding.
 
 A `Layout` is one row of dotted paths; families that use the same names share a row. `find_anatomy` picks the
-row for a model's type, or recognises the row of an unlisted type by its module names and one forward pass.
+row for a model's type, or recognises the row of an unlisted type by its module names and one forward pass. What
+fits no row is looked at module by module (`workbench.models.structure`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError
 from workbench.lazy import torch
+from workbench.models.structure import Structure, find_structure
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -150,8 +152,11 @@ class Anatomy:
     ``(d_mlp, d_model)`` where ``down_projection_in_first`` and ``(d_model, d_mlp)`` elsewhere;
     ``down_projection_missing`` says why there is none. ``softcap`` c turns logits z into c·tanh(z / c), after they are
     multiplied by ``logit_scale``. (Multipliers on embeddings are inside the embedding module or the model, and so
-    in the first block's input.) ``adds_up`` says that block output = block input + attention + MLP; it is false
-    where norms stand after the residual (OPT-350m). ``measured`` marks an unlisted type that was recognised.
+    in the first block's input.) ``not_sum`` says why block output is not block input + attention + MLP, and is empty
+    where it is. ``attention`` and ``mlp`` may name several paths between bars, of which each block has one, and are
+    empty where there is none. ``keeps``: keys and values of all layers can be kept and gone on from.
+    ``takes_embeddings``: it can be run on embeddings that are none of its vocabulary's. ``measured`` marks an unlisted
+    type that was recognised.
     """
 
     architecture: str
@@ -170,9 +175,17 @@ class Anatomy:
     unembedding: str
     logit_scale: float
     softcap: float | None
-    adds_up: bool
+    not_sum: str
     overwritten: str | None
     measured: bool
+    heads: int = 1
+    keeps: bool = True
+    takes_embeddings: bool = True
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether block output = block input + attention + MLP."""
+        return not self.not_sum
 
     def module(self, model: Module, path: str) -> Module:
         """The module at a path that starts at the model, such as ``anatomy.embedding``."""
@@ -184,7 +197,13 @@ class Anatomy:
 
     def in_block(self, model: Module, layer: int, path: str) -> Module:
         """The module at a path that starts at a block, such as ``anatomy.mlp``."""
-        return model.get_submodule(f"{self.blocks}.{layer}.{path}")
+        block = self.block(model, layer)
+        return block.get_submodule(path_in(block, path))
+
+
+def path_in(block: Any, path: str) -> str:
+    """Of several paths between bars the one that a block has."""
+    return next((each for each in path.split("|") if _has(block, each)), path)
 
 
 def find_anatomy(hf_model: Any) -> Anatomy:
@@ -192,7 +211,8 @@ def find_anatomy(hf_model: Any) -> Anatomy:
 
     An unlisted ``config.model_type`` is accepted if exactly one layout has all its paths in the model and agrees
     with a forward pass over three tokens: contributions add up, and the last state is unembedded to the model's
-    logits. Raises `ModelError`, which lists what was looked for, where nothing fits.
+    logits. Any other is looked at by `workbench.models.structure.find_structure`. Raises `ModelError` as that does, and
+    for a listed type without its parts.
     """
     model_type = hf_model.config.model_type
     for layout in LAYOUTS:
@@ -207,19 +227,7 @@ def find_anatomy(hf_model: Any) -> Anatomy:
     by_name = [layout for layout in LAYOUTS if not layout.missing(hf_model)]
     found = [_anatomy(hf_model, layout, measured=True) for layout in by_name]
     fitting = [anatomy for anatomy in found if _agrees_with_a_forward_pass(hf_model, anatomy)]
-    if len(fitting) == 1:
-        return fitting[0]
-    known = ", ".join(name for layout in LAYOUTS for name in layout.model_types)
-    if by_name:
-        raise ModelError(
-            f"the architecture {model_type} has the module names of {_names(by_name)}, but {len(fitting)} of these "
-            f"layouts agree with what its blocks compute, so it is not supported yet; use a model of type {known}"
-        )
-    looked_for = dict.fromkeys(path for layout in LAYOUTS for path in layout.missing(hf_model))
-    raise ModelError(
-        f"the architecture {model_type} is not supported: none of the known layouts fits, after looking for "
-        f"{', '.join(looked_for)}; use a model of type {known}"
-    )
+    return fitting[0] if len(fitting) == 1 else _measured(hf_model, find_structure(hf_model))
 
 
 def unembed(hf_model: Module, anatomy: Anatomy, states: torch.Tensor, normed: bool = False) -> torch.Tensor:
@@ -293,15 +301,55 @@ def _anatomy(model: Any, layout: Layout, *, measured: bool) -> Anatomy:
         unembedding=layout.unembedding,
         logit_scale=getattr(config, "logit_scale", None) or 1.0,
         softcap=getattr(config, "final_logit_softcapping", None),
-        adds_up=getattr(config, "do_layer_norm_before", True)
-        and not getattr(config, "apply_residual_connection_post_layernorm", False),
+        not_sum=_norms_after(config),
         overwritten=layout.overwritten,
         measured=measured,
+        heads=getattr(config, "num_attention_heads", None) or 1,
     )
 
 
+def _measured(model: Any, found: Structure) -> Anatomy:
+    config = model.config.get_text_config(decoder=True)
+    block = model.get_submodule(f"{found.blocks}.0")
+    down = block.get_submodule(found.down_projection) if found.down_projection else None
+    in_first = type(down).__name__ == "Conv1D"
+    return Anatomy(
+        architecture=model.config.model_type,
+        n_layers=len(model.get_submodule(found.blocks)),
+        d_model=config.hidden_size,
+        d_mlp=down.weight.shape[0 if in_first else 1] if down is not None else _expert_width(config),
+        embedding=found.embedding,
+        blocks=found.blocks,
+        attention=found.attention or "",
+        mlp=found.mlp or "",
+        down_projection=found.down_projection,
+        down_projection_missing=found.no_down_projection,
+        down_projection_in_first=in_first,
+        final_norm=found.final_norm,
+        projection=None,
+        unembedding=found.unembedding,
+        logit_scale=found.scale,
+        softcap=found.softcap,
+        not_sum=found.not_sum,
+        overwritten=None,
+        measured=True,
+        heads=getattr(config, "num_attention_heads", None) or 1,
+        keeps=found.keeps,
+        takes_embeddings=found.takes_embeddings,
+    )
+
+
+def _norms_after(config: Any) -> str:
+    before = getattr(config, "do_layer_norm_before", True)
+    if before and not getattr(config, "apply_residual_connection_post_layernorm", False):
+        return ""
+    return "has norms after its residual additions"
+
+
 def _expert_width(config: Any) -> int:
-    return int(getattr(config, "moe_intermediate_size", None) or config.intermediate_size)
+    """One expert's width, or that of whatever is widest in a block that has no MLP."""
+    widths = (getattr(config, name, None) for name in ("moe_intermediate_size", "intermediate_size"))
+    return next((int(width) for width in widths if isinstance(width, int)), 4 * int(config.hidden_size))
 
 
 def _agrees_with_a_forward_pass(model: Any, anatomy: Anatomy) -> bool:
@@ -350,7 +398,3 @@ def _keep_input(seen: dict[tuple[int, str], torch.Tensor], key: tuple[int, str])
         seen[key] = (args[0] if args else kwargs["hidden_states"]).clone()
 
     return hook
-
-
-def _names(layouts: list[Layout]) -> str:
-    return " and ".join("/".join(layout.model_types) for layout in layouts)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError, ModelError
 from workbench.lazy import torch, transformers
-from workbench.models.anatomy import tensor_of
+from workbench.models.anatomy import path_in, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,15 +59,16 @@ def find_heads(hf_model: Any, anatomy: Anatomy) -> Heads:
     Raises `ModelError` for a model without attention, with attention in some layers only, or with attention that is not
     a sum over heads.
     """
-    count = getattr(hf_model.config, "num_attention_heads", None)
-    if not count:
+    count = getattr(hf_model.config.get_text_config(decoder=True), "num_attention_heads", None)
+    if not count or not anatomy.attention:
         raise ModelError(f"a model of type {anatomy.architecture} has no attention heads; use a transformer")
     with ExitStack() as hooks, eager(hf_model):
         watched = [_Watched(hf_model, anatomy, layer, hooks) for layer in range(anatomy.n_layers)]
         cache = transformers.DynamicCache()
         ids = torch.arange(1, 1 + PROBED, device=hf_model.device)[None]
+        kept = {"past_key_values": cache, "use_cache": True} if anatomy.keeps else {"use_cache": False}
         with torch.no_grad():
-            hf_model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            hf_model.base_model(input_ids=ids, **kept)
     found = [each.found(count) for each in watched]
     if not any(found):
         raise ModelError(
@@ -81,8 +82,8 @@ def find_heads(hf_model: Any, anatomy: Anatomy) -> Heads:
         )
     projection, weights, normed = found[0]
     width = watched[0].read[projection].shape[-1] // count
-    kept = [layer.values.shape[1] for layer in cache.layers if getattr(layer, "values", None) is not None]
-    return Heads(count, kept[0] if kept else count, width, projection, weights, normed)
+    values = [layer.values.shape[1] for layer in cache.layers if getattr(layer, "values", None) is not None]
+    return Heads(count, values[0] if values else count, width, projection, weights, normed)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ class _Watched:
     def __init__(self, hf_model: Any, anatomy: Anatomy, layer: int, hooks: ExitStack) -> None:
         self.read: dict[str, Tensor] = {}
         self._returned: dict[str, Any] = {}
-        self._attention = anatomy.attention
+        self._attention = path_in(anatomy.block(hf_model, layer), anatomy.attention)
         self._d_model = anatomy.d_model
         block = anatomy.block(hf_model, layer)
         self._modules = {path: module for path, module in block.named_modules() if path}

@@ -79,7 +79,7 @@ class Attributed:
     def bytes_each(self, *, gradient: bool) -> int:
         """About what one evaluation holds: activations of a layer, or with a gradient of all, and the logits."""
         anatomy, tokens = self.model.anatomy, len(self.before) + len(self.inputs) + len(self.after)
-        heads = getattr(self.model.hf.config, "num_attention_heads", 1)
+        heads = self.model.anatomy.heads
         # Counted on Llama's block: the residual stream, norms, queries, keys, values and attention's output are
         # about twelve times d_model, the MLP's five times d_mlp, and attention weights where the kernel keeps them.
         layer = tokens * (12 * anatomy.d_model + 5 * anatomy.d_mlp) + heads * tokens**2
@@ -102,6 +102,7 @@ def ask(
     one token, and a target equal to the foil; `NumericalError` where the logits are not finite.
     """
     named = {name: text for name, text in (("target", target), ("foil", foil)) if text is not None}
+    model.check_embeddings()
     encoded = model.encode(case)
     place = _place(encoded, position)
     ids = torch.tensor(encoded.ids[: place + 1], device=model.hf.device)

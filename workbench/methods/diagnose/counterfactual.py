@@ -86,6 +86,7 @@ def find_change(model: LoadedModel, request: CounterfactualRequest, progress: Pr
 
     Raises `InputError` for a case without target and foil, or one that cannot be encoded.
     """
+    model.check_embeddings()
     encoded = model.encode(request.case)
     if encoded.target is None or encoded.foil is None:
         raise InputError("what turns the answer is asked of two answers; give a target and a foil")

@@ -150,6 +150,7 @@ def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
         raise InputError("name what is patched, each kind once: states, mlp, attention, heads")
     if "heads" in request.kinds and request.receivers:
         raise InputError("paths lead from states, MLP or attention outputs to receivers; leave out heads or receivers")
+    model.check_parts([kind for kind in request.kinds if kind != "heads"])
     both = both_runs(model, request.case, request.source)
     encoded, encoded_source, target, foil = both.encoded, both.encoded_source, both.target, both.foil
     pairs = aligned(encoded.ids, encoded_source.ids, request.align)
@@ -191,8 +192,8 @@ def _check_receivers(setup: PatchSetup) -> None:
         raise InputError(f"there is no token {request.receive_at} to receive at: there are {tokens}, counted from 0")
     if request.receivers and not model.anatomy.adds_up:
         raise ModelError(
-            f"{model.info.name} has norms after its residual additions, so no direct path leads through its residual "
-            "stream; leave out receivers"
+            f"{model.info.name} {model.anatomy.not_sum}, so no direct path leads through its residual stream; leave "
+            "out receivers"
         )
 
 

@@ -54,11 +54,13 @@ class TraceSetup:
 def set_up(model: LoadedModel, request: TraceRequest) -> TraceSetup:
     """Encode the case, corrupt its subject, run it clean and corrupted, and read both.
 
-    Raises `InputError` for a case or a setting that makes no sense, `NumericalError` for NaN logits.
+    Raises `InputError` for a case or a setting that makes no sense, `ModelError` for a part that the model has not,
+    `NumericalError` for NaN logits.
     """
     encoded = model.encode(request.case)
     start = check_subject(encoded)
     window = _check_settings(request, encoded, model.info.layers)
+    model.check_parts(request.kinds)
     ids, added, noise_std = _corrupt(model, request, encoded)
     runs = record(model, ids, added)
     with torch.no_grad():

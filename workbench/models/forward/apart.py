@@ -81,7 +81,7 @@ def taken_apart(
     """
     if not model.anatomy.adds_up:
         raise ModelError(
-            f"{model.info.name} has norms after its residual additions, so its last state is not the sum of what its "
+            f"{model.info.name} {model.anatomy.not_sum}, so its last state is not the sum of what its "
             "layers add; use another model to take logits apart"
         )
     encoded = model.encode(case)

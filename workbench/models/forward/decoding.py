@@ -49,18 +49,39 @@ class TextBatch:
         self.cache = transformers.DynamicCache() if cache is None else cache
         self.mask = torch.tensor([[0] * (max(longest, new) - len(row)) + [1] * len(row) for row in rows])
         self.computed = 0
-        self._run([(0,) * (new - len(row)) + row[-new:] for row in rows], wanted)
+        self._texts = [] if model.anatomy.keeps else list(rows)
+        if self._texts:
+            self._run_whole(wanted)
+        else:
+            self._run([(0,) * (new - len(row)) + row[-new:] for row in rows], wanted)
 
     def step(self, tokens: Sequence[int]) -> None:
         """Run one more token of each row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
+        if self._texts:
+            self._texts = [(*text, token) for text, token in zip(self._texts, tokens, strict=True)]
+            self._run_whole(1)
+            return
         self._run([(token,) for token in tokens], 1)
 
     def keep_only(self, rows: list[int]) -> None:
         """Let the other rows go."""
-        if rows:
+        if self._texts:
+            self._texts = [self._texts[row] for row in rows]
+        elif rows:
             self.cache.batch_select_indices(torch.tensor(rows, device=self.logits.device))
         self.mask, self.logits = self.mask[rows], self.logits[rows]
+
+    def _run_whole(self, wanted: int) -> None:
+        """Each text alone and from its start: what a model with recurrent layers needs, which knows no padding."""
+        found = []
+        with torch.no_grad():
+            for text in self._texts:
+                ids = torch.tensor([text], device=self.model.hf.device)
+                logits = self.model.hf(input_ids=ids, use_cache=False).logits[:, -wanted:]
+                found.append(torch.nn.functional.pad(logits, (0, 0, wanted - logits.shape[1], 0)))
+                self.computed += len(text)
+        self.logits = torch.cat(found)
 
     def _run(self, ids: Sequence[Ids], wanted: int) -> None:
         hf, device = self.model.hf, self.model.hf.device

@@ -59,8 +59,10 @@ def gradients(
             mlp = nnsight.save([])
             model.nn.embedding.output = (model.nn.embedding.output + run.added).requires_grad_()
             for block in model.nn.blocks:
-                attention.append(_first(block.attention.output))
-                mlp.append(_first(block.mlp.output))
+                if model.anatomy.attention:
+                    attention.append(_first(block.attention.output))
+                if model.anatomy.mlp:
+                    mlp.append(_first(block.mlp.output))
                 states.append(_first(block.output))
             tracer.stop()
         outputs: dict[Site, list[torch.Tensor]] = {
@@ -88,5 +90,5 @@ def _first(output: Any) -> torch.Tensor:
 def bytes_of_gradients(model: LoadedModel, tokens: int) -> int:
     """About what one run keeps for its backward pass: a dozen states, six MLP widths and the scores a block."""
     anatomy, info = model.anatomy, model.info
-    a_token = 12 * info.d_model + 6 * anatomy.d_mlp + model.hf.config.num_attention_heads * tokens
+    a_token = 12 * info.d_model + 6 * anatomy.d_mlp + anatomy.heads * tokens
     return int(info.layers * tokens * a_token * model.hf.dtype.itemsize)

@@ -65,7 +65,7 @@ class Prefixes:
     def __init__(self, model: LoadedModel, reuse: bool = True) -> None:
         self.computed = 0
         self.parity: float | None = None
-        self.reuses = reuse
+        self.reuses = reuse and model.anatomy.keeps
         self._model = model
         self._trunks: list[_Trunk] = []
 

@@ -260,7 +260,7 @@ class Resumed:
         """About what one branch takes: states and MLP of its own tokens, keys and values of all, scores."""
         info, anatomy = self._model.info, self._model.anatomy
         own = self._run.tokens - token
-        heads = self._model.hf.config.num_attention_heads
+        heads = anatomy.heads
         numbers = own * (8 * info.d_model + 4 * anatomy.d_mlp) + self._run.tokens * (4 * info.d_model + heads * own)
         return int(self._rows * numbers * self._run.states[0].element_size())
 

@@ -27,7 +27,8 @@ class Run:
 
     ``ids`` is ``(rows, tokens)``, ``added`` what was added to the embeddings ``(rows, tokens, width)``. ``states``
     has layers + 1 entries ``(rows, tokens, d_model)``: the first block's input, then each block's output. ``parts``
-    holds the contributions of attention and MLP in each layer in the first row alone, ``(tokens, d_model)``.
+    holds the contributions of attention and MLP in each layer in the first row alone, ``(tokens, d_model)``; none where
+    blocks have no such part.
     ``keys`` and ``values`` have an entry ``(rows, key-value heads, tokens, head width)`` a layer, or none at all
     where the model keeps no such thing; ``tuples`` says which blocks return tuples. ``seconds`` is the time taken.
     ``mask`` ``(rows, tokens)`` is 0 where a shorter row is padded on the left, None where no row is.
@@ -71,9 +72,10 @@ def record(model: LoadedModel, ids: torch.Tensor, added: torch.Tensor, mask: tor
     also = {} if mask is None else padding_arguments(model, mask, ids.shape[1])
     cache = transformers.DynamicCache()  # made without a configuration it keeps every token, sliding window or not
     rows = len(ids)
+    kept = {"past_key_values": cache, "use_cache": True} if model.anatomy.keeps else {"use_cache": False}
     began = time.perf_counter()
     with torch.no_grad():
-        with model.nn.trace(input_ids=ids, past_key_values=cache, use_cache=True, **also) as tracer:
+        with model.nn.trace(input_ids=ids, **kept, **also) as tracer:
             states = nnsight.save([])
             attention = nnsight.save([])
             mlp = nnsight.save([])
@@ -81,8 +83,10 @@ def record(model: LoadedModel, ids: torch.Tensor, added: torch.Tensor, mask: tor
             model.nn.embedding.output = model.nn.embedding.output + added
             states.append(model.nn.blocks[0].input)
             for block in model.nn.blocks:
-                attention.append(tensor_of(block.attention.output, rows)[0].clone())
-                mlp.append(tensor_of(block.mlp.output, rows)[0].clone())
+                if model.anatomy.attention:
+                    attention.append(tensor_of(block.attention.output, rows)[0].clone())
+                if model.anatomy.mlp:
+                    mlp.append(tensor_of(block.mlp.output, rows)[0].clone())
                 states.append(tensor_of(block.output, rows))
                 tuples.append(isinstance(block.output, tuple))
             tracer.stop()  # before the unembedding, which is wanted for one token only

@@ -97,7 +97,7 @@ def _shared(model: LoadedModel, rows: Sequence[TextRow]) -> _Shared:
     least, most = min(row.ids for row in rows), max(row.ids for row in rows)
     same = next((at for at, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most)))
     tokens = min(same, *(min(row.positions) for row in rows))
-    if tokens < SHARED:
+    if tokens < SHARED or not model.anatomy.keeps:
         return _Shared()
     shortest = min((row.ids for row in rows), key=len)
     try:
