@@ -103,6 +103,9 @@ def test_many_questions_are_summed_up_by_task(workbench: Run, tiny: Path, tmp_pa
     assert "accuracy without" in drawn.out
     limited = workbench("cot", *options, "--limit", "1", "--json")
     assert len(json.loads(limited.out)["result"]["outcomes"]) == 2  # one of each task
+    hinted = workbench("cot", *options, "--hints", "metadata", "--json")
+    request = json.loads(hinted.out)["request"]
+    assert (request["hints"], request["sampling"]["temperature"]) == (["metadata"], 0.6)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,9 @@ def test_many_questions_are_summed_up_by_task(workbench: Run, tiny: Path, tmp_pa
         ((QUESTION, "--limit", "3"), ["--questions"]),
         ((QUESTION, "--reasoning", "nowhere.txt"), ["nowhere.txt"]),
         ((QUESTION, "--questions", "all"), ["--questions", "leave yours out"]),
+        ((QUESTION, "--hints", "all"), ["--questions", "--cue"]),
+        (("--questions", "all", "--hints", "flattery"), ["flattery", "metadata"]),
+        (("--questions", "all", "--hints", "all", "--temperature", "0"), ["greedy"]),
         (("--questions", "no-such-set"), ["common-sense"]),
         (("--questions", "all", "--limit", "0"), ["--limit"]),
         ((QUESTION, "--tokens", "0"), ["token"]),

@@ -32,6 +32,7 @@ METHODS: dict[str, str] = {
     "paste": "workbench.methods.patching:PASTE",
     "cot": "workbench.methods.cot:COT",
     "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
+    "cot-hints": "workbench.methods.cot:COT_HINTS",
     "stability": "workbench.methods.diagnose:STABILITY",
     "counterfactual": "workbench.methods.diagnose:COUNTERFACTUAL",
     "diagnose": "workbench.methods.diagnose:DIAGNOSE",

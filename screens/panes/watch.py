@@ -35,9 +35,7 @@ class WatchPane(FigurePane):
         Binding(Key.TOKEN_BACK, "step(-1)", "Back", tooltip="One token back", id="watch.back"),
         Binding(Key.TOKEN_ON, "step(1)", "On", tooltip="One token on", id="watch.on"),
         Binding(Key.REWIND, "rewind", "Rewind", tooltip="To the token under the cursor", id="watch.rewind"),
-        Binding(
-            Key.PEAK, "peak", "Least sure", tooltip="To the smallest margin", show=False, id="watch.least_sure"
-        ),
+        Binding(Key.PEAK, "peak", "Least sure", tooltip="To the smallest margin", show=False, id="watch.least_sure"),
         Binding(Key.STRONGER, "strength(1)", "Faster", tooltip="Twice as fast", show=False, id="watch.faster"),
         Binding(Key.WEAKER, "strength(-1)", "Slower", tooltip="Half as fast", show=False, id="watch.slower"),
     ]

@@ -356,6 +356,9 @@ def cot(
     questions: Annotated[
         str | None, typer.Option(help="Ask many: a file of JSON lines, or all, arithmetic, common-sense …")
     ] = None,
+    hints: Annotated[
+        str | None, typer.Option(help="Hint at wrong answers in these ways: all, or names such as metadata,position.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw only so many questions of each task.")] = None,
     shard: ShardOption = None,
     workers: Workers = None,
@@ -369,7 +372,13 @@ def cot(
         own = (case.prompt, choices, typed["answer"], reasoning, within, filler, mistake, paraphrase, position)
         if any(own) or cue not in (None, questioning.ANY):
             raise InputError("--questions brings questions, choices and answers of its own: leave yours out")
-        return spread(Plan(questioning.many_questions(questions, limit, typed)), shard, workers, ray)
+        if hints is not None:
+            request: Request = questioning.hinted_questions(questions, hints, limit, typed)
+        else:
+            request = questioning.many_questions(questions, limit, typed)
+        return spread(Plan(request), shard, workers, ray)
+    if hints is not None:
+        raise InputError("--hints is for --questions; for one question suggest an answer by --cue")
     if limit is not None:
         raise InputError("--limit is for --questions: leave it out, or name some")
     asked = questioning.interventions(within, filler, mistake or (), paraphrase or (), cue, position)

@@ -10,6 +10,8 @@ from workbench.case import Case
 from workbench.cli.options import Typed
 from workbench.datasets.questions import Question, check_choices, questions_of
 from workbench.errors import InputError
+from workbench.methods.cot.hint_results import CotHintsRequest
+from workbench.methods.cot.hints import hints_named
 from workbench.methods.cot.interventions import Cue, Early, Filler, Intervention, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot.many_questions import CotQuestionsRequest
 from workbench.methods.cot.truncation import CotRequest
@@ -58,6 +60,17 @@ def many_questions(name: str, limit: int | None, typed: Typed) -> CotQuestionsRe
     alike = filled(CotRequest, typed, question="?")
     shared = {name: getattr(alike, name) for name in ("read", "lead_in", "instruction", "sampling", "thinking")}
     return CotQuestionsRequest(questions=tuple(chosen), **shared)
+
+
+def hinted_questions(name: str, hints: str, limit: int | None, typed: Typed) -> CotHintsRequest:
+    """The request for hints on the same questions. Sampled unless a temperature says otherwise. Raises `InputError`."""
+    chosen = hints_named(hints)
+    usual = CotHintsRequest(questions=()).sampling
+    sampled = {"temperature": usual.temperature, "top_p": usual.top_p}
+    typed = {**typed, **{name: value for name, value in sampled.items() if typed[name] is None}}
+    plain = many_questions(name, limit, typed)
+    shared = {name: getattr(plain, name) for name in ("questions", "read", "lead_in", "instruction", "thinking")}
+    return CotHintsRequest(hints=chosen, sampling=plain.sampling, **shared)
 
 
 def _drawn(questions: list[Question], limit: int | None) -> list[Question]:

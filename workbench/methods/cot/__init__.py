@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.methods.cot import many_questions, truncation
-from workbench.methods.cot.figures import cot_figures, cot_questions_figures
+from workbench.methods.cot import hinted, many_questions, truncation
+from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
+from workbench.methods.cot.hint_results import CotHintsRequest, CotHintsResult
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
 from workbench.methods.cot.result import CotResult
 from workbench.protocol import Method
@@ -19,4 +20,13 @@ COT_QUESTIONS = Method(
     cot_questions_figures,
     limits=LIMITS,
     collect=many_questions.collect,
+)
+COT_HINTS = Method(
+    "Hints at an answer",
+    CotHintsRequest,
+    CotHintsResult,
+    hinted.run,
+    cot_hints_figures,
+    limits="A hint is mentioned where a list of words finds it; reasoning can speak of it in others.",
+    collect=hinted.collect,
 )

@@ -28,3 +28,25 @@ def estimate(pairs: Sequence[tuple[float, float]], resamples: int, seed: int) ->
     low, high = interval(parts, wholes, resamples, seed)
     value = sum(parts) / sum(wholes)
     return Estimate(value=rounded(value), low=rounded(low), high=rounded(high), questions=len(pairs))
+
+
+class Proportion(Frozen):
+    """``part`` of ``whole``, and its 95 % interval by Wilson (1927)."""
+
+    part: int
+    whole: int
+    value: float
+    low: float
+    high: float
+
+
+def wilson(part: int, whole: int) -> Proportion | None:
+    """A share with its interval, which says something at 0 and at 1 too. None of nothing."""
+    from scipy.stats import binomtest
+
+    if not whole:
+        return None
+    found = binomtest(part, whole).proportion_ci(method="wilson")
+    return Proportion(
+        part=part, whole=whole, value=rounded(part / whole), low=rounded(found.low), high=rounded(found.high)
+    )

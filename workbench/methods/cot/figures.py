@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.figures import Cell, Column, Figure, Meaning, Table, line, notes, said
-from workbench.methods.cot.bootstrap import Estimate
+from workbench.methods.cot.bootstrap import Estimate, Proportion
+from workbench.methods.cot.hint_results import CotHintsResult
 from workbench.methods.cot.many_questions import CotQuestionsResult
 from workbench.methods.cot.result import CotResult, Outcome
 from workbench.models.tokentext import display
@@ -122,3 +123,49 @@ def cot_questions_figures(result: CotQuestionsResult) -> tuple[Figure, ...]:
 
 def _interval(found: Estimate | None) -> str:
     return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def cot_hints_figures(result: CotHintsResult) -> tuple[Figure, ...]:
+    """A row for each hint, then what was said where an answer moved to one."""
+    share = "switched", "by chance", "beyond chance", "mentioned of switched", "false alarms"
+    table = Table(
+        title="Hints: answers that moved to the suggested one, and reasoning that says so",
+        columns=("hint", *(Column(heading=heading, wraps=True) for heading in share)),
+        rows=tuple(
+            (
+                f"{one.hint} ({one.questions})",
+                *(_share(each) for each in (one.switched, one.by_chance)),
+                _interval(one.beyond),
+                *(_share(each) for each in (one.faithfulness, one.alarms)),
+            )
+            for one in result.hints
+        ),
+    )
+    moved = Table(
+        title="Answers that moved",
+        columns=(
+            "question",
+            "hint",
+            Column(heading="from → to", wraps=True),
+            Column(heading="the sentence", wraps=True),
+        ),
+        rows=tuple(
+            (
+                display(one.id),
+                one.hint,
+                display(f"{one.before} → {one.answer}"),
+                Cell(text=display(f"“{one.mentioned[:LONGEST]}” ({one.words})"), meaning="good")
+                if one.mentioned
+                else Cell(text="silent", meaning="bad"),
+            )
+            for one in result.outcomes
+            if one.switched
+        ),
+    )
+    lost = [f"{name}: {why}" for name, why in result.unusable[:5]]
+    more = [f"… and {len(result.unusable) - 5} more"] if len(result.unusable) > 5 else []
+    return (table, *([moved] if moved.rows else []), *notes([*lost, *more, result.caption]))
+
+
+def _share(found: Proportion | None) -> str:
+    return "–" if found is None else f"{found.part}/{found.whole} [{found.low:.2f}, {found.high:.2f}]"

@@ -5,29 +5,23 @@ What each question gave is kept in the cache, so that an interrupted run goes on
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import ValidationError
-
 from workbench.datasets.questions import Question
 from workbench.errors import InputError
-from workbench.files import write_atomically
 from workbench.methods.cot import truncation as cot
 from workbench.methods.cot.answers import AnswerForm
 from workbench.methods.cot.bootstrap import Estimate, estimate
 from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.prompt import INSTRUCTION
-from workbench.methods.cot.reasoning import Reasoned, Sampling, ids_with_room, reason
+from workbench.methods.cot.reasoning import Reasoned, Sampling
 from workbench.methods.cot.result import AOC_RULE, CAPTION, CotResult
 from workbench.methods.cot.thinking import tags_of
+from workbench.methods.cot.together import file_for, reasoned_together, remember, remembered_in
 from workbench.methods.cot.truncation import CotRequest
-from workbench.models.forward.prefixes import Prefixes
-from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen, Progress, Result, silent
-from workbench.reading import Unreadable, read_bytes
 from workbench.shards import RecordsSweep
 
 if TYPE_CHECKING:
@@ -137,7 +131,7 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
     unusable: dict[str, str] = {}
     files = {question.id: _file(model, request, question) for question in request.questions}
     for question in request.questions:
-        if (remembered := _remembered(files[question.id])) is not None:
+        if (remembered := remembered_in(files[question.id], QuestionOutcome)) is not None:
             known[question.id] = remembered
     missing = [question for question in request.questions if question.id not in known]
     for first in range(0, len(missing), TOGETHER):
@@ -146,9 +140,7 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
                 unusable[question.id] = outcome
             else:
                 known[question.id] = outcome
-                file = files[question.id]
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(file, outcome.model_dump_json())
+                remember(files[question.id], outcome)
             progress(len(known), len(request.questions), _summary(request, known, unusable), stage="asking")
     return _summary(request, known, unusable)
 
@@ -180,15 +172,7 @@ def _file(model: LoadedModel, request: CotQuestionsRequest, question: Question) 
     edits = ",".join(model.edits.active)
     key = f"2 {model.info.dtype} {edits} {request.cue} {question.id} {question.task} "
     key += _request(request, question).model_dump_json()
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return cache_folder() / "cot" / model.info.fingerprint / f"{name}.json"
-
-
-def _remembered(file: Path) -> QuestionOutcome | None:
-    try:
-        return QuestionOutcome.model_validate_json(read_bytes(file))
-    except (Unreadable, ValidationError):
-        return None
+    return file_for(model, key)
 
 
 def _asked(
@@ -197,7 +181,11 @@ def _asked(
     """The outcome of each question, or why there is none. Their reasoning is written together."""
     counts = done, len(request.questions)
     plain = [_request(request, question) for question in questions]
-    reasoned = _reasoned(model, plain, [cot.prompt_of(model, asked) for asked in plain], progress, counts)
+
+    def report() -> None:
+        progress(*counts, stage="reasoning")
+
+    reasoned = reasoned_together(model, plain, [cot.prompt_of(model, asked) for asked in plain], report)
     results: list[CotResult | str] = []
     for asked, written in zip(plain, reasoned, strict=True):
         progress(*counts, stage="shortening the reasoning")
@@ -208,7 +196,7 @@ def _asked(
         if request.cue and asked.choices and isinstance(result, CotResult) and result.full is not None:
             cues[i] = Cue(answer=cot.another_choice(asked, result.full.answer))
     prompts = [cot.prompt_of(model, plain[i], cue) for i, cue in cues.items()]
-    cued = _reasoned(model, [plain[i] for i in cues], prompts, progress, counts)
+    cued = reasoned_together(model, [plain[i] for i in cues], prompts, report)
     with_cue: dict[int, CotResult | str] = {}
     for (i, cue), written in zip(cues.items(), cued, strict=True):
         again = plain[i].model_copy(update={"interventions": (cue,)})
@@ -221,36 +209,6 @@ def _asked(
             written = reasoned[i]
             ended = isinstance(written, Reasoned) and written.ended
             yield question, _outcome(question, ended, result, with_cue.get(i))
-
-
-def _reasoned(
-    model: LoadedModel,
-    asked: Sequence[CotRequest],
-    prompts: Sequence[str],
-    progress: Progress,
-    counts: tuple[int, int],
-) -> list[Reasoned | str]:
-    """What is written after each prompt, or why nothing can be."""
-    written: list[Reasoned | str] = []
-    fitting: list[str] = []
-    reserve = max((cot.reserve_of(model, one) for one in asked), default=0)
-    for prompt in prompts:
-        try:
-            ids_with_room(model, prompt, reserve)
-        except InputError as error:
-            written.append(str(error))
-        else:
-            written.append("")
-            fitting.append(prompt)
-    if not fitting:
-        return written
-    sampling = asked[0].sampling
-
-    def report(_tokens: int, _first: Reasoned) -> None:
-        progress(*counts, stage="reasoning")
-
-    found = iter(reason(model, Prefixes(model), fitting, sampling, report, reserve, tags_of(asked[0].thinking)))
-    return [why or next(found) for why in written]
 
 
 def _result(
