@@ -101,9 +101,10 @@ def test_the_ridge_lens_is_the_ridge_regression_of_the_final_state_on_the_layer_
     for row, x in enumerate(before):
         alpha = ridge.RIDGE * np.trace(np.cov(x.T, bias=True)) / x.shape[1] * len(x)
         reference = Ridge(alpha=alpha).fit(x, final)
-        assert np.allclose(fit.translators.weights[row], reference.coef_, atol=1e-4)
-        assert np.allclose(fit.translators.biases[row], reference.intercept_, atol=1e-4)
-        read = fit.translators.read(row, torch.from_numpy(x).float())
+        factor = fit.factors[row]  # how far this is shortened is for a test of its own
+        assert np.allclose(fit.translators.weights[row] / factor, reference.coef_, atol=1e-4)
+        assert np.allclose(fit.translators.biases[row] / factor, reference.intercept_, atol=1e-4)
+        read = fit.translators.read(row, torch.from_numpy(x).float()) / factor
         assert np.allclose(read, reference.predict(x), atol=1e-3)
         constant = np.square(final - final.mean(axis=0)).sum()
         assert np.square(final - np.asarray(read)).sum() < 0.9 * constant
@@ -120,9 +121,32 @@ def test_without_a_ridge_it_is_the_least_squares_solution(monkeypatch: pytest.Mo
     final = after_final_norm(model, last.numpy())
     for row, x in enumerate(before):
         with_one = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1).numpy()
-        solution = np.linalg.lstsq(with_one, final, rcond=None)[0]
+        solution = np.linalg.lstsq(with_one, final, rcond=None)[0] * fit.factors[row]
         assert np.allclose(fit.translators.weights[row].T, solution[:-1], atol=1e-3)
         assert np.allclose(fit.translators.biases[row], solution[-1], atol=1e-3)
+
+
+def test_a_layer_s_map_is_shortened_as_far_as_that_lowers_the_kl_on_texts_left_out() -> None:
+    model = tiny_loaded("llama")
+    text = some_text(model, rows=20)
+    fit = fit_ridge(model, text, 0, silent)
+    part, rest = text[:16], text[16:]
+    *before, last = [each[:, 1:].flatten(0, 1).numpy() for each in states_by_hooks(model, part)]
+    final = after_final_norm(model, last)
+    *held, answers = [each[:, 1:].flatten(0, 1) for each in states_by_hooks(model, rest)]
+    some = np.linspace(0, len(answers) - 1, min(ridge.TUNED_ON, len(answers))).round().astype(int)
+    with torch.no_grad():
+        wanted = model.unembed(answers[some].float()).log_softmax(dim=-1)
+    for row, x in enumerate(before):
+        alpha = ridge.RIDGE * np.trace(np.cov(x.T, bias=True)) / x.shape[1] * len(x)
+        read = torch.from_numpy(Ridge(alpha=alpha).fit(x, final).predict(held[row][some].numpy())).float()
+        with torch.no_grad():
+            kl = [
+                float((wanted.exp() * (wanted - from_normed(model, read * by).log_softmax(dim=-1))).sum(dim=-1).mean())
+                for by in (1.0, *ridge.FACTORS)
+            ]
+        stops = next((at for at in range(len(kl) - 1) if kl[at + 1] >= kl[at]), len(kl) - 1)
+        assert fit.factors[row] == (1.0, *ridge.FACTORS)[stops]
 
 
 @five

@@ -26,6 +26,7 @@ from workbench.methods.watch.figures import parted
 from workbench.methods.watch.result import WatchedText, WatchedToken, WatchRequest, WatchResult
 from workbench.methods.watch.watching import _Speaker
 from workbench.models.anatomy import tensor_of
+from workbench.models.forward.observing import depths
 from workbench.models.forward.sampling import sampled
 from workbench.models.heads import eager, weights_in
 from workbench.models.tokens import continuation_ids, token_text
@@ -107,6 +108,23 @@ def test_every_token_has_the_numbers_of_a_complete_run(architecture: str) -> Non
     assert result.spoken.text == model.tokenizer.decode(text[len(result.encoded.ids) :], skip_special_tokens=True)
     assert result.spoken.ending == "length"
     assert {token.depth for token in result.spoken.tokens} != {model.info.layers - 1}
+
+
+def test_depth_is_the_same_with_rivals_and_takes_fewer_unembeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, read = tiny_loaded("llama"), list[int]()
+    states = torch.randn(6, model.info.layers, model.info.d_model)
+    states[:3] = states[:3, -1:]  # these have their token from the first layer on
+    logits = model.unembed(states[:, -1])
+    tokens = logits.argmax(dim=-1).tolist()
+    unembed = type(model).unembed
+    monkeypatch.setattr(
+        type(model), "unembed", lambda model, states: read.append(len(states)) or unembed(model, states)
+    )
+    alone = depths(model, states, tokens)
+    before, read[:] = sum(read), []
+    assert depths(model, states, tokens, logits.topk(8).indices) == alone
+    assert alone[:3] == [0, 0, 0]
+    assert sum(read) < before
 
 
 @pytest.mark.parametrize("architecture", telling(gemma2="llama"))

@@ -46,6 +46,10 @@ LOOKED = 3
 TOGETHER = 8
 """Tokens whose depth is read together."""
 
+RIVALS = 64
+"""Likely tokens with which one is compared at every layer: one of them is nearly always ahead where the lens says
+something else, so that no more is unembedded than the layers that have the token, 5 a token instead of 8."""
+
 PARITY = {"float32": 1e-3}
 PARITY_OF_HALF = 0.5
 """Largest difference between the last state read by the lens and the model's own logits, as for the lens."""
@@ -185,7 +189,7 @@ class _Speaker:
         """
         model, request = self._model, self._request
         tokens: list[WatchedToken] = []
-        pending: list[tuple[int, Tensor]] = []
+        pending: list[tuple[int, Tensor, Tensor]] = []
         ending: Ending = ""
 
         def text() -> WatchedText:
@@ -212,7 +216,7 @@ class _Speaker:
                     if self.parity is None:
                         self._compare(states[-1], logits)
                     if request.depth and tokens[-1].rank == 1:
-                        pending.append((at, states))
+                        pending.append((at, states, logits.topk(min(RIVALS, len(logits))).indices))
                     ending = self._ending(tokens[-1], at + 1 == limit, free)
                     if len(pending) == TOGETHER or ending:
                         self._deepen(tokens, pending)
@@ -265,12 +269,13 @@ class _Speaker:
             return "monitor"
         return "length" if full else ""
 
-    def _deepen(self, tokens: list[WatchedToken], pending: list[tuple[int, Tensor]]) -> None:
+    def _deepen(self, tokens: list[WatchedToken], pending: list[tuple[int, Tensor, Tensor]]) -> None:
         """Read the depth of the tokens that wait for it."""
         if pending:
-            places = [at for at, _ in pending]
-            states = torch.stack([each for _, each in pending])
-            for at, depth in zip(places, depths(self._model, states, [tokens[at].id for at in places]), strict=True):
+            places, states, rivals = zip(*pending, strict=True)
+            ids = [tokens[at].id for at in places]
+            found = depths(self._model, torch.stack(states), ids, torch.stack(rivals))
+            for at, depth in zip(places, found, strict=True):
                 tokens[at] = tokens[at].model_copy(update={"depth": depth})
             pending.clear()
 
