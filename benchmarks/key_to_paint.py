@@ -1,4 +1,4 @@
-"""Milliseconds from a key to the moved row, while the engine computes a 512-token lens and when it is idle."""
+"""Milliseconds from a key to the moved row, while the engine works and when it is idle."""
 
 from __future__ import annotations
 
@@ -11,26 +11,37 @@ from benchmarks.terminal import Terminal
 KEYS = 200
 PAUSE = 0.02
 WORDS = "The capital of Australia is Canberra and the river runs down to the sea past old towns "
+CASE = ("The capital of Australia is", "--subject", "Australia", "--target", "Canberra", "--foil", "Sydney")
+AIM = "aims: median 30 ms, 99th percentile 100 ms"
+
+JOBS = {"a causal trace": "t2", "an edit": "e\r2", "a generation": "r\r2"}
+"""Keys that begin a job and come back to the lens."""
 
 
 def main() -> None:
-    prompt = (WORDS * 40).strip()
-    prompt = " ".join(prompt.split()[:512])
+    rows: list[tuple[str, list[float], bool]] = []
+    prompt = " ".join((WORDS * 40).split()[:512])
     with tempfile.TemporaryDirectory() as folder:
         with Terminal(prompt, "--session", f"{folder}/s.json", columns=160, rows=48) as terminal:
-            terminal.wait_for("unembedding", 90)
-            busy = measure(terminal)
-            still = "unembedding" in terminal.text
+            terminal.wait_for("unembedding", 120)
+            rows.append(("a 512-token lens", measure(terminal), "unembedding" in terminal.text))
             terminal.press("\x1b")
             terminal.wait_for(lambda text: "unembedding" not in text)
             terminal.settle(0.5)
-            idle = measure(terminal)
-    print(f"{'':28} {'median ms':>10} {'99th %':>8} {'largest':>8}   ({KEYS} keys each)")
-    for name, times in (("busy with a 512-token lens", busy), ("idle", idle)):
+            rows.append(("nothing", measure(terminal), True))
+        for name, keys in JOBS.items():
+            with Terminal(*CASE, "--session", f"{folder}/{name}.json", columns=160, rows=48) as terminal:
+                terminal.wait_for("next: D", 120)
+                for key in keys:
+                    terminal.press(key)
+                    terminal.settle(0.3)
+                terminal.wait_for("esc cancels", 60)
+                rows.append((name, measure(terminal), "esc cancels" in terminal.text))
+    print(f"{'while there runs':28} {'median ms':>10} {'99th %':>8} {'largest':>8}   ({KEYS} keys each; {AIM})")
+    for name, times, still in rows:
         nearly_all = sorted(times)[int(len(times) * 0.99) - 1]
-        print(f"{name:28} {statistics.median(times):10.1f} {nearly_all:8.1f} {max(times):8.1f}")
-    print(f"the engine was {'still busy' if still else 'NOT busy any more'} after the last key")
-    print(f"busy / idle: {statistics.median(busy) / statistics.median(idle):.2f}")
+        done = "" if still else "   (it ended before the last key)"
+        print(f"{name:28} {statistics.median(times):10.1f} {nearly_all:8.1f} {max(times):8.1f}{done}")
 
 
 def measure(terminal: Terminal) -> list[float]:

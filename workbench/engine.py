@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REPORT_EVERY = 0.03
-"""Seconds between two reports of progress: a screen shows no more."""
+REPORT_EVERY = 0.25
+"""Seconds between two reports of progress: each is drawn, and over a slow link more of them would be waited for."""
 
 BACKGROUND_NICENESS = 5
 """How far the engine's thread gives way to the screen's, where the system knows niceness by thread (Linux)."""

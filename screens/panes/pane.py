@@ -19,6 +19,9 @@ from workbench.models.info import ModelInfo
 from workbench.protocol import Request
 from workbench.session import Step
 
+TITLE_FROM = 3
+"""Where in a frame its title begins; two cells after it the line goes on."""
+
 
 class Pane(Widget):
     """Base of the panes. A pane owns what it shows; the main screen only tells it what happened.
@@ -74,8 +77,20 @@ class Pane(Widget):
 
         Setting ``border_title`` paints the whole pane again: 40 kB at 200 × 50 for each token stepped over.
         """
-        self._border_title = Content(f"{self.number} {title}" if self.number else title)
-        self.refresh(Region(-1, -1, self.outer_size.width, 1))
+        before, after = self._border_title, Content(f"{self.number} {title}" if self.number else title)
+        self._border_title = after
+        longer = max(after.cell_length, before.cell_length if before is not None else 0)
+        self.refresh(Region(-1, -1, min(self.outer_size.width, longer + TITLE_FROM + 2), 1))
+
+    def say_below(self, sentence: str) -> None:
+        """Put a sentence into the frame's lower edge, and draw no more than that line up to its end."""
+        before, after = self._border_subtitle, Content(sentence)
+        if str(before or "") == sentence:
+            return
+        self._border_subtitle = after
+        longer = max(after.cell_length, before.cell_length if before is not None else 0)
+        width, height = self.outer_size
+        self.refresh(Region(-1, height - 2, min(width, longer + TITLE_FROM + 2), 1))
 
     def focus_content(self) -> None:
         """Put the keyboard into the pane's main widget."""

@@ -245,7 +245,8 @@ class PicturePane(Pane):
         self.post_message(CursorMoved(cursor))
 
     def on_resize(self) -> None:
-        """A high pane has room for all that the trust strip has to say."""
+        """A high pane has room for all that the trust strip has to say; one that was hidden may say other things."""
+        self._draw_legend()
         self.query_one(TrustStrip).lines = max(1, self.size.height // 9)
 
     def redraw(self) -> None:
@@ -265,13 +266,24 @@ class PicturePane(Pane):
         status = " · ".join(said for said in (self._status, self._staleness()) if said)
         if status != self._status_shown:
             self._status_shown = status
-            self.border_subtitle = Content(status)
-        if (legend := self._legend()) != self._legend_shown:
-            self._legend_shown = legend
-            self.query_one("#legend", Static).update(legend)
-            self.query_one("#legend").display = bool(legend.plain)
+            self.say_below(status)
+        self._draw_legend()
         checks = () if self.empty else self.checks()
         self.query_one(TrustStrip).show(None if self.empty else self.model, self.drawn_edits, checks)
+
+    def _draw_legend(self) -> None:
+        """Draw what stands above the picture, as far as it has changed: what is not seen waits until it is.
+
+        The screen is laid out anew only where another number of lines is needed: that paints all scrollbars.
+        """
+        width, legend = self.size.width - 2, self._legend()
+        if legend == self._legend_shown or width <= 0:
+            return
+        before, self._legend_shown = self._legend_shown, legend
+        is_taller = bool(before.plain) != bool(legend.plain) or len(before.wrap(width)) != len(legend.wrap(width))
+        static = self.query_one("#legend", Static)
+        static.update(legend, layout=is_taller)
+        static.display = bool(legend.plain)
 
     def in_words(self) -> tuple[str, Content, tuple[Content, ...], tuple[Sign, ...]]:
         """Title, legend and trust strip in full, and what may be drawn that explains itself not."""

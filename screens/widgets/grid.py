@@ -99,7 +99,11 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         self._styles_of: dict[tuple[str, bool], Style] = {}
 
     def show(self, model: GridModel | None, cursor: Place | None = None, pages: int | None = None) -> None:
-        """Draw another model, or the placeholder when there is none. The cursor stays unless another is given."""
+        """Draw another model, or the placeholder when there is none. The cursor stays unless another is given.
+
+        Of a model that is laid out as the one before, only lines that look different are drawn.
+        """
+        drawn = self._drawn()
         self._model, self._pages = model, pages
         # With pages no key scrolls sideways: what does not fit is for the model to leave out.
         self.styles.overflow_x = "auto" if pages is None else "hidden"
@@ -108,7 +112,20 @@ class CellGrid(ScrollView, can_focus=True, inherit_bindings=False):
         self._lay_out()
         self.cursor = self._within(cursor or self.cursor)
         self._scroll_to_cursor()
-        self.refresh()
+        width, now = self._seen.width, self._drawn()
+        if drawn is None or now is None or drawn[0] != now[0]:
+            self.refresh()
+        elif lines := [
+            Region(0, y, width, 1) for y, (one, other) in enumerate(zip(drawn[1], now[1], strict=True)) if one != other
+        ]:
+            self.refresh(*lines)
+
+    def _drawn(self) -> tuple[object, list[Strip]] | None:
+        """How the lines that can be seen are laid out, and what they look like; None while nothing is drawn."""
+        if self._model is None or not self._seen or not self._columns:
+            return None
+        layout = self._columns, self._label_width, self._model.n_rows, self.scroll_offset, self._pages, self._seen
+        return layout, [self.render_line(y) for y in range(self._seen.height)]
 
     def show_placeholder(self, text: str) -> None:
         """Say something in place of cells."""

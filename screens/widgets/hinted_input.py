@@ -9,10 +9,14 @@ from textual.widgets import Input
 
 
 class HintedInput(Input):
-    """An `Input` with hints in place of a placeholder: the first that there is room for is shown, or none."""
+    """An `Input` with hints in place of a placeholder: the first that there is room for is shown, or none.
+
+    Its cursor stays: one that blinks sends bytes twice a second for nothing.
+    """
 
     def __init__(self, value: str | None = None, *hints: str, **others: Any) -> None:
         super().__init__(value, **others)
+        self.cursor_blink = False
         self._hints = hints
 
     @property

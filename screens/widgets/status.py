@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -26,14 +27,30 @@ class StatusLine(Widget):
     """
 
     model: reactive[ModelInfo | None] = reactive[ModelInfo | None](None)
-    progress: reactive[Progressed | None] = reactive[Progressed | None](None)
+    progress: reactive[Progressed | None] = reactive[Progressed | None](None, repaint=False)
     message: reactive[str] = reactive("")
     session: reactive[Path | None] = reactive[Path | None](None)
     waiting: reactive[int] = reactive(0)
     zoomed: reactive[bool] = reactive(False)
     way_on: reactive[str] = reactive("")
 
+    def watch_progress(self) -> None:
+        """Draw the line up to where it looks different: it is drawn four times a second over whatever link."""
+        before, after = self._drawn, self._text().plain
+        changed = [place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other]
+        is_moved = len(before) != len(after)
+        end = self.size.width if is_moved else cell_len(after[: changed[-1] + 1]) if changed else 0
+        self.refresh(Region(0, 0, min(self.size.width, end + 1), 1))
+
+    _drawn = ""
+
     def render(self) -> Text:
+        """The line."""
+        text = self._text()
+        self._drawn = text.plain
+        return text
+
+    def _text(self) -> Text:
         """The job first, as it is what changes, and without one what to do next; then the model; the session file.
 
         Where that is too long, device and type, which trust strips say too, give way to the next step; then the
@@ -93,16 +110,18 @@ def short_name(name: str, room: int) -> str:
 def describe_job(progress: Progressed, waiting: int) -> Text:
     """A running job in words and as a bar that reads without colour."""
     text = Text(progress.stage or progress.request.kind, style="bold")
+    said = ""  # in one piece, as each costs a dozen bytes
     if progress.total > 1:
         filled = round(BAR * min(progress.done / progress.total, 1.0))
         amount = f"{progress.done}/{progress.total}"
         if progress.total > 1_000_000:  # bytes
             amount = f"{progress.done / 1e6:.0f}/{progress.total / 1e6:.0f} MB"
-        text.append(f" {'█' * filled}{'░' * (BAR - filled)} {amount}", style="not bold")
+        said += f" {'█' * filled}{'░' * (BAR - filled)} {amount}"
     if progress.remaining is not None and progress.remaining >= 1:
-        text.append(f" · {time_left(progress.remaining)} left", style="not bold")
+        said += f" · {time_left(progress.remaining)} left"
     if waiting:
-        text.append(f" · {waiting} waiting", style="not bold")
+        said += f" · {waiting} waiting"
+    text.append(said, style="not bold")
     text.append(" · esc cancels", style="not bold dim")
     return text
 

@@ -42,10 +42,10 @@ class TrustStrip(Widget, can_focus=True):
         said = pieces(model, edits, checks)
         if said == self._pieces:
             return
-        self._pieces = said
+        lines, self._pieces = len(self._lines(self.size.width)), said
         self.tooltip = Content("\n").join(self._pieces) if self._pieces else None
         self.display = bool(self._pieces)
-        self.refresh(layout=True)
+        self.refresh(layout=len(self._lines(self.size.width)) != lines or not self.size)
 
     @property
     def pieces(self) -> tuple[Content, ...]:

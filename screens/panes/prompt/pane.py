@@ -163,6 +163,7 @@ class PromptPane(Pane):
         self._encoded: EncodedCase | None = None
         self._drawn: Case | None = None  # whose tokens are drawn
         self._continued: ContinueResult | None = None  # of the same case
+        self._said: dict[str, str] = {}
         self.set_reactive(PromptPane.prepend, self._initial.prepend)
         self.set_reactive(PromptPane.chat, self._initial.chat)
 
@@ -176,6 +177,7 @@ class PromptPane(Pane):
             read_only=self._read_only,
             id="text",
         )
+        area.cursor_blink = False  # a blinking one sends bytes for nothing
         yield area
         with Horizontal(id="fields"):
             for name, value, hint in (
@@ -240,7 +242,7 @@ class PromptPane(Pane):
         self._show_generations(None)
         self.query_one(TokenStrip).show([])
         self._mark_stale()
-        self.border_subtitle = ""
+        self.say_below("")
         self._say("notes", "")
         self._say("error", "")
 
@@ -312,7 +314,7 @@ class PromptPane(Pane):
         strip = self.query_one(TokenStrip)
         strip.show(tokens)
         strip.cursor = self.cursor.token if self.cursor else None
-        self.border_subtitle = f"{len(encoded.ids)} tokens"
+        self.say_below(f"{len(encoded.ids)} tokens")
         self._say("notes", " ".join(encoded.notes))
 
     def watch_case(self) -> None:
@@ -411,6 +413,9 @@ class PromptPane(Pane):
 
     def _say(self, where: str, sentence: str) -> None:
         static = self.query_one(f"#{where}", Static)
+        if self._said.get(where, "") == sentence:
+            return
+        self._said[where] = sentence
         static.update(Content(sentence))
         static.tooltip = Content(sentence) if sentence else None
         static.set_class(not sentence, "-empty")

@@ -150,7 +150,7 @@ def set_up(model: LoadedModel, request: PatchRequest) -> PatchSetup:
         raise InputError("name what is patched, each kind once: states, mlp, attention, heads")
     if "heads" in request.kinds and request.receivers:
         raise InputError("paths lead from states, MLP or attention outputs to receivers; leave out heads or receivers")
-    model.check_parts([kind for kind in request.kinds if kind != "heads"])
+    model.check_parts(request.kinds)
     both = both_runs(model, request.case, request.source)
     encoded, encoded_source, target, foil = both.encoded, both.encoded_source, both.target, both.foil
     pairs = aligned(encoded.ids, encoded_source.ids, request.align)
