@@ -65,9 +65,10 @@ class WorkbenchApp(BaseApp):
         recording: SessionFile | None = None,
         engine: EngineFactory = Engine,
         place: LastPlace | None = None,
+        mouse: bool = True,
     ) -> None:
         """``place`` is where in the ``recording`` to go on."""
-        super().__init__()
+        super().__init__(mouse)
         self._load = load
         self._case = case
         self._recording = recording or SessionFile.begin(paths.sessions_folder(), PROGRAM)

@@ -46,8 +46,10 @@ class BaseApp(App[None]):
         Binding("ctrl+c", "interrupt", show=False, system=True, id="app.interrupt"),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, mouse: bool = True) -> None:
+        """Without the ``mouse`` it stays the terminal's, to select and paste with."""
         super().__init__()
+        self._mouse = mouse
         self._interrupted = -QUIT_WITHIN
         self._type_ahead = TypeAhead(self, _keys(early_terminal.typed()))
         self._door = VisibleText()
@@ -90,7 +92,7 @@ class BaseApp(App[None]):
         """
         self._legible.use(self.console.color_system)
         try:
-            self.run()
+            self.run(mouse=self._mouse)
         finally:
             early_terminal.give_back()
 

@@ -112,8 +112,8 @@ class ReplayScreen(MainScreen):
 class ReplayApp(BaseApp):
     """Shows one session file."""
 
-    def __init__(self, session: Session, file: Path) -> None:
-        super().__init__()
+    def __init__(self, session: Session, file: Path, mouse: bool = True) -> None:
+        super().__init__(mouse)
         self._screen = ReplayScreen(session, file)
 
     def start(self) -> None:

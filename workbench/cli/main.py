@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 130 cancelled (by ct
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,6 +64,11 @@ BAD_INPUT, CANCELLED = 2, 130
 
 SAVE_PATCH = "Save the edits as a patch: a file, which ends in .safetensors."
 REPLACE = "Replace a patch that is there."
+
+
+NoMouse = Annotated[
+    bool, typer.Option("--mouse/--no-mouse", help="Leave the mouse to the terminal, to select and paste.")
+]
 
 
 class OpenByDefault(TyperGroup):
@@ -149,6 +155,7 @@ def open_app(
     device: Device = "auto",
     session: SessionPath = None,
     last: Annotated[bool, typer.Option("--last", help="Continue the last session where you left it.")] = False,
+    mouse: NoMouse = True,
 ) -> None:
     """Open the app, on a prompt or on a session that is to be continued."""
     if last and session:
@@ -165,11 +172,13 @@ def open_app(
         session, place = last_session()
     recording = SessionFile.open_or_beside(session, "the app") if session else None
     load = LoadRequest(model=model, dtype=dtype, device=device)
-    WorkbenchApp(load, case=case, recording=recording, place=place).start()
+    WorkbenchApp(load, case=case, recording=recording, place=place, mouse=mouse).start()
 
 
 @app.command()
-def replay(file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)]) -> None:
+def replay(
+    file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)], mouse: NoMouse = True
+) -> None:
     """View a recorded session. Needs no model and opens at once."""
     session = recorded(file)
     if not session.steps:
@@ -177,7 +186,23 @@ def replay(file: Annotated[Path, typer.Argument(help="A session file.", show_def
     _need_terminal(f"workbench check {file}")
     from screens.replay import ReplayApp
 
-    ReplayApp(session, file).start()
+    ReplayApp(session, file, mouse).start()
+
+
+@app.command()
+def serve(
+    session: SessionPath = None,
+    model: ModelName = DEFAULT_MODEL,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="And the port.")] = 8000,
+    remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen at an address that other machines reach, unencrypted.")
+    ] = False,
+) -> None:
+    """Serve the app to a browser on this machine, behind a token; ssh -L 8000:127.0.0.1:8000 brings it to yours."""
+    from workbench.cli.serve import serve as run
+
+    run(host, port, [*(["--session", str(session.absolute())] if session else []), "--model", model], remote)
 
 
 @app.command()
@@ -208,7 +233,7 @@ def check(
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine has: versions, devices, folders, models, the terminal's colours."""
+    """Say what this machine and terminal have, and what to set: devices, memory, folders, colours, clipboard."""
     from workbench.cli.doctor import print_doctor
 
     print_doctor()
@@ -466,7 +491,8 @@ def _log_to(handler: logging.Handler) -> None:
 
 
 def _need_terminal(instead: str) -> None:
-    if not (sys.stdin.isatty() and output.results().stream.isatty()):
+    in_browser = "WebDriver" in os.environ.get("TEXTUAL_DRIVER", "")  # set by textual-serve
+    if not (in_browser or (sys.stdin.isatty() and output.results().stream.isatty())):
         raise InputError(f"the app needs a terminal on standard input and output; without one use: {instead}")
 
 
