@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 from pathlib import Path
 
 import platformdirs
@@ -28,6 +29,13 @@ def sessions_folder() -> Path:
     """The user's own sessions."""
     home = os.environ.get(HOME_VARIABLE)
     return (Path(home) if home else Path(platformdirs.user_data_dir(_APP))) / "sessions"
+
+
+def samples() -> dict[str, Path]:
+    """The recorded stories that are shipped, by name: beside the package in a clone, else below the prefix."""
+    places = (Path(__file__).parents[1], Path(sysconfig.get_path("data")) / "share" / _APP)
+    found = next((place for place in places if (place / "sessions" / "eiffel.json").is_file()), places[0])
+    return {path.stem: path for path in sorted((found / "sessions").glob("*.json"))}
 
 
 PATCH = ".safetensors"

@@ -17,7 +17,7 @@ from workbench.engine import LoadRequest
 from workbench.errors import InputError
 from workbench.files import write_atomically
 from workbench.models.store.catalog import DEFAULT_MODEL
-from workbench.paths import sessions_folder, written_path
+from workbench.paths import samples, sessions_folder, written_path
 from workbench.reading import BadJson, first_problem, parse
 from workbench.registry import AnyRequest
 from workbench.session import Session, SessionFile, Step, read_session
@@ -44,8 +44,8 @@ class ExportFormat(StrEnum):
 
 
 def recorded(file: Path) -> Session:
-    """The session in a file; where its end had to be mended to read it, that is said."""
-    read = read_session(file)
+    """The session in a file, or the shipped one of that name; where its end had to be mended, that is said."""
+    read = read_session(file if file.exists() else samples().get(str(file), file))
     if read.mended is not None:
         remark(f"workbench: {read.mended}")
     return read.session

@@ -177,7 +177,11 @@ def open_app(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="A session file.", show_default=False)], mouse: NoMouse = True
+    file: Annotated[
+        Path,
+        typer.Argument(help="A session file, or a shipped one: australia, canberra, eiffel, tom.", show_default=False),
+    ],
+    mouse: NoMouse = True,
 ) -> None:
     """View a recorded session. Needs no model and opens at once."""
     session = recorded(file)
