@@ -45,8 +45,8 @@ def main() -> None:
         rows.setdefault("lens --json", []).append(timed(lambda: run([*WORKBENCH, "lens", PROMPT, "--json"])))
         with tempfile.TemporaryDirectory() as folder, Terminal("--session", f"{folder}/s.json") as terminal:
             for name, shown in (
-                ("first paint", "Prompt"),
-                ("the app's first frame", "next:"),
+                ("first line", "starting"),
+                ("first frame", "Type a prompt"),
                 ("model ready", "then enter · smollm2-135m"),
             ):
                 wall = terminal.wait_for(shown)
@@ -55,8 +55,8 @@ def main() -> None:
     for name, took in rows.items():
         print(f"{name:24} {median(took, 0):12.2f} {median(took, 1):8.2f}")
     for name, other, aim in (
-        ("first paint", "textual.app", 2.0),
-        ("the app's first frame", "textual.app", 2.0),
+        ("first line", "textual.app", 2.0),
+        ("first frame", "textual.app", 2.0),
         ("model ready", "torch, transformers", 2.0),
         ("lens --json", "… and one forward", 1.6),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -91,6 +92,7 @@ class BaseApp(App[None]):
         The traceback is on stderr by then.
         """
         self._legible.use(self.console.color_system)
+        early_terminal.erase()
         try:
             self.run(mouse=self._mouse)
         finally:
@@ -114,8 +116,9 @@ class BaseApp(App[None]):
         await super().on_event(event)
 
     def on_mount(self) -> None:
-        """What was typed before the app was there comes first."""
+        """What was typed before the app was there comes first. Garbage is looked for once there is something to see."""
         self.call_later(self._type_ahead.begin)
+        self.call_after_refresh(gc.enable)
 
     def action_command_palette(self) -> None:
         """Textual's, in a dialog of ours."""

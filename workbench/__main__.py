@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from workbench import early_terminal
@@ -11,12 +12,16 @@ CANCELLED = 130
 
 def main() -> None:
     """The console script."""
-    if early_terminal.opens_app(sys.argv[1:]):
+    opens_app = early_terminal.opens_app(sys.argv[1:])
+    if opens_app:
         early_terminal.take()
+    gc.disable()  # what is imported is there to stay: to look through it again and again takes a tenth of the start
     try:
         from workbench.cli import main as cli
     except KeyboardInterrupt:
         raise SystemExit(CANCELLED) from None
+    if not opens_app:
+        gc.enable()
     cli.main()
 
 

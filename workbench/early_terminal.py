@@ -1,8 +1,8 @@
 """The terminal in raw mode before anything large is imported, so that keys typed meanwhile arrive as they were typed.
 
 Until the app's driver starts, about a second, the terminal would echo them, and turn enter into a line break. What was
-typed even before `take` is read there and kept for the app. Imports nothing that takes time; not every system has
-terminals like these, and where there is none nothing happens.
+typed even before `take` is read there and kept for the app. A line says so until there is something else to see.
+Imports nothing that takes time; not every system has terminals like these, and where there is none nothing happens.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ NOT_THE_APP = frozenset({"--help", "--version", "--install-completion", "--show-
 OPENS = frozenset({"open", "replay"})
 """The commands that open the app."""
 
+STARTING = b"workbench is starting; what you type is kept"
+
 _before: list[Any] | None = None
 _typed = ""
+_is_said = False
 
 
 def opens_app(arguments: Sequence[str]) -> bool:
@@ -44,7 +47,7 @@ def opens_app(arguments: Sequence[str]) -> bool:
 
 def take() -> None:
     """Put the terminal on standard input into raw mode, but that ctrl+c still ends the program."""
-    global _before, _typed
+    global _before, _typed, _is_said
     if termios is None or _before is not None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return
     terminal = sys.stdin.fileno()
@@ -57,6 +60,8 @@ def take() -> None:
     raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
     raw[6][termios.VMIN], raw[6][termios.VTIME] = 1, 0
     termios.tcsetattr(terminal, termios.TCSANOW, raw)
+    os.write(sys.stdout.fileno(), STARTING)
+    _is_said = True
     early = b""
     while select.select([terminal], [], [], 0)[0] and (some := os.read(terminal, 4096)):
         early += some
@@ -71,9 +76,19 @@ def typed() -> str:
     return found
 
 
+def erase() -> None:
+    """Take the line away, as there is something else to see. Does nothing a second time."""
+    global _is_said
+    if _is_said:
+        _is_said = False
+        with contextlib.suppress(OSError, ValueError):  # the terminal has gone
+            os.write(sys.__stdout__.fileno(), b"\r\x1b[K")  # type: ignore[union-attr]
+
+
 def give_back() -> None:
     """Put the terminal into the mode that it was in. Does nothing a second time."""
     global _before
+    erase()
     if _before is not None:
         before, _before = _before, None
         with contextlib.suppress(termios.error, ValueError):  # the terminal has gone

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from pydantic import BaseModel
 
+from workbench import early_terminal
 from workbench.visible import visible
 
 SUBSTITUTES = "workbench-substitutes"
@@ -73,6 +74,7 @@ class Door(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write what is seen of the text."""
+        early_terminal.erase()
         self.stream.write(visible(text))
         return len(text)
 
