@@ -34,7 +34,7 @@ CASE = Case(
     prepend="separator",
 )
 SOURCE = "Simon lives in Lisbon. Laura lives in Berlin. To visit Laura, I took the train to"
-KINDS = ("states", "mlp", "attention")
+KINDS = ("states", "mlp", "attention", "heads")
 
 
 def main() -> None:
@@ -58,19 +58,23 @@ def _compare(model: LoadedModel, request: PatchRequest, sample: int, clock: Call
     began = clock()
     result = run(model, request.model_copy(update={"estimate": False}), silent)
     exact = clock() - began
-    (r,) = run(model, request, silent).correlations
-    (grid,) = result.grids
-    layers, tokens = len(grid.values), len(grid.values[0])
-    cells = [(layer, token) for token in result.partners for layer in range(layers) if token < tokens]
+    whole = run(model, request, silent)
+    plain: _Plain
+    if result.heads is not None:
+        values, r = result.heads.values, whole.heads.correlation if whole.heads else None
+        cells = [(layer, head) for head in range(len(values[0])) for layer in range(len(values))]
+        plain = _PlainHeads(model, result)
+    else:
+        (grid,), (r,) = result.grids, whole.correlations
+        values, tokens = grid.values, len(grid.values[0])
+        cells = [(layer, token) for token in result.partners for layer in range(len(values)) if token < tokens]
+        plain = _Plain(model, result, grid.kind)
     chosen = cells[:: max(1, len(cells) // sample)] if sample else cells
-    plain = _Plain(model, result, grid.kind)
     plain.value(*chosen[0])
     began = clock()
     found = [plain.value(*cell) for cell in chosen]
     forward = (clock() - began) / len(chosen)
-    off = max(
-        abs(value - (grid.values[layer][token] or 0.0)) for value, (layer, token) in zip(found, chosen, strict=True)
-    )
+    off = max(abs(value - (values[layer][at] or 0.0)) for value, (layer, at) in zip(found, chosen, strict=True))
     return (
         f"{len(cells)}",
         f"{exact:.2f}",
@@ -135,6 +139,40 @@ class _Plain:
 
     def _keep(self, _module: Any, _args: Any, output: Any) -> None:
         self._given.append(tensor_of(output)[0].clone())
+
+
+class _PlainHeads(_Plain):
+    """The same with one head's slice of what the output projection reads."""
+
+    def __init__(self, model: LoadedModel, result: PatchResult) -> None:
+        self._model, self._result = model, result
+        self._modules = [model.output_projection(layer) for layer in range(model.info.layers)]
+        self._given = []
+        hooks = [
+            module.register_forward_pre_hook(lambda _m, args: self._given.append(args[0][0].clone()))
+            for module in self._modules
+        ]
+        self._difference(result.given.ids)
+        for hook in hooks:
+            hook.remove()
+
+    def value(self, layer: int, token: int) -> float:
+        """Target − foil with one head, in the place of a token, put in."""
+        result, width = self._result, self._model.heads.width
+        assert result.heads is not None
+        at, head = result.heads.token, slice(token * width, (token + 1) * width)
+
+        def put(_module: Any, args: Any) -> Any:
+            read = args[0].clone()
+            read[0, at, head] = self._given[layer][result.partners[at], head]
+            return (read, *args[1:])
+
+        hook = self._modules[layer].register_forward_pre_hook(put)
+        try:
+            difference = self._difference(result.changed.ids)
+        finally:
+            hook.remove()
+        return (difference - result.base) / (result.source - result.base)
 
 
 def _request(options: argparse.Namespace, kind: Any) -> PatchRequest:
