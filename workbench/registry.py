@@ -42,6 +42,7 @@ METHODS: dict[str, str] = {
     "edit-facts": "workbench.editing.methods:RECORDS",
     "bisect": "workbench.editing.methods:BISECTION",
     "train-editor": "workbench.editing.editors.mend.training:TRAINING",
+    "measure": "workbench.editing.methods:MEASURE",
     "steer-sweep": "workbench.editing.methods:STEER_SWEEP",
     "compare": "workbench.editing.methods:COMPARISON",
     "fix": "workbench.editing.methods:FIX",

@@ -154,13 +154,6 @@ def test_windows_of_every_width_are_clipped_as_published(width):
     assert (torch.tensor(run(loaded, request, silent).grids[0].values) - torch.tensor(expected)).abs().max() < 1e-5
 
 
-def test_the_default_window_is_ten_or_all_the_layers_there_are():
-    assert run(tiny_loaded("llama"), TraceRequest(case=CASE, samples=1), silent).window == 3
-    assert list(sweep.window(12, 10, 30)) == list(range(7, 17))
-    assert list(sweep.window(2, 10, 30)) == list(range(7))
-    assert list(sweep.window(28, 10, 30)) == list(range(23, 30))
-
-
 def test_the_default_noise_is_three_standard_deviations_of_the_shipped_subjects(monkeypatch):
     loaded = tiny_loaded("gemma2")  # which multiplies its embeddings
     monkeypatch.setattr(trace_setup, "subjects", lambda: ("Rome", "France"))

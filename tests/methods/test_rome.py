@@ -302,7 +302,7 @@ def test_a_sweep_tries_layers_and_keeps_the_best():
 
 def test_without_a_layer_a_part_of_the_depth_is_taken_for_a_model_nobody_measured():
     result = edit.run(tiny_loaded("llama"), request(layer=None), silent)
-    assert (result.details.layer, result.details.layer_from) == (0, "20% of the depth")
+    assert (result.details.layer, result.details.layer_from) == (0, "20% of the depth, not measured: try --sweep")
 
 
 def test_the_suite_that_is_attached_is_run_against_the_unedited_model():

@@ -35,6 +35,7 @@ from workbench.cli.asking import (
 from workbench.cli.editors import editors_app
 from workbench.cli.evidence import COMMANDS, recorded
 from workbench.cli.lenses import lens_app
+from workbench.cli.measure import measure
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
 from workbench.cli.spreading import OnRay, ShardOption, Workers, collect, spread
@@ -96,6 +97,7 @@ def _names(of: Literal["fact", "concept"]) -> str:
 
 
 app.add_typer(lens_app, name="lens")
+models.command("measure")(measure)
 app.add_typer(models, name="models")
 app.add_typer(editors_app, name="editors")
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from workbench.editing.editor import Details
 from workbench.errors import InputError, ModelError
+from workbench.files import write_atomically
 from workbench.lazy import torch
+from workbench.paths import cache_folder
+from workbench.protocol import Frozen
+from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +75,32 @@ def _layer_of(info: ModelInfo) -> tuple[int, str]:
     known = known_layer(info)
     if known is not None:
         return known, "known for this model"
-    return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth"
+    if (found := measured_layer(info.fingerprint)) is not None:
+        return found, "measured on this model"
+    return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth, not measured: try --sweep"
+
+
+class _KeptLayer(Frozen):
+    layer: int
+
+
+def keep_layer(fingerprint: str, layer: int) -> None:
+    """Remember the layer that did best on a model's weights, for edits that name none."""
+    file = _kept_at(fingerprint)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, _KeptLayer(layer=layer).model_dump_json())
+
+
+def measured_layer(fingerprint: str) -> int | None:
+    """The layer that `keep_layer` was given for these weights, None where none was or it cannot be read."""
+    try:
+        return _KeptLayer.model_validate_json(read_bytes(_kept_at(fingerprint))).layer
+    except (Unreadable, ValidationError):
+        return None
+
+
+def _kept_at(fingerprint: str) -> Path:
+    return cache_folder() / "measured" / f"{fingerprint}.json"
 
 
 def found_by_sweep(details: Details) -> Details:
@@ -85,9 +117,11 @@ def _layers_of(info: ModelInfo) -> tuple[tuple[int, ...], str]:
     known = RANGES.get((info.architecture, info.layers, info.d_model))
     if known is not None:
         return tuple(range(known[0], known[1] + 1)), "known for this model"
-    middle = round(DEPTH * (info.layers - 1))
+    found = measured_layer(info.fingerprint)
+    middle = round(DEPTH * (info.layers - 1)) if found is None else found
     around = range(max(0, middle - AROUND), min(info.layers, middle + AROUND + 1))
-    return tuple(around), f"around {DEPTH:.0%} of the depth"
+    where = f"{DEPTH:.0%} of the depth, not measured" if found is None else f"layer {found}, measured on this model"
+    return tuple(around), f"around {where}"
 
 
 def check_layer(model: LoadedModel, layer: int | None) -> None:

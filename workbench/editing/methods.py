@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.editing import bisection, compare, edit, fix, fix_cases, operations, records, steer_sweep
+from workbench.editing import bisection, compare, edit, fix, fix_cases, measuring, operations, records, steer_sweep
 from workbench.editing.figures import bisect_figures, compare_figures, edit_figures, facts_edit_figures, queue_figures
 from workbench.editing.fix_figures import cases_figures, fix_figures
 from workbench.editing.suite import regression
@@ -28,6 +28,9 @@ STEER_SWEEP = Method(
     "Steering", steer_sweep.SteerSweepRequest, steer_sweep.SteerSweepResult, steer_sweep.run, steer_sweep.sweep_figures,
     key="Z",
 )  # fmt: skip
+MEASURE = Method(
+    "Defaults measured", measuring.MeasureRequest, measuring.MeasureResult, measuring.run, measuring.measure_figures
+)
 COMPARISON = Method("Comparison", compare.CompareRequest, compare.CompareResult, compare.run, compare_figures)
 FIX = Method(
     "Fixes",

@@ -10,7 +10,7 @@ from workbench.case import Case
 from workbench.datasets.facts import relation_of, subjects
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.methods.tracing.sweep import WINDOW
+from workbench.methods.tracing.sweep import SHARE, WINDOW
 from workbench.models.forward import corruption
 from workbench.models.forward.runs import LogitMeasure, Run, record
 from workbench.models.tokens import EncodedCase, token_text
@@ -115,7 +115,12 @@ def _check_settings(request: TraceRequest, encoded: EncodedCase, layers: int) ->
         raise InputError(f"the window must be 1 to {layers} layers, all that the model has, not {request.window}")
     if not 0 <= request.seed < 2**32:
         raise InputError(f"the seed must be between 0 and {2**32 - 1}, not {request.seed}")
-    return request.window or min(WINDOW, layers)
+    return request.window or default_window(layers)
+
+
+def default_window(layers: int) -> int:
+    """How many layers are restored together where nobody says: as published, but no more than a third."""
+    return max(1, min(WINDOW, layers // SHARE))
 
 
 def _corrupt(
@@ -166,7 +171,15 @@ def trust(setup: TraceSetup) -> list[Check]:
         multiple = "" if request.noise_std is not None else f" ({request.noise:g} × the subjects')"
         text = f"noise sd {setup.noise_std:.3g}{multiple}, {request.samples} samples, seed {request.seed}"
         how = Check(name="corruption", text=text)
-    return [floor, how, *_answer_check(setup)]
+    return [floor, how, *_window_check(setup), *_answer_check(setup)]
+
+
+def _window_check(setup: TraceSetup) -> list[Check]:
+    layers = setup.model.info.layers
+    if setup.request.kinds == ("states",) or SHARE * setup.window <= max(layers, SHARE):
+        return []
+    text = f"{setup.window} of {layers} layers together, more than a third: neighboring cells are nearly the same"
+    return [Check(name="window", text=text, level="warn")]
 
 
 def _answer_check(setup: TraceSetup) -> list[Check]:

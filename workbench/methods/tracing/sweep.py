@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 WINDOW = 10
-"""Layers whose MLP or attention outputs are replaced together, as published for the causal trace."""
+"""Layers whose MLP or attention outputs are replaced together, as published for the causal trace of 48 layers."""
+
+SHARE = 3
+"""They are at most one of so many layers where nobody asks for more: a window over half of them shows nothing."""
 
 LONG = 3600.0
 """Seconds: what would take longer begins only when that is confirmed."""
