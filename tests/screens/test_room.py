@@ -11,9 +11,12 @@ from textual.app import App, ComposeResult
 from screens.panes.prompt.folded import FoldedCase, case_lines, prompt_line
 from screens.panes.prompt.pane import PromptArea
 from screens.widgets.token_strip import StripToken, TokenStrip
-from tests.screens.recorded import lens_result
+from tests.screens.asked import FIRST, TOM
+from tests.screens.recorded import lens_result, recorded
 from tests.screens.test_app import HERO, Running, running
 from workbench.case import Case
+from workbench.methods.cot.result import CotResult
+from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult, TokenTrack
 
 ROWS = ("top_tokens", "top_probabilities", "entropy", "kl", "logit_difference")
@@ -150,3 +153,25 @@ async def test_of_more_tokens_than_there_is_room_for_those_at_the_cursor_are_see
             text = "".join(segment.text for line in lines for segment in line)
             assert seen in text
             assert not_seen not in text
+
+
+async def test_a_terminal_that_is_resized_in_the_middle_of_a_job_is_drawn_anew() -> None:
+    async with running((160, 48)) as run:
+        run.main.prompt.put(Case(prompt=TOM))
+        await run.pilot.press("enter", "r")
+        await run.settle()
+        await run.pilot.press("enter")
+        await run.until(lambda: isinstance(run.engine.last, CotRequest))
+        run.engine.say_started()
+        run.engine.say_progress(3, 6, recorded(FIRST, CotResult), "answers")
+        await run.settle()
+        for size in ((80, 24), (60, 20), (40, 12), (160, 48)):
+            await run.pilot.resize_terminal(*size)
+            await run.settle()
+            lines = run.text.splitlines()
+            assert [len(line) for line in lines] == [size[0]] * size[1]
+            assert any("answers ██████░░░░░░ 3/6" in line for line in lines[-2:]), run.text
+            said = " ".join("".join(re.findall("[^│▏]+", line)) for line in lines)
+            assert "(no reasoning)" in said, run.text
+            if size[1] >= 20:
+                assert ("This means he has 3 + 4 = 7 apples." in said) == (size[0] >= 80), run.text

@@ -18,6 +18,9 @@ from screens.panes.cot.views import OutcomeRow
 from screens.panes.edits.list import EditList
 from screens.widgets.token_strip import StripToken, TokenStrip
 
+SIDE_BY_SIDE = 48
+"""So many cells have room for sentences and the answers beside them."""
+
 
 class CotList(EditList):
     """Rows of sentences and of what was done to them; what the keys do to one is the pane's."""
@@ -72,10 +75,11 @@ class ReasoningView(Horizontal):
         self._show_tokens()
         self.rows = list(views.rows(run, jobs)) if run is not None and run.result.sentences else []
         answers = self.query_one("#answers", Static)
-        answers.display, answers.styles.width = bool(self.rows), self._answers_width
+        beside = self._answers_width
+        answers.display, answers.styles.width = bool(self.rows) and beside > 0, beside
         ids = [row.id for row in self.rows]
         if run is not None:
-            contents = views.contents(self.rows, run, self.size.width - self._answers_width - 3)
+            contents = views.contents(self.rows, run, self.size.width - beside - 3)
             place = ids.index(wanted) if wanted in ids else len(run.result.sentences)
             self._list.show(list(zip(ids, contents, strict=True)), place)
         else:
@@ -97,7 +101,7 @@ class ReasoningView(Horizontal):
 
     @on(OptionList.OptionHighlighted)
     def _show_answers(self) -> None:
-        if self.row is not None:
+        if self.row is not None and self._answers_width:
             content = views.answers(self.row, self._answers_width - 3, max(3, self.size.height))
             self.query_one("#answers", Static).update(content)
 
@@ -115,4 +119,5 @@ class ReasoningView(Horizontal):
 
     @property
     def _answers_width(self) -> int:
-        return clamp(self.size.width * 3 // 10, 22, 40)
+        """Cells for them; none where the sentences would be left too few. Enter shows them then."""
+        return clamp(self.size.width * 3 // 10, 22, 40) if self.size.width >= SIDE_BY_SIDE else 0
