@@ -178,11 +178,12 @@ FORBIDDEN = {
 MAY = {
     "workbench/cli/output.py": FORBIDDEN,  # the door
     "workbench/cli/console.py": FORBIDDEN,
-    "workbench/early_terminal.py": {"sys.stdout"},  # asks whether it is a terminal
+    "workbench/early_terminal.py": {"sys.stdout", "sys.__stdout__"},  # the first line of a terminal, and away with it
     "workbench/leaving.py": {"sys.stdout", "sys.stderr"},  # flushes them
     # Programs of their own, whose output is read by the one that runs them:
     "workbench/models/store/gguf.py": {"print"},
     "workbench/models/template_child.py": {"print"},
+    "workbench/sweeping/worker.py": {"sys.stdout", "sys.stderr"},
 }
 """What of it some modules may name, and why."""
 

@@ -21,6 +21,9 @@ READS_ITSELF = {
     "workbench/models/chat_template.py",  # and the answer
     "workbench/models/store/fetch.py",  # a wheel whose SHA-256 was checked, and the check
     "workbench/models/store/gguf.py",  # converts in a process of its own
+    "workbench/models/weights.py",  # adapters' weights, whose headers were read through the door
+    "workbench/sweeping/pools.py",  # a line of our own process
+    "workbench/sweeping/worker.py",  # and the answer
     "workbench/models/store/checkpoint.py",  # hashes weights whose headers were read through the door
     # What ships with the program, as package data:
     "workbench/datasets/held_out.py",

@@ -716,7 +716,7 @@ async def test_a_failed_change_of_the_queue_is_said_in_the_pane() -> None:
 async def test_the_footer_keeps_to_six_keys() -> None:
     async with edited() as run:
         footer = run.text.splitlines()[-1]
-        assert "Detail space On/off x Remove u Undo" in footer
+        assert "Detail space On/off x Remove" in footer
 
 
 # Details, bisection, chart

@@ -14,6 +14,9 @@ from tests.screens.recorded import MODEL, steps
 from workbench.editing.fix import FixRequest
 from workbench.editing.steer_sweep import SteerSweepRequest
 from workbench.methods.lens.patchscope import PatchscopeRequest
+from workbench.methods.patching.pasting import PasteRequest
+from workbench.methods.patching.patching import PatchRequest
+from workbench.methods.watch.result import WatchRequest
 from workbench.session import load_session
 
 
@@ -32,7 +35,14 @@ def test_a_session_has_what_its_story_asks_in_order(story: Callable[[], Story]) 
 
 
 def test_every_request_that_a_pane_of_its_own_takes_was_recorded() -> None:
-    elsewhere = {SteerSweepRequest, PatchscopeRequest, FixRequest}  # whose own tests have results of them
+    elsewhere = {
+        SteerSweepRequest,
+        PatchscopeRequest,
+        FixRequest,
+        PatchRequest,
+        PasteRequest,
+        WatchRequest,
+    }  # whose own tests have results of them
     taken = {request for pane in OWN for request in pane.accepts}
     assert taken - elsewhere <= {type(step.request) for step in steps()}
 

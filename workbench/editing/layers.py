@@ -51,8 +51,9 @@ class LayerDetails(Details):
 
 
 def known_layer(info: ModelInfo) -> int | None:
-    """The layer that was measured as the best to edit, of a model that somebody has measured."""
-    return LAYERS.get((info.architecture, info.layers, info.d_model))
+    """The layer that was measured as the best to edit, by us, by the authors of a method, or on these weights here."""
+    ours = LAYERS.get((info.architecture, info.layers, info.d_model))
+    return measured_layer(info.fingerprint) if ours is None else ours
 
 
 def where_one(info: ModelInfo) -> str:
@@ -72,11 +73,9 @@ def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
 
 
 def _layer_of(info: ModelInfo) -> tuple[int, str]:
-    known = known_layer(info)
-    if known is not None:
-        return known, "known for this model"
-    if (found := measured_layer(info.fingerprint)) is not None:
-        return found, "measured on this model"
+    if (known := known_layer(info)) is not None:
+        listed = (info.architecture, info.layers, info.d_model) in LAYERS
+        return known, "known for this model" if listed else "measured on this model"
     return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth, not measured: try --sweep"
 
 

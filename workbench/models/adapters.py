@@ -19,7 +19,7 @@ from typing import Any
 from workbench.errors import ModelError
 from workbench.models.store.checkpoint import StoredTensor, combine, json_object, read_header
 from workbench.models.store.checkpoint import fingerprint as of_tensors
-from workbench.reading import is_file, shortened
+from workbench.reading import is_file, read_bytes, shortened
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -97,7 +97,7 @@ def check(folder: Path, adapter: Path | None, tensors: Iterable[StoredTensor]) -
 
 def fingerprint(base: str, folder: Path) -> str:
     """What identifies the weights of a base with an adapter merged into them."""
-    config = hashlib.sha256((folder / CONFIG).read_bytes()).digest()
+    config = hashlib.sha256(read_bytes(folder / CONFIG)).digest()
     return combine([base.encode(), config, of_tensors(adapter_tensors(folder)).encode()])
 
 
@@ -145,7 +145,7 @@ def merge(hf_model: Any, folder: Path, tensors: dict[str, Any]) -> Any:
 
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is missing or too much is compared below
-        (Path(name) / CONFIG).write_bytes((folder / CONFIG).read_bytes())
+        (Path(name) / CONFIG).write_bytes(read_bytes(folder / CONFIG))
         save_file(tensors, Path(name) / WEIGHTS)
         try:
             adapted = peft.PeftModel.from_pretrained(hf_model, name)
