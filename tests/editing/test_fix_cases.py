@@ -38,7 +38,7 @@ def test_every_kind_of_fix_is_tried_on_all_cases_and_taken_back() -> None:
     for start in result.candidates[:2]:
         prepend = start.scores[0].prepend
         alone = [run_suite(model, each.suite, prepends=(prepend,), generate=False, held_out=False) for each in asked]
-        right = sum(one.outcomes[0].after.passes for one in alone)  # the rewrite is the first fact
+        right = sum(one.outcomes[0].after.exact for one in alone)  # the rewrite is the first fact
         assert start.right == (right, 2)
         assert start.changed == (right == 2)
     (table,) = [

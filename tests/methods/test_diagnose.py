@@ -84,7 +84,8 @@ def test_every_variant_is_answered_as_the_model_answers_it_alone(model: LoadedMo
         assert answer.probability == pytest.approx(float(p.max()), abs=1e-5)
         assert answer.target.probability == pytest.approx(float(p[encoded.target.id]), abs=1e-5)
         assert answer.target.rank == int((logits > logits[encoded.target.id]).sum()) + 1
-        assert answer.right == bool(logits[encoded.target.id] > logits[encoded.foil.id])
+        assert answer.ahead == bool(logits[encoded.target.id] > logits[encoded.foil.id])
+        assert answer.right == (int(logits.argmax()) == encoded.target.id)
     assert stability_figures(result)
 
 
@@ -154,7 +155,9 @@ def test_what_turns_the_answer_needs_two_answers() -> None:
 # --- The rules ---
 
 
-def answer(kind: Any, target: float, foil: float, rank: int = 2, prompt: str = "asked") -> VariedAnswer:
+def answer(kind: Any, target: float, foil: float, rank: int = 0, prompt: str = "asked") -> VariedAnswer:
+    """The first two choices are target and foil, unless a ``rank`` says otherwise."""
+    rank = rank or (1 if target > foil else 2)
     return VariedAnswer(
         variant=Variant(kind=kind, label=kind, case=Case(prompt=prompt)),
         top=" Sydney",
@@ -181,6 +184,7 @@ ASKED = answer("asked", 0.2, 0.5)
         (evidence(ASKED, answer("start", 0.1, 0.2), answer("phrasing", 0.4, 0.1)), "prompt"),
         (evidence(ASKED, *[answer("phrasing", 0.4, 0.1), *[answer("phrasing", 0.1, 0.4)] * 2]), "recall"),
         (evidence(answer("asked", 0.0, 0.5, rank=5000), answer("phrasing", 0.0, 0.5, rank=900)), "knowledge"),
+        (evidence(answer("asked", 0.0, 0.5, rank=400), answer("template", 0.02, 0.01, rank=300)), "knowledge"),
         (evidence(answer("asked", 0.0, 0.5, rank=50)), "uncertain"),
         (evidence(ASKED, answer("order", 0.5, 0.2), prompt="Canberra. Sydney. It is"), "context"),
     ],

@@ -141,7 +141,7 @@ def _prompts(case: Case, suite: Suite, ask: Asking) -> list[FixCandidate]:
     right = [each for each in answered.result.of("start", "template", "order") if each.right]
     right.sort(key=lambda each: -_margin(each))
     if not right:
-        why = "no start, template or order of the prompt makes the target likelier than the foil"
+        why = "no start, template or order of the prompt makes the target the first choice"
         return [FixCandidate(name=PROMPT, title="another prompt", changed=False, why=why)]
     return [_prompt(each, suite, case, ask) for each in right[:MOST_PROMPTS]]
 
@@ -171,7 +171,7 @@ def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Fix
 
 
 def _edited(rival: Rival) -> FixCandidate:
-    rewrites = [score.score for score in rival.scores if score.role == "rewrite" and score.prepend == "as-is"]
+    rewrites = [score.exact for score in rival.scores if score.role == "rewrite" and score.prepend == "as-is"]
     context = rival.editor == "in-context"
     return judged(
         FixCandidate(

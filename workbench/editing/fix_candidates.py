@@ -26,7 +26,7 @@ MOST = 0.9
 class FixCandidate(Standing):
     """A fix that was tried: ``case`` is the prompt to use, or ``edit`` is kept and in no queue.
 
-    ``changed``: the target is ahead of the foil now; None where it could not be made. Of several cases ``right`` says
+    ``changed``: the target is the first choice now; None where it could not be made. Of several cases ``right`` says
     of how many this is so, and how many there are; then ``changed`` means `MOST` of them. ``against`` says which tests
     it does not pass. ``undo`` and ``ship`` say how it is taken back, and how it is given to others.
     """

@@ -154,7 +154,7 @@ def _right(scores: Sequence[RoleScore]) -> tuple[int, int] | None:
     """How many rewrites are answered as wanted: with nothing prepended where it was measured so."""
     found = [score for score in scores if score.role == "rewrite"]
     best = next((score for score in found if score.prepend == "as-is"), found[0] if found else None)
-    return None if best is None else (round(best.score * best.facts), best.facts)
+    return None if best is None else (round(best.exact * best.facts), best.facts)
 
 
 def _beyond(candidate: FixCandidate, beyond: str | None) -> FixCandidate:

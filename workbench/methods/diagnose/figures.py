@@ -75,8 +75,8 @@ def _cells(answer: VariedAnswer, named: bool) -> list[Cell]:
     ]
     if named:
         cells += _followed(answer.target) + _followed(answer.foil)
-        right = bool(answer.right)
-        cells.append(Cell(text="target ahead" if right else "foil ahead", meaning="target" if right else "foil"))
+        ahead = "target first" if answer.right else "target ahead" if answer.ahead else "foil ahead"
+        cells.append(Cell(text=ahead, meaning="target" if answer.ahead else "foil"))
     return cells
 
 

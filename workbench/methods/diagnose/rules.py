@@ -69,7 +69,7 @@ def _failure(e: Evidence) -> Iterator[FindingSentence]:
 def _turned(e: Evidence, *kinds: str) -> Iterator[FindingSentence]:
     if (best := e.turned(*kinds)) is not None and best.target is not None and best.foil is not None:
         margin = best.target.probability - best.foil.probability
-        yield _said(e, "stability", f"{best.variant.label}, “{e.target}” is ahead, {odds(best)}", margin)
+        yield _said(e, "stability", f"{best.variant.label}, “{e.target}” is the first choice, {odds(best)}", margin)
 
 
 def _phrasings(e: Evidence) -> Iterator[FindingSentence]:

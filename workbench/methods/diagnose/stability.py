@@ -50,11 +50,16 @@ class VariedAnswer(Frozen):
     foil: FollowedToken | None = None
 
     @property
-    def right(self) -> bool | None:
+    def ahead(self) -> bool | None:
         """Whether the target is likelier than the foil; None where one of them is not named."""
         if self.target is None or self.foil is None:
             return None
         return self.target.probability > self.foil.probability
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the target is the first choice: ahead of the foil alone it may be, and the answer a third one."""
+        return None if self.target is None or self.foil is None else bool(self.ahead and self.target.rank == 1)
 
 
 class StabilityResult(Result):
