@@ -13,7 +13,7 @@ from workbench.case import Case
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.methods.diagnose.counterfactual import CounterfactualRequest, find_change
 from workbench.methods.diagnose.diagnosis import DiagnoseRequest, DiagnoseResult, diagnose
-from workbench.methods.diagnose.evidence import Evidence
+from workbench.methods.diagnose.evidence import Evidence, odds
 from workbench.methods.diagnose.figures import changed_figures, finding_figures, stability_figures
 from workbench.methods.diagnose.passage import names
 from workbench.methods.diagnose.proposals import known_fact, propose_answers, propose_subject
@@ -274,3 +274,7 @@ def test_a_prompt_that_cannot_be_read_is_refused_before_anything_is_asked() -> N
     with pytest.raises(InputError, match="prompt is empty"):
         diagnose(model, DiagnoseRequest(case=Case(prompt=" ")), silent, ask)
     assert not ask.asked
+
+
+def test_a_tiny_probability_is_not_written_as_none() -> None:
+    assert odds(answer("asked", 9.2e-6, 0.3206)) == "9e-06 against 0.321"

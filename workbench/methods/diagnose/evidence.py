@@ -204,10 +204,16 @@ def _margin(answer: VariedAnswer) -> float | None:
     return None if target is None or foil is None else target.probability - foil.probability
 
 
+LEAST = 0.001
+"""A smaller probability is written by its power of ten: 0.000 would say that there is none."""
+
+
 def odds(answer: VariedAnswer) -> str:
     """The two probabilities of an answer, in words."""
     return f"{_p(answer.target)} against {_p(answer.foil)}"
 
 
 def _p(followed: FollowedToken | None) -> str:
-    return "–" if followed is None else f"{followed.probability:.3f}"
+    if followed is None:
+        return "–"
+    return f"{followed.probability:.3f}" if followed.probability >= LEAST else f"{followed.probability:.0e}"
