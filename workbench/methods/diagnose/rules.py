@@ -99,7 +99,7 @@ def _layers(e: Evidence) -> Iterator[FindingSentence]:
 def _written(e: Evidence) -> Iterator[FindingSentence]:
     if e.writes_foil is not None:
         name, value = e.writes_foil
-        yield _said(e, "heads", f"{name} adds most to “{e.foil}”, {value:+.2f} logits".replace("-", "−"), value)
+        yield _said(e, "heads", f"{name} adds most to “{e.foil}”, {abs(value):.2f} logits", value)
 
 
 def _placed(e: Evidence) -> Iterator[FindingSentence]:
