@@ -18,7 +18,7 @@ NEEDED_MODEL = $(if $(filter replay doctor models --help --version --model% -m,$
 NOT_INSTALLED = { echo "The packages in pyproject.toml could not be fetched (pip says why above): make a registry reachable, \
 	or bring their wheels in a folder and run: PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER make $(MAKECMDGOALS)" >&2; exit 1; }
 
-.PHONY: help setup run test test-fast check bench soak audit
+.PHONY: help setup run test test-fast test-models check bench soak audit
 
 help: ## Print these targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,11 @@ test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: some mi
 	@$(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
 	$(BIN)/pytest -n logical --dist worksteal -m 'not (real or terminal or slow or soak)' $(ARGS); tested=$$?; \
 	wait $$checked; checked=$$?; cat $(VENV)/.checked; exit $$((checked + tested))
+
+# Gemma 3 270M comes with terms of use, https://ai.google.dev/gemma/terms, which AGREE=--agree agrees to.
+test-models: $(VENV)/.developed ## Run every method on Gemma 3 270M too, fetched with AGREE=--agree; ARGS='...' for pytest.
+	@$(BIN)/workbench models pull gemma3-270m $(AGREE)
+	WORKBENCH_MODELS=1 $(BIN)/pytest -m model $(ARGS)
 
 check: $(VENV)/.developed ## Check formatting, lint, types and which package imports which.
 	$(BIN)/ruff format --check .

@@ -47,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(TESTS).with_suffix("").as_posix() in SLOW:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("model") and os.environ.get("WORKBENCH_MODELS") != "1":
+            item.add_marker(pytest.mark.skip(reason="set WORKBENCH_MODELS=1 for the other models"))
         if item.get_closest_marker("soak") and os.environ.get("WORKBENCH_SOAK") != "1":
             item.add_marker(pytest.mark.skip(reason="set WORKBENCH_SOAK=1 for the long runs"))
 

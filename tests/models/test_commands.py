@@ -15,14 +15,23 @@ runner = CliRunner()
 
 
 def test_the_list_names_the_default_model_and_what_it_takes_to_fetch_it() -> None:
-    said = runner.invoke(models, ["list"], env={"COLUMNS": "120"})
+    said = runner.invoke(models, ["list"], env={"COLUMNS": "140"})
     assert said.exit_code == 0
-    assert "smollm2-135m  not fetched  135 M       93 MB to fetch  Apache-2.0" in said.stdout
+    first, second = (line.split("  ") for line in said.stdout.splitlines()[1:3])
+    assert [cell.strip() for cell in first if cell][:5] == [
+        "smollm2-135m",
+        "not fetched",
+        "135 M",
+        "93 MB to fetch",
+        "Apache-2.0",
+    ]
+    assert [cell.strip() for cell in second if cell][3:5] == ["238 MB to fetch", "Gemma terms of use"]
 
 
 def test_the_list_as_json_is_the_list_and_nothing_else() -> None:
     said = runner.invoke(models, ["list", "--json"])
-    assert [(model["name"], model["state"]) for model in json.loads(said.stdout)] == [("smollm2-135m", "not fetched")]
+    listed = [(model["name"], model["state"]) for model in json.loads(said.stdout)]
+    assert listed == [("smollm2-135m", "not fetched"), ("gemma3-270m", "not fetched")]
 
 
 def test_a_directory_is_added_and_then_described(tmp_path: Path) -> None:

@@ -75,12 +75,13 @@ def info_command(
 @models.command("pull")
 def pull_command(
     model: Annotated[str, typer.Argument(help="Catalogue name or hub id.", show_default=False)],
+    agree: Annotated[bool, typer.Option("--agree", help="You have read its terms of use and agree to them.")] = False,
 ) -> None:
     """Fetch a model where it is not here yet, and print its folder."""
     from workbench.models.store.integrity import restored
 
     with _bar() as progress:
-        folder = restored(model, progress)
+        folder = restored(model, progress, agreed=agree)
     echo(folder)
 
 

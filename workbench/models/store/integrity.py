@@ -70,14 +70,14 @@ def verify_all(progress: Progress = silent) -> Iterator[Verdict]:
         yield verify(model.name, progress)
 
 
-def restored(spec: str, progress: Progress = silent) -> Path:
+def restored(spec: str, progress: Progress = silent, *, agreed: bool = False) -> Path:
     """The folder of a model as `catalog.resolve` gives it, made anew where it is here and damaged.
 
-    Raises `ModelError` where it cannot be had.
+    ``agreed``: to the terms of use that it comes with. Raises `ModelError` where it cannot be had.
     """
     if spec in catalog.CATALOGUE and catalog.describe(spec).state == "ready":
         verify(spec, progress)  # marks it when it is damaged
-    return catalog.resolve(spec, progress)
+    return catalog.pull(spec, progress, agreed=agreed) if spec in catalog.CATALOGUE else catalog.resolve(spec, progress)
 
 
 def _not_ready(spec: str, state: str) -> Verdict:
