@@ -13,10 +13,7 @@ import typer
 
 from workbench import leaving
 from workbench.cli.asking import Plan, SessionPath
-from workbench.cli.console import Console, Text
-from workbench.cli.figures import draw_all
 from workbench.cli.output import echo_json, remark
-from workbench.cli.waiting import progress_line
 from workbench.engine import LoadRequest
 from workbench.errors import InputError, SessionError
 from workbench.models.info import ModelInfo
@@ -92,6 +89,8 @@ class SpreadEngine:
 
     def answer(self, request: Request) -> Step:
         """The step of a whole sweep, from all its shards."""
+        from workbench.cli.waiting import progress_line  # not at the top: the app paints sooner without bars
+
         assert isinstance(request, RecordsSweep)
         workers = getattr(self._pool, "workers", None) or self._over.workers or 1
         with progress_line() as show:
@@ -118,6 +117,9 @@ def collect(
     as_json: Annotated[bool, typer.Option("--json", help="Print the step as JSON, and nothing else.")] = False,
 ) -> None:
     """Put the shards of a sweep together, as if it had been run at once."""
+    from workbench.cli.console import Console, Text
+    from workbench.cli.figures import draw_all
+
     steps, _ = shards_in(files)
     found = [collected(some) for some in _by_sweep(steps)]
     if session is not None:
