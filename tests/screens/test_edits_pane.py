@@ -713,10 +713,10 @@ async def test_a_failed_change_of_the_queue_is_said_in_the_pane() -> None:
         assert "● on" in run.text
 
 
-async def test_the_footer_keeps_to_six_keys() -> None:
+async def test_the_footer_has_the_pane_s_keys_and_those_that_are_wanted_soon() -> None:
     async with edited() as run:
         footer = run.text.splitlines()[-1]
-        assert "Detail space On/off x Remove" in footer
+        assert "Detail space On/off x Remove p Prompt" in footer
 
 
 # Details, bisection, chart
