@@ -33,6 +33,7 @@ METHODS: dict[str, str] = {
     "cot": "workbench.methods.cot:COT",
     "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
     "cot-hints": "workbench.methods.cot:COT_HINTS",
+    "resample": "workbench.methods.cot:RESAMPLE",
     "stability": "workbench.methods.diagnose:STABILITY",
     "counterfactual": "workbench.methods.diagnose:COUNTERFACTUAL",
     "diagnose": "workbench.methods.diagnose:DIAGNOSE",

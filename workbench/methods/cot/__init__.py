@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from workbench.methods.cot import hinted, many_questions, truncation
+from workbench.methods.cot import hinted, many_questions, resampling, truncation
 from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, CotHintsResult
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
+from workbench.methods.cot.resample_figures import resample_figures
+from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.result import CotResult
 from workbench.protocol import Method
 
@@ -29,4 +31,13 @@ COT_HINTS = Method(
     cot_hints_figures,
     limits="A hint is mentioned where a list of words finds it; reasoning can speak of it in others.",
     collect=hinted.collect,
+)
+RESAMPLE = Method(
+    "Reasoning resampled",
+    ResampleRequest,
+    ResampleResult,
+    resampling.run,
+    resample_figures,
+    help="Print what each sentence of a reasoning changes, by many continuations from each on.",
+    limits=LIMITS,
 )

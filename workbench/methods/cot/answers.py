@@ -85,6 +85,10 @@ class AnswerReader:
             return found
         return [max(range(len(self.candidates)), key=lambda c: self._logs[context, c]) for context in contexts]
 
+    def answers(self, contexts: Sequence[str]) -> list[int]:
+        """The same as `read`, without the probabilities of free answers, which take longer than the answers."""
+        return self._written(contexts) if self._free else self.read(contexts)
+
     def probabilities(self, context: str) -> tuple[float, ...]:
         """The probability of each candidate after a context.
 

@@ -82,15 +82,17 @@ def reason(
     report: Callable[[int, Reasoned], None] = lambda _done, _first: None,
     reserve: int = 0,
     tags: Sequence[tuple[str, str]] = (),
+    seeds: Sequence[Sequence[int]] | None = None,
 ) -> list[Reasoned]:
     """Continue each prompt (of `prompt_text`, maybe with reasoning after it) to the end of the reasoning.
 
     ``report`` is given the number of tokens so far, and what the first prompt was continued by. What was run stays
     in ``prefixes``, and ``reserve`` tokens of the context stay free. A text ends with the second of a pair of ``tags``.
+    ``seeds``, one for each prompt, take the place of the sampling's own, by which all draw the same numbers.
     Raises `InputError` for a prompt that leaves no room.
     """
     rows = [ids_with_room(model, prompt, reserve) for prompt in prompts]
-    choose = _Chooser(model, sampling, len(rows), tags)
+    choose = _Chooser(model, sampling, seeds or [(sampling.seed,)] * len(rows), tags)
     prefixes.go_on(rows, sampling.tokens, choose, lambda done: report(done, choose.reasoned(0)), True, reserve)
     return [choose.reasoned(row) for row in range(len(rows))]
 
@@ -109,14 +111,19 @@ def ids_with_room(model: LoadedModel, prompt: str, reserve: int) -> Ids:
 class _Chooser:
     """Chooses tokens, and remembers them with their probabilities."""
 
-    def __init__(self, model: LoadedModel, sampling: Sampling, rows: int, tags: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, model: LoadedModel, sampling: Sampling, seeds: Sequence[Sequence[int]], tags: Sequence[tuple[str, str]]
+    ) -> None:
         import numpy as np
+
+        rows = len(seeds)
 
         self._model = model
         self._sampling = sampling
         self._stops = stop_ids(model)
         self._plain = not model.tokenizer.chat_template
-        self._chances = np.random.RandomState(sampling.seed).rand(sampling.tokens)
+        one = [seed[0] if len(seed) == 1 else list(seed) for seed in seeds]
+        self._chances = [np.random.RandomState(seed).rand(sampling.tokens) for seed in one]
         self._chosen: list[list[tuple[int, float]]] = [[] for _ in range(rows)]
         self._ended = [False] * rows
         self._closes = [closes for _, closes in tags]
@@ -128,7 +135,9 @@ class _Chooser:
         chosen = self._chosen[row]
         del chosen[at:]
         p = logits.softmax(dim=-1)
-        token = int(p.argmax()) if self._sampling.temperature == 0 else self._drawn(logits, at)
+        token = (
+            int(p.argmax()) if self._sampling.temperature == 0 else self._drawn(logits, float(self._chances[row][at]))
+        )
         self._ended[row] = token in self._stops or (self._plain and self._cut_question(row))
         if self._ended[row]:
             return -1
@@ -147,12 +156,12 @@ class _Chooser:
         )
         return Reasoned(text=text, tokens=tokens, ended=self._ended[row])
 
-    def _drawn(self, logits: torch.Tensor, at: int) -> int:
-        """A token drawn with the random number of its place, among the top ones by the double-precision sums."""
+    def _drawn(self, logits: torch.Tensor, place: float) -> int:
+        """A token drawn with the random number of its place in the text, among the top ones by sums in double."""
         p, order = (logits.double() / self._sampling.temperature).softmax(dim=-1).sort(descending=True, stable=True)
         sums = p.cumsum(dim=-1)
         kept = int((sums < self._sampling.top_p).sum()) + 1
-        chance = self._chances[at] * float(sums[min(kept, len(sums)) - 1])
+        chance = place * float(sums[min(kept, len(sums)) - 1])
         return int(order[min(int((sums < chance).sum()), kept - 1, len(order) - 1)])
 
     def _cut_question(self, row: int) -> bool:

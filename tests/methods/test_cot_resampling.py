@@ -1,0 +1,143 @@
+"""Resampling on a tiny model: rollouts are what sampling alone writes, importance is the difference of answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.methods.cot_models import TEMPLATE, ids, log_probabilities, roomy
+from workbench.case import Case
+from workbench.errors import Cancelled
+from workbench.figures import Table
+from workbench.methods.cot import resampling, truncation
+from workbench.methods.cot.importance import Difference, difference, distance
+from workbench.methods.cot.likeness import OTHER, SAME, best_threshold
+from workbench.methods.cot.reasoning import Sampling, _Chooser
+from workbench.methods.cot.resample_figures import resample_figures
+from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
+from workbench.methods.cot.truncation import CotRequest
+from workbench.protocol import silent
+
+CHOICES = ("Sydney", "Rome is", "Paris")
+REQUEST = ResampleRequest(
+    case=Case(prompt="What is a city?"),
+    choices=";".join(CHOICES),
+    reasoning="Rome is 1 city. It is Sydney.",
+    rollouts=4,
+    sampling=Sampling(temperature=0.9, top_p=0.95, tokens=6),
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return roomy("llama", template=TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def partials() -> list[ResampleResult]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(model, partials) -> ResampleResult:
+    def note(done: int, total: int, partial: object = None, *, stage: str = "") -> None:
+        if isinstance(partial, ResampleResult):
+            partials.append(partial)
+
+    return resampling.run(model, REQUEST, note)
+
+
+def test_there_are_so_many_rollouts_from_each_sentence_on(result: ResampleResult) -> None:
+    assert [rollout.after for rollout in result.rollouts] == [0] * 4 + [1] * 4 + [2] * 4
+    assert all((rollout.likeness is None) == (rollout.after == 2) for rollout in result.rollouts)
+    assert (
+        len({rollout.sentence for rollout in result.rollouts if rollout.after == 0}) > 1
+    )  # each draws its own numbers
+
+
+def test_a_rollout_is_what_is_sampled_alone_and_its_answer_that_of_the_whole_text(model, result) -> None:
+    base = result.base
+    start = base.prompt + base.sentences[0].rstrip()
+    choose = _Chooser(model, REQUEST.sampling, [(REQUEST.sampling.seed, 1, 2)], ())
+    written: list[int] = []
+    while len(written) < REQUEST.sampling.tokens:
+        logits = log_probabilities(model, [*ids(model, start), *written])[-1]
+        token = choose(0, len(written), logits)
+        if token < 0:
+            break
+        written.append(token)
+    text = base.sentences[0].rstrip() + choose.reasoned(0).text
+    alone = truncation.run(
+        model,
+        CotRequest(question=REQUEST.case.prompt, choices=CHOICES, reasoning=text, interventions=()),
+        silent,
+    )
+    assert alone.full is not None
+    rollout = [one for one in result.rollouts if one.after == 1][2]
+    assert result.answers[rollout.answer] == CHOICES[alone.full.answer]
+
+
+def test_importance_is_the_difference_of_the_answers_of_two_sets_of_rollouts(result) -> None:
+    answers = [[one.answer for one in result.rollouts if one.after == after] for after in range(3)]
+    for i, sentence in enumerate(result.sentences):
+        kinds = {*answers[i], *answers[i + 1]}
+        apart = sum(abs(answers[i].count(k) - answers[i + 1].count(k)) / 4 for k in kinds) / 2
+        assert sentence.resampling is not None
+        assert sentence.resampling.value == pytest.approx(apart)
+        assert sentence.share == answers[i + 1].count(0) / 4
+        kept = result.base.of("kept")
+        forced = sum(abs(a - b) for a, b in zip(kept[i].probabilities, kept[i + 1].probabilities, strict=True)) / 2
+        assert sentence.forced == pytest.approx(forced, abs=1e-5)
+        others = [one for one in result.rollouts if one.after == i and one.likeness < result.threshold]
+        assert sentence.others == len(others)
+        assert sentence.disagree == (sentence.resampling.beyond_chance != sentence.necessary)
+
+
+def test_what_is_found_can_be_drawn_on_the_way_and_cancelled(model, result, partials) -> None:
+    assert [partial for partial in partials if partial.rollouts or partial.base.sentences]
+    for partial in (partials[0], partials[-1]):
+        assert resample_figures(partial)
+    table = resample_figures(result)[0]
+    assert isinstance(table, Table)
+    assert [row[1].text for row in table.rows] == ["Rome is 1 city.", "It is Sydney."]
+
+    def stop(done: int, total: int, partial: object = None, *, stage: str = "") -> None:
+        if stage == "resampling":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        resampling.run(model, REQUEST, stop)
+
+
+def test_a_difference_has_an_interval_and_what_chance_makes_of_it() -> None:
+    clear = difference([0] * 20, [1] * 18 + [0] * 2, seed=1)
+    assert clear is not None
+    assert clear.value == pytest.approx(0.9)
+    assert clear.low <= clear.value <= clear.high
+    assert clear.beyond_chance
+    same = difference([0, 1] * 10, [1, 0] * 10, seed=1)
+    assert same is not None
+    assert same.value == 0
+    assert same.chance > 0.1
+    assert not same.beyond_chance
+    assert difference([0] * 3, [1] * 20, seed=1) is None
+
+
+def test_where_leaving_out_and_resampling_disagree_a_sentence_says_which_way(result) -> None:
+    found = Difference(value=0.8, low=0.6, high=0.9, chance=0.3)
+    first = result.sentences[0].model_copy(update={"resampling": found, "necessary": False, "disagree": True})
+    second = result.sentences[1].model_copy(
+        update={"resampling": found.model_copy(update={"value": 0.1}), "necessary": True, "disagree": True}
+    )
+    drawn = str(resample_figures(result.model_copy(update={"sentences": (first, second)})))
+    assert "sentence 1: left out the answer stays, but resampled the model goes elsewhere (0.80" in drawn
+    assert "sentence 2: without it the answer is another one, but resampled the model gets there (0.10" in drawn
+
+
+def test_what_distributions_lack_of_one_is_an_answer_more() -> None:
+    assert distance((0.5, 0.5), (1.0, 0.0)) == pytest.approx(0.5)
+    assert distance((0.2,), (0.7,)) == pytest.approx(0.5)
+
+
+def test_the_threshold_is_where_most_pairs_are_told_right() -> None:
+    assert best_threshold([0.9, 0.7, 0.4, 0.2], [True, True, False, False]) == pytest.approx(0.55)
+    assert len(SAME) == len(OTHER)
