@@ -39,6 +39,7 @@ from workbench.cli.measure import measure
 from workbench.cli.models import models
 from workbench.cli.options import Typed, only_of
 from workbench.cli.spreading import OnRay, ShardOption, Workers, collect, spread
+from workbench.cli.transcripts import transcript
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors import editors
 from workbench.editing.editors.steering.steering import ContrastSettings
@@ -474,7 +475,7 @@ def steer(
     return Plan(edit_plans.steer_request(typed), after=edit_plans.saving(save, yes=yes, vector=gguf))
 
 
-for _command in (*COMMANDS, collect):
+for _command in (*COMMANDS, collect, transcript):
     app.command()(_command)
 
 _HAVE = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
