@@ -34,6 +34,7 @@ METHODS: dict[str, str] = {
     "cot-questions": "workbench.methods.cot:COT_QUESTIONS",
     "cot-hints": "workbench.methods.cot:COT_HINTS",
     "resample": "workbench.methods.cot:RESAMPLE",
+    "cot-states": "workbench.methods.cot:COT_STATES",
     "stability": "workbench.methods.diagnose:STABILITY",
     "counterfactual": "workbench.methods.diagnose:COUNTERFACTUAL",
     "diagnose": "workbench.methods.diagnose:DIAGNOSE",

@@ -576,8 +576,8 @@ async def test_a_replay_shows_the_reasoning_with_all_that_was_done_to_it(tmp_pat
         assert TOM in run.words
         await run.press("f", "M", "r", "n", "i")
         assert "x Leave out" not in run.text
-        assert not run.app.screen.query_one(CotForm).has_class("-open")
-        assert not run.app.screen.query_one(CotLine).has_class("-open")
+        assert not run.app.screen.query_one(CotForm).is_open
+        assert not run.app.screen.query_one(CotLine).is_open
         await run.press("left_curly_bracket")
         assert len(shown._reasoned.rows) == 6
 

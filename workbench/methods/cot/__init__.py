@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from workbench.methods.cot import hinted, many_questions, resampling, truncation
+from workbench.methods.cot import hinted, many_questions, resampling, states, truncation
 from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, CotHintsResult
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
 from workbench.methods.cot.resample_figures import resample_figures
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.result import CotResult
+from workbench.methods.cot.states_figures import states_figures
+from workbench.methods.cot.states_result import CotStatesRequest, CotStatesResult
 from workbench.protocol import Method
 
 LIMITS = "That an answer depends on the reasoning does not show that the reasoning is why it was given."
@@ -39,5 +41,14 @@ RESAMPLE = Method(
     resampling.run,
     resample_figures,
     help="Print what each sentence of a reasoning changes, by many continuations from each on.",
+    limits=LIMITS,
+)
+COT_STATES = Method(
+    "What the states knew",
+    CotStatesRequest,
+    CotStatesResult,
+    states.run,
+    states_figures,
+    help="Print when the answer is in the words and when in the states, and whether it holds in other words.",
     limits=LIMITS,
 )
