@@ -30,7 +30,7 @@ more of them the colour itself is what is seen."""
 DRAWN = re.compile(r" *[\u2500-\u259f\u2800-\u28ff][ \u2500-\u259f\u2800-\u28ff]*")
 """Boxes, blocks and dots of braille."""
 
-Piece = Literal["text", "drawn", "blank"]
+TextPiece = Literal["text", "drawn", "blank"]
 
 SYSTEMS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT}
 
@@ -76,14 +76,14 @@ class Legible(LineFilter):
         ]
 
 
-def _piece(text: str) -> Piece:
+def _piece(text: str) -> TextPiece:
     if DRAWN.fullmatch(text):
         return "drawn"
     return "text" if text.strip() else "blank"
 
 
 @lru_cache(4096)
-def legible(style: Style, piece: Piece, background: Color, system: ColorSystem | None) -> Style:
+def legible(style: Style, piece: TextPiece, background: Color, system: ColorSystem | None) -> Style:
     """A style in the colours of a terminal."""
     if style.color is None or style.color.is_default or (style.bgcolor is not None and style.bgcolor.is_default):
         return style

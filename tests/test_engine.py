@@ -349,8 +349,8 @@ class Background:
 def test_what_is_asked_goes_before_what_nobody_waits_for_and_that_goes_on(
     listening: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rest = Background(listening, monkeypatch)
     began = time.perf_counter()
+    rest = Background(listening, monkeypatch)
     asked = rest.meanwhile(ContinueRequest(case=Case(prompt=PROMPT)), lens(PROMPT + " again"))
     step = listening.finished(rest.job).step
     assert rest.ended() == [*asked, rest.job]

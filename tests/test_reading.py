@@ -29,6 +29,7 @@ READS_ITSELF = {
     "workbench/datasets/held_out.py",
     "workbench/datasets/questions.py",
     "workbench/datasets/facts.py",
+    "workbench/datasets/transcripts.py",
     "workbench/datasets/concepts.py",
     "workbench/datasets/contrasts.py",
 }
