@@ -9,13 +9,13 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
 from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Label
 
 from screens.answers import KeptSteps, active_edits
+from screens.columns import Columns
 from screens.jump import JumpScreen
 from screens.keys import Key
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved
@@ -106,7 +106,6 @@ class MainScreen(Screen[None]):
         self._recent = SessionList(session_folders, id="recent")
         self.prompt = PromptPane(case, list(history), read_only)
         self.others = [pane() for pane in PANES]
-        self._asked_for = list(self.others)  # the last one first
         self.status = StatusLine()
         self.live = not read_only
         self._shows_steps = False  # some of which have no case
@@ -114,8 +113,8 @@ class MainScreen(Screen[None]):
         self.answers = KeptSteps()
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
         self._latest: dict[Pane, Step] = {}
-        self._columns = Container(id="panes")
-        self._tabs = TabLine([_tab(n, pane) for n, pane in enumerate(self.others, 2)])
+        titles = [_tab(n, pane) for n, pane in enumerate(self.others, 2)]
+        self._columns = Columns(self.prompt, self.others, titles, self._recent)
         for each in self.panes:
             each.answers, each.case_on_screen = self.answers, self.case_on_screen
         self.watch_active()  # before anything is styled
@@ -126,16 +125,9 @@ class MainScreen(Screen[None]):
         return [self.prompt, *self.others]
 
     def compose(self) -> ComposeResult:
-        """The prompt, tabs (only where one pane is shown at a time), the other panes, status line, footer."""
+        """The panes, the status line, the footer."""
         yield Label("This terminal is too small: 40 columns and 12 rows are the least.", id="too-small")
-        with self._columns:
-            with Vertical(id="left"):
-                yield self.prompt
-                yield self._tabs
-                yield from (pane for pane in self.others if pane.SIDE == "left")
-            with Vertical(id="right"):
-                yield from (pane for pane in self.others if pane.SIDE == "right")
-                yield self._recent
+        yield self._columns
         yield self.status
         yield ShortFooter()
 
@@ -162,20 +154,8 @@ class MainScreen(Screen[None]):
         self.set_class(message.number > 0 and self.case is None and not self._shows_steps, "-start")
 
     def watch_active(self) -> None:
-        """Show the pane that was asked for; where there is room for two in its column, the one before it stays."""
-        active = self.others[self.active - 2]
-        self._tabs.active = self.active - 2
-        self._bring(active)
-        for side in ("left", "right"):
-            for place, pane in enumerate(each for each in self._asked_for if side == each.SIDE):
-                pane.set_class(pane is active, "-active")
-                pane.set_class(place == 0, "-foremost")
-                pane.set_class(place > 1, "-covered")
-        self._columns.set_class(active.SIDE == "left", "-left-active")
-
-    def _bring(self, pane: Pane) -> None:
-        self._asked_for.remove(pane)
-        self._asked_for.insert(0, pane)
+        """Show the pane that was asked for."""
+        self._columns.show_pane(self.others[self.active - 2])
 
     def watch_zoomed(self) -> None:
         """One pane alone, or all."""
@@ -184,17 +164,9 @@ class MainScreen(Screen[None]):
         self.on_descendant_focus()
 
     def on_descendant_focus(self) -> None:
-        """The pane with the keyboard stands out and is the one that is seen alone, and no key leads to it.
-
-        By a class, as with ``:focus-within`` all of a pane is styled again at every step from field to field.
-        """
+        """The pane with the keyboard stands out and is the one that is seen alone, and no key leads to it."""
         self.show_way_on()
-        shown = self._with_keyboard if self.zoomed else None
-        for pane in self.panes:
-            pane.set_class(pane.has_focus_within, "-with-keyboard")
-            pane.set_class(pane is shown, "-zoomed")
-        for column in self.query("#left, #right"):
-            column.set_class(shown is not None and shown.parent is column, "-zoomed")
+        self._columns.stand_out(self._with_keyboard if self.zoomed else None)
 
     on_descendant_blur = on_descendant_focus
 
@@ -267,7 +239,7 @@ class MainScreen(Screen[None]):
             self._change_case(step.case)
         self._take(step)
         if pane := self._home_of(step.request):
-            self._bring(pane)
+            self._columns.bring(pane)
             self.watch_active()
         if not self.live and (queue := queue_of(step.result)):
             self.queue = queue
