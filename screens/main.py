@@ -113,6 +113,7 @@ class MainScreen(Screen[None]):
         self.answers = KeptSteps()
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
         self._latest: dict[Pane, Step] = {}
+        self._begun: dict[tuple[Pane, Hashable], int] = {}  # the last job of those that take each other's place
         titles = [_tab(n, pane) for n, pane in enumerate(self.others, 2)]
         self._columns = Columns(self.prompt, self.others, titles, self._recent)
         for each in self.panes:
@@ -216,10 +217,12 @@ class MainScreen(Screen[None]):
         """Pass an event of the engine on to the status line and to the panes that accept its request."""
         if isinstance(event, Finished):
             self.status.progress = None
-            self._take(event.step)
+            self._take(event.step, event.job)
             self._complete(event.step)
             if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
                 self.queue = event.queue
+                self._catch_up()
+            elif event.step.edits != self.edits:  # it began with other ones
                 self._catch_up()
             self.show_way_on()
             return
@@ -227,8 +230,9 @@ class MainScreen(Screen[None]):
             self.queue = QueueState()  # the model before, and its edits, are gone, whatever comes of it
         for pane in self._accepting(event.request):
             if isinstance(event, Started):
+                self._begun[pane, pane.slot(event.request)] = event.job
                 pane.started(event.request)
-            else:
+            elif not self._overtaken(pane, event.request, event.job):
                 pane.show_progress(event)
         if isinstance(event, Progressed):
             self.status.progress = event
@@ -250,7 +254,11 @@ class MainScreen(Screen[None]):
             self._put(step.completed)
             self._change_case(step.completed)
 
-    def _take(self, step: Step) -> None:
+    def _overtaken(self, pane: Pane, request: Request, job: int) -> bool:
+        """Whether a job that went first has answered the same kind of question already: one of these is seen."""
+        return self._begun.get((pane, pane.slot(request)), job) > job
+
+    def _take(self, step: Step, job: int | None = None) -> None:
         """Show a step in the panes that accept it, and remember what it answers."""
         if step.result is not None and self._home_of(step.request):
             self._shows_steps = True
@@ -258,6 +266,8 @@ class MainScreen(Screen[None]):
         for pane in self._accepting(step.request):
             if step.status == "done" and (question := pane.question(step.request)):
                 self.answers.keep(question, step)
+            if job is not None and self._overtaken(pane, step.request, job):
+                continue
             pane.show_step(step)
             if step.result is not None:
                 self._latest[pane] = step

@@ -110,7 +110,7 @@ def test_what_is_changed_is_reasoned_on_from_within_the_tags() -> None:
 
 def test_a_model_that_closes_its_reasoning_has_ended_it_and_its_tags_are_no_tokens_of_it() -> None:
     model = roomy("llama", template=TEMPLATE)
-    choose = _Chooser(model, Sampling(tokens=400), 1, KNOWN_TAGS)
+    choose = _Chooser(model, Sampling(tokens=400), ((1, 0),), KNOWN_TAGS)
     tokens = model.tokenizer(WRITTEN, add_special_tokens=False)["input_ids"]
     for at, token in enumerate(tokens):
         logits = torch.zeros(len(model.tokenizer))
@@ -133,7 +133,7 @@ def test_tags_that_are_special_tokens_stay_in_the_text() -> None:
     model = roomy("llama", template=TEMPLATE)
     model.tokenizer.add_tokens([AddedToken(tag, special=True) for tag in ("[THINK]", "[/THINK]")], special_tokens=True)
     text = "[THINK]Add them.[/THINK]7"
-    choose = _Chooser(model, Sampling(tokens=400), 1, KNOWN_TAGS)
+    choose = _Chooser(model, Sampling(tokens=400), ((1, 0),), KNOWN_TAGS)
     for at, token in enumerate(model.tokenizer(text, add_special_tokens=False)["input_ids"]):
         logits = torch.zeros(len(model.tokenizer))
         logits[token] = 50.0

@@ -18,14 +18,14 @@ from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
 from tests import waiting
-from tests.screens.asked import HERO, NASTY
+from tests.screens.asked import FRANCE, HERO, NASTY
 from tests.screens.played import PlayedEngine
-from tests.screens.recorded import MODEL, continuation, lens_result, recorded
+from tests.screens.recorded import MODEL, continuation, lens_result, recorded, rome_result
 from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
-from workbench.engine import LoadRequest
+from workbench.engine import LoadRequest, Progressed
 from workbench.last import LastPlace, last_session
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
@@ -148,6 +148,36 @@ async def test_escape_cancels_the_running_job_alone() -> None:
         run.engine.say_finished(lens_result(HERO, done=1), status="partial")
         await run.settle()
         assert "partial" in run.text
+
+
+async def test_what_went_on_in_the_background_does_not_take_the_place_of_what_was_asked_meanwhile() -> None:
+    async with running((160, 48), case=HERO) as run:
+        background, old = len(run.engine.asked), run.engine.last
+        run.engine.say_started()
+        run.main.ask_about(FRANCE)
+        await run.until(lambda: run.engine.last == LensRequest(case=FRANCE))
+        run.engine.say_started()
+        run.engine.say_finished(lens_result(FRANCE))
+        run.engine.listener(Progressed(background, old, 1, 5, "unembedding", lens_result(HERO, done=1), 12.0))
+        run.engine.say_finished(lens_result(HERO), job=background)
+        await run.settle()
+        assert 'at " is" · Paris against L' in run.text
+        assert "stale" not in run.text
+
+
+async def test_a_lens_that_began_before_an_edit_is_asked_again_when_its_rest_ends() -> None:
+    async with running((160, 48), case=HERO) as run:
+        run.engine.say_started()
+        run.engine.say_progress(1, 5, lens_result(HERO, done=1))
+        background = len(run.engine.asked)
+        edit = EditRequest(case=HERO)
+        run.app._submit(edit)
+        run.engine.say_finished(rome_result())
+        await run.settle()
+        assert run.engine.last == edit, "the lens is still under way"
+        run.engine.edits = ()
+        run.engine.say_finished(lens_result(HERO, done=1), status="partial", job=background)
+        await run.until(lambda: run.engine.last == LensRequest(case=HERO))
 
 
 async def test_a_failed_step_says_why_in_the_pane_and_keeps_what_was_typed() -> None:

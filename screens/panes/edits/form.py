@@ -87,9 +87,11 @@ class EditForm(EditorForm):
         self.unfold(lambda: self._fill(case, traced, problem, warning))
 
     def defaults(self, chosen: Editor) -> Hints:
-        """The layer or layers that it changes."""
+        """The layer or layers that it changes, and why, as far as there is room."""
         where = chosen.where(self._model) if self._model is not None else ""
-        return dict.fromkeys(("layer", "layers"), (where, where.partition(",")[0])) if where else {}
+        parts = where.split(", ")
+        shorter = tuple(", ".join(parts[:number]) for number in range(len(parts), 0, -1))
+        return dict.fromkeys(("layer", "layers"), shorter) if where else {}
 
     def _fill(self, case: Case, traced: int | None, problem: str, warning: str) -> None:
         is_measured = self._model is not None and known_layer(self._model) is not None
