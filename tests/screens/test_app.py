@@ -13,7 +13,7 @@ from textual.widgets import OptionList
 
 from screens.app import WorkbenchApp
 from screens.history import load_history
-from screens.messages import Cursor
+from screens.messages import CaseChosen, Cursor
 from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
 from screens.widgets.token_strip import TokenStrip
@@ -154,7 +154,7 @@ async def test_what_went_on_in_the_background_does_not_take_the_place_of_what_wa
     async with running((160, 48), case=HERO) as run:
         background, old = len(run.engine.asked), run.engine.last
         run.engine.say_started()
-        run.main.ask_about(FRANCE)
+        run.main.look_at(CaseChosen(FRANCE))
         await run.until(lambda: run.engine.last == LensRequest(case=FRANCE))
         run.engine.say_started()
         run.engine.say_finished(lens_result(FRANCE))
