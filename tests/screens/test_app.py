@@ -156,6 +156,9 @@ async def test_what_went_on_in_the_background_does_not_take_the_place_of_what_wa
         run.engine.say_started()
         run.main.look_at(CaseChosen(FRANCE))
         await run.until(lambda: run.engine.last == LensRequest(case=FRANCE))
+        run.engine.listener(Progressed(background, old, 1, 5, "unembedding", lens_result(HERO, done=1), 12.0))
+        await run.settle()
+        assert run.main.cursor is None, "where it begins says the lens that was asked last"
         run.engine.say_started()
         run.engine.say_finished(lens_result(FRANCE))
         run.engine.listener(Progressed(background, old, 1, 5, "unembedding", lens_result(HERO, done=1), 12.0))

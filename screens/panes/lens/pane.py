@@ -120,7 +120,10 @@ class LensPane(PicturePane):
             self._take_wider(step)
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
-        """Make a result the one that is drawn; a cursor that does not fit goes to the last layer and token."""
+        """Make a result the one that is drawn; a cursor that does not fit goes to the last layer and token.
+
+        But not where another case has been asked about meanwhile: its own lens says where the cursor begins.
+        """
         assert isinstance(request, LensRequest)
         assert isinstance(result, LensResult)
         if (request.case, edits) != (self.drawn_case, self.drawn_edits):
@@ -130,7 +133,7 @@ class LensPane(PicturePane):
             self._wider.clear()
         self._result, self._request, self._wanted = result, request, request.lens
         self.drawn_case, self.drawn_edits = request.case, edits
-        if self.here is None or self.here != self._within(self.here):
+        if self.case in (None, request.case) and (self.here is None or self.here != self._within(self.here)):
             self.move_cursor(Cursor(result.layers - 1, len(result.columns) - 1))
 
     def how_far(self, progress: Progressed) -> str:
