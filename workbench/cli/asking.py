@@ -44,7 +44,7 @@ CASE = ("prompt", "subject", "target", "foil", "prepend", "chat")
 LOAD = ("model", "dtype", "device")
 
 
-def _shared(
+def _of_a_case(
     *,
     prompt: Annotated[str, typer.Argument(help="The prompt, in quotes.", show_default=False)] = "",
     subject: Subject = None,
@@ -52,13 +52,19 @@ def _shared(
     foil: Foil = None,
     prepend: Prepended = "as-is",
     chat: Chat = False,
+) -> None:
+    """Never called: its parameters are those of every command that `asks`."""
+
+
+def _of_a_model(
+    *,
     model: ModelName = DEFAULT_MODEL,
     dtype: Dtype = "auto",
     device: Device = "auto",
     session: SessionPath = None,
     json: Json = False,
 ) -> None:
-    """Never called: its parameters are those of every command that `asks`."""
+    """Never called: and these are those of every command that runs a model."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def asks(
     """
 
     def made(to_request: Callable[..., Request | Plan]) -> Callable[..., None]:
-        shared = dict(inspect.signature(_shared, eval_str=True).parameters)
+        shared = _parameters(_of_a_case) | _parameters(_of_a_model)
         named = list(inspect.signature(to_request, eval_str=True).parameters.values())[2:]  # all but case and typed
         own = [parameter for parameter in named if parameter.name not in shared]
         also = [parameter.name for parameter in named if parameter.name in shared]
@@ -116,6 +122,30 @@ def asks(
         return command
 
     return made
+
+
+def asks_of_model(*models: type[Frozen]) -> Callable[[Callable[..., Request]], Callable[..., None]]:
+    """As `asks`, for what is asked of a model and about no case: the function is given what was typed, and its own."""
+
+    def made(to_request: Callable[..., Request]) -> Callable[..., None]:
+        own, shared = list(_parameters(to_request).values())[1:], _parameters(_of_a_model)  # all but typed
+        settings = parameters(models)
+
+        def command(**given: Any) -> None:
+            common = {name: given.pop(name) for name in shared}
+            typed = {setting.name: given.pop(setting.name) for setting in settings}
+            load = LoadRequest(**{name: common[name] for name in LOAD})
+            carry_out(Plan(to_request(typed, **given)), load, common["session"], common["json"])
+
+        command.__signature__ = inspect.Signature([*own, *shared.values(), *settings])  # type: ignore[attr-defined]
+        command.__name__, command.__doc__ = to_request.__name__, to_request.__doc__
+        return command
+
+    return made
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function, eval_str=True).parameters)
 
 
 def asks_method(method: Method) -> Callable[..., None]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
 
 from workbench.case import Case
-from workbench.cli.asking import LOAD, Device, Dtype, Json, ModelName, Plan, SessionPath, asks, carry_out
-from workbench.cli.options import Typed, parameters
-from workbench.engine import LoadRequest
+from workbench.cli.asking import asks, asks_of_model
+from workbench.cli.options import Typed
 from workbench.errors import InputError
 from workbench.methods.lens.fitting import FitLensRequest
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.models.store.catalog import DEFAULT_MODEL
 from workbench.protocol import Request
 from workbench.settings import filled
 
@@ -58,34 +55,18 @@ def show(
     return filled(LensRequest, typed, case=case, **asked)
 
 
-def _options(
+@lens_app.command("fit")
+@asks_of_model(FitLensRequest)
+def fit(
+    typed: Typed,
     lens: Annotated[str, typer.Argument(help=f"The lens: {' or '.join(FITTED)}.", show_default=False)],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do it even if it takes hours.")] = False,
-    model: ModelName = DEFAULT_MODEL,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    session: SessionPath = None,
-    json: Json = False,
-) -> None:
-    """Never called: its parameters are the command's, before those of the settings."""
-
-
-def fit(**given: Any) -> None:
+) -> FitLensRequest:
     """Fit a lens to a model's weights, measure it on held-out text, and keep it in the cache.
 
     A fit of the Jacobian lens that was stopped goes on when it is asked for again.
     """
-    lens, yes = given.pop("lens"), given.pop("yes")
-    load = LoadRequest(**{option: given.pop(option) for option in LOAD})
-    session, json = given.pop("session"), given.pop("json")
     if lens not in FITTED:
         raise InputError(f"{lens!r} is no lens that can be fitted; choose {' or '.join(FITTED)}")
-    request = filled(FitLensRequest, given, lens=lens, confirmed=yes)
-    carry_out(Plan(request), load, session, json)
-
-
-fit.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [*inspect.signature(_options, eval_str=True).parameters.values(), *parameters([FitLensRequest])]
-)
-lens_app.command("fit")(fit)
+    return filled(FitLensRequest, typed, lens=lens, confirmed=yes)
