@@ -69,6 +69,14 @@ class FigurePane(PicturePane):
         Binding(Key.NEW, "new", "Settings", tooltip="The form of its settings", show=False, id="figures.new"),
     ]
 
+    def __init_subclass__(cls) -> None:
+        """What a pane is called, its key, and what it accepts unless it says so itself, are the method's."""
+        super().__init_subclass__()
+        if "METHOD" in vars(cls):
+            cls.TITLE, cls.ASK_KEY = cls.METHOD.title, cls.METHOD.key
+            cls.ABOUT_PROMPT = "case" in cls.METHOD.request.model_fields
+            cls.accepts = vars(cls).get("accepts", (cls.METHOD.request,))
+
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[Request, Result] | None = None
@@ -239,10 +247,6 @@ def figure_pane(method: Pictured) -> type[FigurePane]:
     name = "".join(word.capitalize() for word in method.title.split())
     made_of = {
         "METHOD": method,
-        "TITLE": method.title,
-        "ASK_KEY": method.key or "",
-        "ABOUT_PROMPT": "case" in method.request.model_fields,
-        "accepts": (method.request,),
         "__module__": __name__,
         "__doc__": f"Figures of: {method.title}.",
     }

@@ -10,7 +10,7 @@ from textual.content import Content
 from screens.keys import Key
 from screens.messages import Ask, CaseChosen
 from screens.panes.figure_pane import FigurePane
-from workbench.editing.fix import FixRequest, FixResult
+from workbench.editing.fix import FixResult
 from workbench.editing.fix_candidates import FixCandidate
 from workbench.editing.methods import FIX
 from workbench.editing.operations import QueueRequest
@@ -27,9 +27,6 @@ class FixPane(FigurePane):
     """
 
     METHOD = FIX
-    TITLE = FIX.title
-    ASK_KEY = FIX.key
-    accepts: ClassVar[tuple[type[Request], ...]] = (FixRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.CHOOSE, "apply", "Apply", tooltip="Use this fix", id="fixes.apply"),

@@ -30,8 +30,6 @@ class PatchPane(FigurePane):
     """
 
     METHOD = PATCH
-    TITLE = PATCH.title
-    ASK_KEY = PATCH.key
     accepts: ClassVar[tuple[type[Request], ...]] = (PatchRequest, PasteRequest)
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -26,11 +26,7 @@ class SteeringPane(FigurePane):
     """
 
     METHOD = STEER_SWEEP
-    TITLE = STEER_SWEEP.title
-    ASK_KEY = STEER_SWEEP.key
-    ABOUT_PROMPT = False
     HAS_FORM = False  # a set is chosen by m
-    accepts: ClassVar[tuple[type[Request], ...]] = (SteerSweepRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.NEXT, "next", "Next set", tooltip="The next contrast set", id="steering.next"),

@@ -12,7 +12,7 @@ from screens.keys import Key
 from screens.panes.figure_pane import FigurePane
 from workbench.figures import Table, TokenScores
 from workbench.methods.watch import WATCH
-from workbench.methods.watch.result import WatchedToken, WatchRequest, WatchResult
+from workbench.methods.watch.result import WatchedToken, WatchResult
 from workbench.protocol import Request, Result
 
 SPEEDS = (1, 2, 4, 8, 16)
@@ -26,9 +26,6 @@ class WatchPane(FigurePane):
     """
 
     METHOD = WATCH
-    TITLE = WATCH.title
-    ASK_KEY = WATCH.key
-    accepts: ClassVar[tuple[type[Request], ...]] = (WatchRequest,)
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(Key.SWITCH, "switch", "Play/pause", tooltip="Play it token by token, or hold it", id="watch.play"),
