@@ -102,6 +102,12 @@ class Axis(Frozen):
             raise ValueError(f"the subject {self.subject} is not among {len(self.labels)} labels")
         return self
 
+    @classmethod
+    def of_layers(cls, layers: int) -> Self:
+        """So many layers, the last on top."""
+        labels = tuple(map(str, range(layers - 1, -1, -1)))
+        return cls(name="layer", labels=labels, index="layer", first=layers - 1, step=-1)
+
     def is_subject(self, place: int) -> bool:
         """Whether a label is one of the subject's."""
         return self.subject[0] <= place < self.subject[1]

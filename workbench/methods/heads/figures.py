@@ -64,13 +64,7 @@ def over_heads(
     ]
     return Heatmap(
         title=title,
-        rows=Axis(
-            name="layer",
-            labels=tuple(map(str, range(layers - 1, -1, -1))),
-            index="layer",
-            first=layers - 1,
-            step=-1,
-        ),
+        rows=Axis.of_layers(layers),
         columns=Axis(name=name, labels=tuple(columns)),
         values=rows,
         scale=Scale.signed((value for row in rows for value in row), unit=unit),

@@ -104,13 +104,7 @@ def _of_heads(result: PatchResult, grid: HeadGrid) -> Heatmap:
     peaks = () if grid.peak is None else ((layers - 1 - grid.peak[0], grid.peak[1]),)
     return Heatmap(
         title=f"{HEADS} at “{token}” · {result.target.strip()} − {result.foil.strip()}",
-        rows=Axis(
-            name="layer",
-            labels=tuple(map(str, range(layers - 1, -1, -1))),
-            index="layer",
-            first=layers - 1,
-            step=-1,
-        ),
+        rows=Axis.of_layers(layers),
         columns=Axis(name="head", labels=tuple(map(str, range(len(grid.values[0]))))),
         values=grid.values[::-1],
         scale=Scale(low=start, high=end, unit="of the gap", decimals=3),
