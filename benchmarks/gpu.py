@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.trace_speed import SHAPES
+from benchmarks.trace_speed import random_model
 from tests.tiny import tiny_tokenizer
 from workbench.loading import LoadedModel, wrap
 from workbench.protocol import silent
@@ -73,19 +72,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
 
 def made(shape: str, device: str, dtype: torch.dtype) -> LoadedModel:
     """A Llama-shaped model of random weights, made on its device."""
-    hidden, mlp, layers, heads, kv_heads = SHAPES[shape]
-    config = transformers.LlamaConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=hidden,
-        intermediate_size=mlp,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-    )
-    torch.manual_seed(0)
-    with torch.device(device):
-        hf = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return wrap(hf, tiny_tokenizer(), f"random-{shape}")
+    return random_model(shape, tiny_tokenizer(), device, dtype)
 
 
 def agreement(device: str) -> str:

@@ -25,6 +25,7 @@ import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
+from transformers import PreTrainedTokenizerBase
 
 from workbench.case import Case
 from workbench.errors import Cancelled
@@ -254,7 +255,14 @@ def _model(options: argparse.Namespace) -> LoadedModel:
     if not options.random:
         return load(options.model, options.dtype, options.device)
     tokenizer = load(options.model).tokenizer
-    hidden, mlp, layers, heads, kv_heads = SHAPES[options.random]
+    dtype = torch.float32 if options.dtype == "auto" else getattr(torch, options.dtype)
+    device = "cpu" if options.device == "auto" else options.device
+    return random_model(options.random, tokenizer, device, dtype)
+
+
+def random_model(shape: str, tokenizer: PreTrainedTokenizerBase, device: str, dtype: torch.dtype) -> LoadedModel:
+    """A Llama-shaped model of random weights, made on its device."""
+    hidden, mlp, layers, heads, kv_heads = SHAPES[shape]
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -264,11 +272,9 @@ def _model(options: argparse.Namespace) -> LoadedModel:
         num_key_value_heads=kv_heads,
     )
     torch.manual_seed(0)
-    dtype = torch.float32 if options.dtype == "auto" else getattr(torch, options.dtype)
-    device = "cpu" if options.device == "auto" else options.device
     with torch.device(device):
         hf = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return wrap(hf, tokenizer, f"random-{options.random}")
+    return wrap(hf, tokenizer, f"random-{shape}")
 
 
 def _options() -> argparse.Namespace:
