@@ -15,11 +15,11 @@ from workbench.editing.fix_candidates import FixCandidate, recommended
 from workbench.editing.fix_cases import FixCasesRequest, fix_cases
 from workbench.editing.fix_figures import cases_figures
 from workbench.editing.records import FactsEditRequest
-from workbench.editing.sequence import remember
 from workbench.editing.suite.regression import run_suite
 from workbench.errors import InputError
 from workbench.figures import Lines, Table
 from workbench.protocol import silent
+from workbench.remembering import remember
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.editing.editor import Editor
-from workbench.editing.sequence import SequencePoint, remember, remembered, turning_point
+from workbench.editing.sequence import SequencePoint, turning_point
 from workbench.editing.suite.scores import harmonics
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen
+from workbench.remembering import remember, remembered
 from workbench.wording import points as percent
 
 if TYPE_CHECKING:

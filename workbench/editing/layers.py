@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from workbench.editing.editor import Details
 from workbench.errors import InputError, ModelError
-from workbench.files import write_atomically
 from workbench.lazy import torch
 from workbench.paths import cache_folder
 from workbench.protocol import Frozen
-from workbench.reading import Unreadable, read_bytes
+from workbench.remembering import remember, remembered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,17 +82,13 @@ class _KeptLayer(Frozen):
 
 def keep_layer(fingerprint: str, layer: int) -> None:
     """Remember the layer that did best on a model's weights, for edits that name none."""
-    file = _kept_at(fingerprint)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, _KeptLayer(layer=layer).model_dump_json())
+    remember(_kept_at(fingerprint), _KeptLayer(layer=layer))
 
 
 def measured_layer(fingerprint: str) -> int | None:
     """The layer that `keep_layer` was given for these weights, None where none was or it cannot be read."""
-    try:
-        return _KeptLayer.model_validate_json(read_bytes(_kept_at(fingerprint))).layer
-    except (Unreadable, ValidationError):
-        return None
+    found = remembered(_kept_at(fingerprint), _KeptLayer)
+    return None if found is None else found.layer
 
 
 def _kept_at(fingerprint: str) -> Path:

@@ -26,8 +26,6 @@ from workbench.editing.sequence import (
     accumulate,
     case_of,
     outcome_file,
-    remember,
-    remembered,
     turning_point,
 )
 from workbench.editing.suite.held_out import held_out_perplexity
@@ -44,6 +42,7 @@ from workbench.errors import InputError, NumericalError
 from workbench.models.tokentext import display
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Result, part
+from workbench.remembering import remember, remembered
 from workbench.shards import RecordsSweep
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from workbench.case import Case, Prepend
 from workbench.datasets.suites import EditRecord, Suite
@@ -25,11 +23,10 @@ from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.editing.suite.regression import Measurement, SuiteRequest, SuiteResult, baseline, run_suite
 from workbench.editing.suite.scores import RoleScore, harmonics, mean_scores, overlapping_scores, role_scores
 from workbench.errors import InputError, NumericalError
-from workbench.files import write_atomically
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
 from workbench.protocol import Frozen, Progress, part
-from workbench.reading import Unreadable, read_bytes
+from workbench.remembering import remember, remembered
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -45,8 +42,6 @@ OFTEN, SELDOM = 100, 100
 
 MEASURED = "2"
 """To be raised when records are measured in another way: what the cache holds of before is not read any more."""
-
-Remembered = TypeVar("Remembered", bound=Frozen)
 
 
 class SequencePoint(Frozen):
@@ -273,17 +268,3 @@ def outcome_file(model: LoadedModel, by: Editor, settings: Settings, *parts: str
     made_of = (MEASURED, model.info.dtype, by.name, by.trained_as(model), settings.model_dump_json(), *parts)
     name = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:32]
     return cache_folder() / "edited" / model.info.fingerprint / f"{name}.json"
-
-
-def remember(file: Path, outcome: Frozen) -> None:
-    """Keep an outcome for the next run."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, outcome.model_dump_json())
-
-
-def remembered(file: Path, kind: type[Remembered]) -> Remembered | None:
-    """What an earlier run has kept, None where there is nothing that can be read."""
-    try:
-        return kind.model_validate_json(read_bytes(file))
-    except (Unreadable, ValidationError):
-        return None

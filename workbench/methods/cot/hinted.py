@@ -30,10 +30,11 @@ from workbench.methods.cot.prompt import prompt_text
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.result import context
 from workbench.methods.cot.thinking import tags_of, thought
-from workbench.methods.cot.together import file_for, reasoned_together, remember, remembered_in
+from workbench.methods.cot.together import file_for, reasoned_together
 from workbench.methods.cot.truncation import CotRequest
 from workbench.models.forward.prefixes import Prefixes
 from workbench.protocol import Progress
+from workbench.remembering import remember, remembered
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -58,7 +59,7 @@ def run(model: LoadedModel, request: CotHintsRequest, progress: Progress) -> Cot
     files = {
         (place, hint): file_for(model, _key(model, request, place, hint)) for place in places for hint in request.hints
     }
-    known = {which: found for which, file in files.items() if (found := remembered_in(file, HintOutcome)) is not None}
+    known = {which: found for which, file in files.items() if (found := remembered(file, HintOutcome)) is not None}
     unusable = {
         request.questions[place].id: "it has no choices to hint at" for place in request.places if place not in places
     }

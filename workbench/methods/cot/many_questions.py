@@ -19,9 +19,10 @@ from workbench.methods.cot.prompt import INSTRUCTION
 from workbench.methods.cot.reasoning import Reasoned, Sampling
 from workbench.methods.cot.result import AOC_RULE, CAPTION, CotResult
 from workbench.methods.cot.thinking import tags_of
-from workbench.methods.cot.together import file_for, reasoned_together, remember, remembered_in
+from workbench.methods.cot.together import file_for, reasoned_together
 from workbench.methods.cot.truncation import CotRequest
 from workbench.protocol import Check, Frozen, Progress, Result, silent
+from workbench.remembering import remember, remembered
 from workbench.shards import RecordsSweep
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def run(model: LoadedModel, request: CotQuestionsRequest, progress: Progress) ->
     unusable: dict[str, str] = {}
     files = {question.id: _file(model, request, question) for question in request.questions}
     for question in request.questions:
-        if (remembered := remembered_in(files[question.id], QuestionOutcome)) is not None:
-            known[question.id] = remembered
+        if (kept := remembered(files[question.id], QuestionOutcome)) is not None:
+            known[question.id] = kept
     missing = [question for question in request.questions if question.id not in known]
     for first in range(0, len(missing), TOGETHER):
         for question, outcome in _asked(model, request, missing[first : first + TOGETHER], progress, len(known)):

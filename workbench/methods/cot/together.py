@@ -5,25 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from workbench.errors import InputError
-from workbench.files import write_atomically
 from workbench.methods.cot import truncation as cot
 from workbench.methods.cot.reasoning import Reasoned, ids_with_room, reason
 from workbench.methods.cot.thinking import tags_of
 from workbench.methods.cot.truncation import CotRequest
 from workbench.models.forward.prefixes import Prefixes
 from workbench.paths import cache_folder
-from workbench.protocol import Frozen
-from workbench.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
-
-_Outcome = TypeVar("_Outcome", bound=Frozen)
 
 
 def reasoned_together(
@@ -65,17 +58,3 @@ def file_for(model: LoadedModel, key: str) -> Path:
     """Where the cache keeps what one question gave, by the weights and all else that matters."""
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     return cache_folder() / "cot" / model.info.fingerprint / f"{name}.json"
-
-
-def remember(file: Path, outcome: Frozen) -> None:
-    """Keep an outcome."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, outcome.model_dump_json())
-
-
-def remembered_in(file: Path, kind: type[_Outcome]) -> _Outcome | None:
-    """A kept outcome, None where there is none or the file is damaged."""
-    try:
-        return kind.model_validate_json(read_bytes(file))
-    except (Unreadable, ValidationError):
-        return None

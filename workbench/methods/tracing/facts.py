@@ -13,12 +13,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from workbench.case import Case, Prepend
 from workbench.datasets.json_files import read_values
 from workbench.errors import InputError, NotConfirmed
-from workbench.files import write_atomically
 from workbench.lazy import torch
 from workbench.methods.tracing import causal_trace
 from workbench.methods.tracing.causal_trace import LONG, TraceGrid, TraceKind, TraceRequest, TraceResult
@@ -28,7 +27,8 @@ from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
 from workbench.paths import cache_folder
 from workbench.protocol import Check, Frozen, Progress, Result
-from workbench.reading import Unreadable, read_bytes, read_text
+from workbench.reading import Unreadable, read_text
+from workbench.remembering import remember, remembered
 from workbench.settings import Listed
 from workbench.shapes import as_many, different
 from workbench.shards import RecordsSweep
@@ -197,12 +197,11 @@ def run(model: LoadedModel, request: FactsTraceRequest, progress: Progress) -> F
     for number, (place, asked, clean) in enumerate(known):
         progress(100 * number, 100 * len(known), average.found(), stage="tracing")
         file = _file(model, asked)
-        outcome = _remembered(file, clean)
+        outcome = _still_true(file, clean)
         if outcome is None:
             began = time.perf_counter()
             outcome = _outcome(causal_trace.run(model, asked, _within(progress, number, len(known))))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, outcome.model_dump_json())
+            remember(file, outcome)
             if not request.confirmed:
                 _refuse_hours((time.perf_counter() - began) * (len(known) - number - 1))
         average.add(outcome.model_copy(update={"place": place}))
@@ -261,13 +260,10 @@ def _file(model: LoadedModel, asked: TraceRequest) -> Path:
     return cache_folder() / "traces" / model.info.fingerprint / f"{name}.json"
 
 
-def _remembered(file: Path, clean: float) -> TracedOutcome | None:
+def _still_true(file: Path, clean: float) -> TracedOutcome | None:
     """What an earlier run found, where it is readable and the model still answers alike."""
-    try:
-        outcome = TracedOutcome.model_validate_json(read_bytes(file))
-    except (Unreadable, ValidationError):
-        return None
-    return outcome if abs(outcome.clean - clean) <= SAME_CLEAN else None
+    outcome = remembered(file, TracedOutcome)
+    return outcome if outcome is not None and abs(outcome.clean - clean) <= SAME_CLEAN else None
 
 
 def _within(progress: Progress, number: int, facts: int) -> Progress:
