@@ -356,7 +356,7 @@ def fix(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only so many of the records.")] = None,
 ) -> Request:
-    """Try fixes of a failure, prompt, context and weights, test all by one suite, and recommend one."""
+    """Try fixes of a failure, prompt, context, weights or steering, test all by one suite, and recommend one."""
     from workbench.cli import edit_plans
 
     if cases is not None:

@@ -75,8 +75,8 @@ class Editor:
     edit and leaves the model as it was; the partial results that it reports are `Details`. ``figures`` says what there
     is to draw of these. ``many``: it makes one edit of several cases at once. ``trained_as`` names what else its edits
     of a model depend on, such as a network that is trained anew now and then. ``tried`` is the kind of fix as which
-    it is tried where nobody names editors: in context, or in the weights; "" where it is not. ``where`` says in a few
-    words which layers of a model it changes unless others are asked for.
+    it is tried where nobody names editors: in context, by steering, or in the weights; "" where it is not. ``where``
+    says in a few words which layers of a model it changes unless others are asked for.
     """
 
     name: str
@@ -90,5 +90,5 @@ class Editor:
     figures: Callable[[Any], tuple[Figure, ...]]
     many: bool = False
     trained_as: Callable[[LoadedModel], str] = lambda _: ""
-    tried: Literal["in-context", "weights", ""] = ""
+    tried: Literal["in-context", "steer", "weights", ""] = ""
     where: Callable[[ModelInfo], str] = lambda _: ""

@@ -1,4 +1,4 @@
-"""Fixes of a failure, side by side: another prompt, the fact in context, an edit of the weights; and which to take.
+"""Fixes of a failure, side by side: another prompt, the fact in context, an edit of the weights, steering.
 
 Every candidate is tested by one suite, beside the unedited model, and taken back. A recommendation follows from the
 tests in `workbench.editing.fix_candidates`, in the order that the diagnosis suggests.
@@ -47,7 +47,9 @@ class FixRequest(Request):
     tries: Annotated[
         tuple[str, ...],
         Listed,
-        Field(description="What to try, with commas: prompt, in-context, weights, or editors; else as suggested."),
+        Field(
+            description="What to try, with commas: prompt, in-context, weights, steer, or editors; else as suggested."
+        ),
     ] = ()
     failure: Failure | None = None
     suite: Suite | None = None
@@ -172,7 +174,7 @@ def _prompt(answer: VariedAnswer, suite: Suite, asked: Case, ask: Asking) -> Fix
 
 def _edited(rival: Rival) -> FixCandidate:
     rewrites = [score.exact for score in rival.scores if score.role == "rewrite" and score.prepend == "as-is"]
-    context = rival.editor == "in-context"
+    ship = {"in-context": "as a patch, or in the prompt that is sent", "steer": "as a patch"}
     return judged(
         FixCandidate(
             **{name: getattr(rival, name) for name in Standing.model_fields},
@@ -181,7 +183,7 @@ def _edited(rival: Rival) -> FixCandidate:
             changed=rewrites[0] == 1 if rewrites else None,
             against=rival.warned,
             undo="switch the edit off: exact to the bit",
-            ship="as a patch, or in the prompt that is sent" if context else "as a patch, or as a whole model",
+            ship=ship.get(editor(rival.editor).tried, "as a patch, or as a whole model"),
         )
     )
 

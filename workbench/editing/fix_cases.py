@@ -8,7 +8,7 @@ an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,9 @@ from workbench.wording import count
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
+TRIED: tuple[FixKind, ...] = ("prompt", "in-context", "weights")
+"""Where nothing is named. Not steering: it moves all that is asked, and directions for several answers add up."""
+
 
 class FixCasesRequest(Request):
     """Ask for candidates that mend all of ``records``, each tested by the records' suites and taken back."""
@@ -44,7 +47,7 @@ class FixCasesRequest(Request):
     tries: Annotated[
         tuple[str, ...],
         Listed,
-        Field(description="What to try, with commas: prompt, in-context, weights, or editors; else all of these."),
+        Field(description="What to try, with commas: prompt, in-context, weights, steer, editors; else the first 3."),
     ] = ()
 
 
@@ -72,7 +75,7 @@ def fix_cases(model: LoadedModel, request: FixCasesRequest, progress: Progress, 
     records = request.records
     if not records:
         raise InputError("there are no cases to mend; name a file with at least one record")
-    tries = named(request.tries or get_args(FixKind))
+    tries = named(request.tries or TRIED)
     candidates: list[FixCandidate] = []
     unusable: dict[str, int] = {}
 

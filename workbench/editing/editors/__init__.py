@@ -17,6 +17,7 @@ EDITORS: dict[str, str] = {
     "ft-batch": "workbench.editing.editors.fine_tuning_batch:FT_BATCH",
     "grace": "workbench.editing.editors.grace.grace:GRACE",
     "in-context": "workbench.editing.editors.in_context:IN_CONTEXT",
+    "steer-answer": "workbench.editing.editors.steering.answer:STEER_ANSWER",
     "mend": "workbench.editing.editors.mend.mend:MEND",
     "leace": "workbench.editing.editors.erasure.erasure:LEACE",
     "orth": "workbench.editing.editors.erasure.erasure:ORTHOGONAL",

@@ -15,8 +15,8 @@ from workbench.protocol import Frozen
 
 Failure = Literal["right", "context", "prompt", "recall", "knowledge", "uncertain"]
 
-FixKind = Literal["prompt", "in-context", "weights"]
-"""Another prompt, the fact before the prompt, an edit of the weights."""
+FixKind = Literal["prompt", "in-context", "weights", "steer"]
+"""Another prompt, the fact before the prompt, an edit of the weights, a direction added to the states."""
 
 KNOWN_RANK = 10
 """A target that ranks so high somewhere is there to be recalled."""

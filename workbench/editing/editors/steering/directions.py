@@ -97,7 +97,17 @@ def read_directions(
     Raises `InputError` for pairs that cannot be used and where there is no direction, `NumericalError` for states that
     are not finite, `workbench.errors.ModelError` where blocks cannot be called by themselves, `OutOfMemory`.
     """
-    pairs = encoded_pairs(model, contrast)
+    return read_from_pairs(model, encoded_pairs(model, contrast), layers, by, progress)
+
+
+def read_from_pairs(
+    model: LoadedModel,
+    pairs: Sequence[tuple[PairText, PairText]],
+    layers: Sequence[int],
+    by: By,
+    progress: Progress = silent,
+) -> tuple[Direction, ...]:
+    """The same of encoded pairs, positive and negative; two or more. Raises what `read_directions` raises."""
     wanted = sorted(set(layers))
     states: dict[int, list[Array]] = {layer: [] for layer in wanted}
     for begin in range(0, len(pairs), AT_ONCE):
