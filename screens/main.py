@@ -25,7 +25,7 @@ from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
-from screens.sessions import SessionList
+from screens.start import StartList
 from screens.way_on import way_on
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
@@ -102,20 +102,19 @@ class MainScreen(Screen[None]):
         read_only: bool = False,
     ) -> None:
         """``session_folders`` are where recent sessions are looked for, to be offered until something is asked."""
-        super().__init__()
-        self._recent = SessionList(session_folders, id="recent")
+        super().__init__(classes="-start" if case is None and not read_only else None)
+        self._start = StartList(session_folders, id="recent")
         self.prompt = PromptPane(case, list(history), read_only)
         self.others = [pane() for pane in PANES]
         self.status = StatusLine()
         self.live = not read_only
-        self._shows_steps = False  # some of which have no case
         self._before: list[tuple[Case, int]] = []  # what panes have put other prompts in the place of, and which panes
         self.answers = KeptSteps()
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
         self._latest: dict[Pane, Step] = {}
         self._begun: dict[tuple[Pane, Hashable], int] = {}  # the last job of those that take each other's place
         titles = [_tab(n, pane) for n, pane in enumerate(self.others, 2)]
-        self._columns = Columns(self.prompt, self.others, titles, self._recent)
+        self._columns = Columns(self.prompt, self.others, titles, self._start)
         for each in self.panes:
             each.answers, each.case_on_screen = self.answers, self.case_on_screen
         self.watch_active()  # before anything is styled
@@ -149,10 +148,11 @@ class MainScreen(Screen[None]):
         """Where the keyboard is at first."""
         self.prompt.focus_content()
 
-    @on(SessionList.Found)
-    def offer_sessions(self, message: SessionList.Found) -> None:
-        """Recent sessions stand where the pictures will be, until there is something to picture."""
-        self.set_class(message.number > 0 and self.case is None and not self._shows_steps, "-start")
+    @on(PromptPane.Below)
+    def enter_start(self) -> None:
+        """Below the last of the prompts are samples and recent sessions, until there is something to picture."""
+        if self.has_class("-start"):
+            self._start.enter_from_prompt()
 
     def watch_active(self) -> None:
         """Show the pane that was asked for."""
@@ -261,7 +261,6 @@ class MainScreen(Screen[None]):
     def _take(self, step: Step, job: int | None = None) -> None:
         """Show a step in the panes that accept it, and remember what it answers."""
         if step.result is not None and self._home_of(step.request):
-            self._shows_steps = True
             self.remove_class("-start")
         for pane in self._accepting(step.request):
             if step.status == "done" and (question := pane.question(step.request)):
@@ -390,6 +389,7 @@ class MainScreen(Screen[None]):
     def action_pane(self, number: int) -> None:
         """Put the keyboard into a pane, and show it where only one is shown."""
         if number > 1:
+            self.remove_class("-start")  # samples and recent sessions make room for the pane
             self.active = number
         self.panes[number - 1].focus_content()
 
@@ -440,7 +440,6 @@ class MainScreen(Screen[None]):
         if self.case_on_screen() is None and pane.ABOUT_PROMPT:
             self.notify("Type a prompt first.")
             return
-        self.remove_class("-start")  # recent sessions make room for the pane
         self.action_pane(number)
         pane.ask()
 

@@ -1,4 +1,4 @@
-"""Choosing a session: the recent ones with the prompt they began with, on the start screen and in a dialogue."""
+"""Choosing a session: the recent ones with the prompt they began with, in a list and in a dialogue."""
 
 from __future__ import annotations
 
@@ -83,16 +83,23 @@ class SessionList(Options):
         if words != self._search or not self.is_mounted:  # more was typed meanwhile
             return
         self._paths = [session.path for session in found]
-        self.clear_options()
-        for session in found:
-            text = Text(f"{session.changed:%Y-%m-%d %H:%M}  ", style="dim", no_wrap=True, overflow="ellipsis")
-            self.add_option(Option(text.append(session.summary, style="not dim")))
+        self.show_sessions([Option(_row(session), id=str(session.path)) for session in found])
         self.post_message(self.Found(len(found)))
+
+    def show_sessions(self, sessions: list[Option]) -> None:
+        """Show these sessions in the place of others."""
+        self.clear_options()
+        self.add_options(sessions)
+
+    def choose(self, option: Option) -> None:
+        """Open the session of a row."""
+        if option.id is not None:
+            self.post_message(self.Chosen(Path(option.id)))
 
     @on(OptionList.OptionSelected)
     def _chosen(self, message: OptionList.OptionSelected) -> None:
         message.stop()
-        self.post_message(self.Chosen(self._paths[message.option_index]))
+        self.choose(message.option)
 
 
 class SessionsScreen(Framed[Path | None]):
@@ -150,6 +157,11 @@ class SessionsScreen(Framed[Path | None]):
             self.dismiss(Path(message.value.strip()).expanduser())
         elif message.value.strip() and (best := self.query_one(SessionList).best) is not None:
             self.dismiss(best)
+
+
+def _row(session: ListedSession) -> Text:
+    text = Text(f"{session.changed:%Y-%m-%d %H:%M}  ", style="dim", no_wrap=True, overflow="ellipsis")
+    return text.append(session.summary, style="not dim")
 
 
 def _is_path(text: str) -> bool:

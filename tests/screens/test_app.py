@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList
 
 from screens.app import WorkbenchApp
 from screens.history import load_history
 from screens.messages import CaseChosen, Cursor
 from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
+from screens.start import PURPOSE, SAMPLES
 from screens.widgets.token_strip import TokenStrip
 from tests import waiting
 from tests.screens.asked import FRANCE, HERO, NASTY
@@ -277,13 +277,33 @@ async def test_recent_sessions_are_offered_at_the_start_and_one_can_be_opened() 
     async with running() as run:
         await run.until(lambda: "Recent sessions" in run.text)
         assert "The capital of Australia is · 1 step · tiny" in run.text
-        await run.pilot.press("2")
-        run.main.query_one("#recent", OptionList).focus()
-        await run.pilot.press("down", "enter")
+        await run.pilot.press("down", "end", "enter")
         await run.settle()
         assert run.main.status.session == path
         assert run.main.prompt.edited() == HERO
         assert "Recent sessions" not in run.text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (160, 48)])
+async def test_the_start_says_what_the_program_is_for_and_a_sample_is_asked_about_by_two_keys(
+    size: tuple[int, int],
+) -> None:
+    async with running(size) as run:
+        assert PURPOSE in run.text
+        assert all(sample.title in run.text for sample in SAMPLES)
+        assert "Recent sessions" not in run.text
+        await run.pilot.press("down", "enter")
+        await run.settle()
+        assert run.engine.last == LensRequest(case=SAMPLES[0].case)
+        assert run.main.prompt.edited() == SAMPLES[0].case
+        assert PURPOSE not in run.text
+
+
+async def test_a_pane_that_is_asked_for_takes_the_place_of_the_start() -> None:
+    async with running() as run:
+        await run.pilot.press("down", "4")
+        assert "No causal trace yet" in run.text
+        assert PURPOSE not in run.text
 
 
 async def test_a_session_can_be_opened_by_its_path_and_a_bad_one_says_why(tmp_path: Path) -> None:

@@ -151,6 +151,10 @@ class PromptPane(Pane):
 
         case: Case
 
+    @dataclass
+    class Below(Message):
+        """Down was pressed where there is no later prompt."""
+
     def __init__(self, case: Case | None = None, history: list[Case] | None = None, read_only: bool = False) -> None:
         super().__init__(id="prompt")
         self.set_class(not read_only, "-unfolded")  # where the keyboard is at first
@@ -371,6 +375,8 @@ class PromptPane(Pane):
     def walk_history(self, message: PromptArea.History) -> None:
         """Show an earlier or later case; what was being typed waits at the end."""
         place = self._place + message.step
+        if place > len(self._history):
+            self.post_message(self.Below())
         if not 0 <= place <= len(self._history):
             return
         if self._place == len(self._history):
