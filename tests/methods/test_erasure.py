@@ -425,6 +425,17 @@ def test_progress_ends_where_it_said_it_would() -> None:
     assert max(done for done, _ in of_blocks) == of_blocks[-1][1]
 
 
+def test_progress_moves_while_the_model_is_read_before_and_after() -> None:
+    parts: dict[str, float] = {}
+
+    def progress(done: int, total: int, partly: Frozen | None = None, *, stage: str = "") -> None:
+        parts.setdefault(stage, done / total)
+
+    erased(tiny_loaded("llama"), progress)
+    for when in ("before", "after"):
+        assert parts[f"{when}: open prompts"] < parts[f"{when}: prose"] < parts[f"{when}: facts"]
+
+
 # --- Effects, steering ---
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from workbench.methods.lens.logit_lens import LensColumn, LensRequest
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
-from workbench.protocol import Frozen, silent
+from workbench.protocol import Frozen, Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 FACTS = 40
 """Facts asked about, spread over the shipped relations."""
+
+TOKENS_READ = 1100
+"""About so many tokens `observe` reads, nearly all of them in held-out text and facts."""
+
+OPEN_DONE, PROSE_DONE, ALL_DONE = 5, 60, 100
+"""The part of these, in percent, that has been read after the open prompts, after the prose, and after the facts."""
 
 
 class WordEffect(Frozen):
@@ -89,20 +95,22 @@ class ObservedModel:
 
 
 def observe(
-    model: LoadedModel, data: ConceptData, case: Case | None, prepend: Prepend, says: Callable[[str], None]
+    model: LoadedModel, data: ConceptData, case: Case | None, prepend: Prepend, progress: Progress
 ) -> ObservedModel:
-    """Read the model as it is now; ``says`` is told what is read next.
+    """Read the model as it is now. Progress is in percent, and says what is read next.
 
     Raises `InputError` for a case that cannot be encoded.
     """
-    says("the prompt")
+    progress(0, ALL_DONE, stage="the prompt")
     lens = _lens(model, case) if case is not None else None
-    says("open prompts")
+    progress(0, ALL_DONE, stage="open prompts")
     words = _words(model, data, prepend)
-    says("prose")
+    progress(OPEN_DONE, ALL_DONE, stage="prose")
     prose = rounded(perplexity(model))
-    says("facts")
-    return ObservedModel(words=words, perplexity=prose, answers=_answers(model), case=lens)
+    progress(PROSE_DONE, ALL_DONE, stage="facts")
+    answers = _answers(model)
+    progress(ALL_DONE, ALL_DONE, stage="facts")
+    return ObservedModel(words=words, perplexity=prose, answers=answers, case=lens)
 
 
 def compare(data: ConceptData, before: ObservedModel, after: ObservedModel) -> Effects:

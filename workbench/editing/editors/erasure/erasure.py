@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ from workbench.datasets.concept_files import check_enough, read_concept
 from workbench.datasets.concepts import ConceptData, shipped_concept, shipped_concepts
 from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.erasure import checks as erasure_checks
-from workbench.editing.editors.erasure.effects import Effects, compare, observe
+from workbench.editing.editors.erasure.effects import TOKENS_READ, Effects, compare, observe
 from workbench.editing.editors.erasure.erased import Erased, How
 from workbench.editing.editors.erasure.figures import erasure_figures
 from workbench.editing.editors.erasure.fit import (
@@ -38,7 +38,7 @@ from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.layerwise import Layerwise, off_by, states_after
 from workbench.numbers import rounded
-from workbench.protocol import Progress
+from workbench.protocol import Frozen, Progress
 from workbench.settings import TypedLayers
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def concept_of(settings: ErasureSettings) -> ConceptData:
 def make(how: How, model: LoadedModel, cases: Cases, settings: ErasureSettings, progress: Progress) -> Made:
     """Fit layer by layer, look at what the edit does, and probe the layers above.
 
-    Progress counts tokens times blocks, with `Erased` as far as it is. Raises `InputError` for data and layers that
-    make no sense and for an eraser that would erase nothing, `NumericalError` for states that are not finite,
-    `OutOfMemory`.
+    Progress counts tokens times blocks, those of the whole model that is read before and after too, with `Erased` as
+    far as it is. Raises `InputError` for data and layers that make no sense and for an eraser that would erase nothing,
+    `NumericalError` for states that are not finite, `OutOfMemory`.
     """
     progress(0, 1, stage="reading texts")
     layers = _layers(model, settings)
@@ -206,18 +206,28 @@ class _Work:
         prepended = [each.prepended for each in encoded]
         self._pooling = Pooling(self._clean, settings.pool, data.examples, data.classes, prepended, settings.seed)
         self._rows: list[ErasedLayer] = []
-        self._blocks_done = 0
+        self._blocks_done = self._observed = 0
+        self._observation = TOKENS_READ * model.info.layers
         last = model.info.layers if settings.above else layers[-1] + 1
         self._blocks = layers[0] + 1 + 2 * (last - layers[0] - 1)
 
     @property
     def done(self) -> tuple[int, int]:
         """Tokens times blocks: so many of so many."""
-        return self._blocks_done * self._clean.tokens, self._blocks * self._clean.tokens
+        return (
+            self._blocks_done * self._clean.tokens + self._observed,
+            self._blocks * self._clean.tokens + 2 * self._observation,
+        )
 
-    def looking(self, when: str) -> Callable[[str], None]:
-        """Says what of the whole model is read, before or after it has the edit."""
-        return lambda what: self._progress(*self.done, self.found() if self._rows else None, stage=f"{when}: {what}")
+    def looking(self, when: str) -> Progress:
+        """Counts what of the whole model is read, before or after it has the edit, and says it."""
+        before = self._observed
+
+        def report(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:  # noqa: ARG001
+            self._observed = before + self._observation * done // total
+            self._progress(*self.done, self.found() if self._rows else None, stage=f"{when}: {stage}")
+
+        return report
 
     def climb(self, layer: int) -> None:
         """Carry the texts on after ``layer``, fitting and probing on the way."""
