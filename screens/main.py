@@ -152,7 +152,7 @@ class MainScreen(Screen[None]):
     def enter_start(self) -> None:
         """Below the last of the prompts are samples and recent sessions, until there is something to picture."""
         if self.has_class("-start"):
-            self._start.enter_from_prompt()
+            self._start.focus_content()
 
     def watch_active(self) -> None:
         """Show the pane that was asked for."""
@@ -557,7 +557,8 @@ class MainScreen(Screen[None]):
             return
         running = self.status.progress.request if self.status.progress else None
         if self.prompt.has_focus_within and (running is None or isinstance(running, LoadRequest)):
-            self.others[self.active - 2].focus_content()
+            shown = self._start if self.has_class("-start") else self.others[self.active - 2]
+            shown.focus_content()
         else:
             self.post_message(CancelAsked())
 

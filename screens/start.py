@@ -74,7 +74,7 @@ class StartList(SessionList):
         self.add_options([Option(PURPOSE, disabled=True), Option(INVITATION, disabled=True)])
         self.add_options(Option(_row(sample, widest), id=place) for place, sample in self._samples.items())
 
-    def enter_from_prompt(self) -> None:
+    def focus_content(self) -> None:
         """Take the keyboard, with the first sample under it."""
         self.focus()
         self.action_first()

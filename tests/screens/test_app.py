@@ -301,7 +301,7 @@ async def test_the_start_says_what_the_program_is_for_and_a_sample_is_asked_abou
 
 async def test_a_pane_that_is_asked_for_takes_the_place_of_the_start() -> None:
     async with running() as run:
-        await run.pilot.press("down", "4")
+        await run.pilot.press("escape", "4")
         assert "No causal trace yet" in run.text
         assert PURPOSE not in run.text
 
