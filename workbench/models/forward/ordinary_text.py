@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ PER_DIMENSION = 4
 LENGTH = 128
 """Tokens of a text, after BOS or separator."""
 
+SHIPPED = Path(str(resources.files("workbench"))) / "data" / "sampled_texts"
+"""What was sampled from the default model once, as the cache would keep it: its first statistics need not wait."""
+
 
 def text_length(model: LoadedModel) -> int:
     """Tokens of a text after BOS or separator: `LENGTH`, or what fits into the context."""
@@ -32,13 +36,15 @@ def text_length(model: LoadedModel) -> int:
 
 def sampled_text(model: LoadedModel, tokens: int, name: str, seed: int, progress: Progress = silent) -> Tensor:
     """Texts ``(rows, prepended + length)`` of at least so many tokens, sampled once and kept under a name."""
-    file = cache_folder() / "statistics" / model.info.fingerprint / f"{model.info.dtype}-text-{name}.safetensors"
-    try:
-        with tensors_of(file) as kept:
-            ids: Tensor = kept.get_tensor("ids")
-            return ids
-    except Unreadable:
-        pass
+    kept_as = Path(model.info.fingerprint) / f"{model.info.dtype}-text-{name}.safetensors"
+    file = cache_folder() / "statistics" / kept_as
+    for known in (file, SHIPPED / kept_as):
+        try:
+            with tensors_of(known) as kept:
+                ids: Tensor = kept.get_tensor("ids")
+                return ids
+        except Unreadable:
+            continue
     length = text_length(model)
     ids = sample(model, -(-tokens // length), length, seed, progress)
     from safetensors.torch import save
