@@ -11,8 +11,15 @@ import torch
 from tests.tiny import telling, tiny_loaded
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult
 from workbench.methods.diagnose.counterfactual import CounterfactualRequest, find_change
-from workbench.methods.diagnose.diagnosis import DiagnoseRequest, DiagnoseResult, diagnose
+from workbench.methods.diagnose.diagnosis import (
+    FEWEST_GRADIENTS,
+    GRADIENT_TOKENS,
+    DiagnoseRequest,
+    DiagnoseResult,
+    diagnose,
+)
 from workbench.methods.diagnose.evidence import Evidence, odds
 from workbench.methods.diagnose.figures import changed_figures, finding_figures, stability_figures
 from workbench.methods.diagnose.passage import names
@@ -244,6 +251,24 @@ def test_a_bare_prompt_becomes_a_finding_with_steps_and_proposals() -> None:
     trace = ask.asked[-1]
     assert getattr(trace, "case", None) == result.case
     assert finding_figures(result)
+
+
+def test_a_long_prompt_has_fewer_gradients_and_what_did_not_converge_is_not_called_agreement() -> None:
+    model = tiny_loaded("llama")
+    ask = AskedHere(model)
+    result = diagnose(model, DiagnoseRequest(case=Case(prompt=PASSAGE, target=" city", foil=" Tom")), silent, ask)
+    asked = next(each for each in ask.asked if isinstance(each, AttributionRequest))
+    assert (
+        FEWEST_GRADIENTS <= asked.limit == max(FEWEST_GRADIENTS, GRADIENT_TOKENS // len(model.encode(asked.case).ids))
+    )
+    assert asked.limit < AttributionRequest(case=asked.case).limit
+
+    found = method("attribution").run(model, asked.model_copy(update={"limit": 48, "tolerance": 1e-9}), silent)
+    assert isinstance(found, AttributionResult)
+    incomplete = found.model_copy(update={"completeness_share": 0.9})
+    assert not Evidence(asked.case, {"attribution": (1, incomplete)}).complete
+    assert Evidence(asked.case, {"attribution": (1, found.model_copy(update={"completeness_share": 0.1}))}).complete
+    assert any(check.name == "agreement" for check in result.checks)
 
 
 def test_what_cannot_be_had_is_named_with_its_reason_and_the_rest_goes_on() -> None:

@@ -24,6 +24,10 @@ Read = TypeVar("Read", bound=Result)
 UPPER = 0.5
 """From this part of the depth on the lens says something about the answer."""
 
+COMPLETE = 0.3
+"""To this part of the difference integrated gradients are completed: what is wanted of them is how they agree with
+occlusion. On “The capital of Australia is” both correlate 0.300 at 5 % (720 gradients) and at 30 % (456)."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -90,6 +94,13 @@ class Evidence:
     # --- the input ---
 
     @property
+    def complete(self) -> bool:
+        """Whether integrated gradients have converged, as far as a diagnosis wants."""
+        gradients = self._result("attribution", AttributionResult)
+        share = None if gradients is None else gradients.completeness_share
+        return share is not None and share <= COMPLETE
+
+    @property
     def agreement(self) -> float | None:
         """Pearson's correlation of two attributions over the prompt's tokens, None where it is not defined."""
         one, other = (self._result(name, AttributionResult) for name in ("attribution", "occlusion"))
@@ -100,17 +111,6 @@ class Evidence:
             return correlation(one.scores[start:stop], other.scores[start:stop])
         except StatisticsError:  # one token, or all scores the same
             return None
-
-    @property
-    def strongest(self) -> tuple[str, float] | None:
-        """The token that pulls hardest towards the foil, and its score in logits."""
-        found = self._result("attribution", AttributionResult)
-        if found is None:
-            return None
-        place = min(range(*found.attributed), key=lambda token: found.scores[token], default=None)
-        if place is None or found.scores[place] >= 0:
-            return None
-        return found.encoded.texts[place].strip(), found.scores[place]
 
     @property
     def change(self) -> CounterfactualResult | None:
