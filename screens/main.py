@@ -263,7 +263,7 @@ class MainScreen(Screen[None]):
         if step.result is not None and self._home_of(step.request):
             self.remove_class("-start")
         for pane in self._accepting(step.request):
-            if step.status == "done" and (question := pane.question(step.request)):
+            if step.result is not None and (question := pane.question(step.request)):
                 self.answers.keep(question, step)
             if job is not None and self._overtaken(pane, step.request, job):
                 continue

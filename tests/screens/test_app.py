@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from screens.answers import active_edits
 from screens.app import WorkbenchApp
 from screens.history import load_history
 from screens.messages import CaseChosen, Cursor
@@ -181,6 +182,12 @@ async def test_a_lens_that_began_before_an_edit_is_asked_again_when_its_rest_end
         run.engine.edits = ()
         run.engine.say_finished(lens_result(HERO, done=1), status="partial", job=background)
         await run.until(lambda: run.engine.last == LensRequest(case=HERO))
+        edited = active_edits(rome_result().queue)
+        run.engine.edits = edited
+        run.engine.say_started()
+        run.engine.say_finished(lens_result(HERO))
+        await run.until(lambda: "with 1 edit: " in run.text)
+        assert "without edits: " in run.text, "what the lens had read before the edit is enough to compare with"
 
 
 async def test_a_failed_step_says_why_in_the_pane_and_keeps_what_was_typed() -> None:

@@ -60,15 +60,15 @@ from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.layer import traced_layer
 from workbench.protocol import Request, Result
-from workbench.session import Session, SessionFile, Step, StepError
+from workbench.session import Session, SessionFile, Status, Step, StepError
 
 REQUEST = EditRequest(case=HERO)
 ONE = queue_state(True)
 
 
-def step(request: Request, result: Result | None, edits: tuple[str, ...] = ()) -> Step:
-    """A step that is done."""
-    return Step(started=STARTED, seconds=0.2, edits=edits, status="done", request=request, result=result)
+def step(request: Request, result: Result | None, edits: tuple[str, ...] = (), status: Status = "done") -> Step:
+    """A step that is done, or was cut short."""
+    return Step(started=STARTED, seconds=0.2, edits=edits, status=status, request=request, result=result)
 
 
 def target_said(edits: int) -> str:
@@ -218,6 +218,12 @@ def test_answers_are_found_by_question_and_edits_and_compared_with_the_unedited_
     assert answers.other(question, ("a",)).edits == ()  # type: ignore[union-attr]
     assert answers.other(question, ()).edits == ("a", "b")  # type: ignore[union-attr]
     assert answers.other("another", ()) is None
+    answers.keep("cut short", step(question, lens_result(HERO, done=1), status="partial"))
+    assert answers.find("cut short", ()) is None
+    assert answers.other("cut short", ("a",)).status == "partial"  # type: ignore[union-attr]
+    for status in ("done", "partial"):
+        answers.keep("cut short", step(question, lens_result(HERO), status=status))
+    assert answers.find("cut short", ()).status == "done"  # type: ignore[union-attr]
     for number in range(KEPT):
         answers.keep(number, step(question, lens_result(HERO)))
     assert answers.find(question, ("a",)) is None
@@ -864,7 +870,7 @@ async def test_attribution_and_trace_are_stale_until_they_are_asked_and_then_com
 
 async def test_another_model_has_no_edits_and_no_answers_to_compare_with() -> None:
     async with edited((160, 48)) as run:
-        run.app._submit(LoadRequest(model="other"))
+        run.main._submit(LoadRequest(model="other"))
         run.engine.say_started()
         run.engine.say_finished(LoadResult(model=MODEL.model_copy(update={"fingerprint": "f" * 16})))
         await run.settle()
@@ -920,7 +926,7 @@ async def test_opening_a_session_without_edits_takes_those_of_the_one_before_off
     plain.use_model(MODEL)
     plain.append(step(LensRequest(case=HERO), lens_result(HERO)))
     async with edited() as run:
-        run.app._open_session(plain.path)
+        run.main._open_session(plain.path)
         await run.settle()
         assert run.engine.last == QueueRequest(action="restore", entries=())
 
