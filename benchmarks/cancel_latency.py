@@ -47,7 +47,7 @@ from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, TracedFact
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Request, Result
 from workbench.registry import method
 from workbench.spans import BLANK

@@ -24,7 +24,7 @@ from workbench.methods.cot.result import context
 from workbench.methods.cot.sentences import sentences_of
 from workbench.methods.cot.truncation import CotRequest, prompt_of
 from workbench.models.forward.prefixes import Prefixes
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 
 QUESTION = "Mia has 3 boxes with 4 pens in each. She gives 5 pens to her brother and buys 2 more. How many are left?"
 CHOICES = ("9", "7", "12", "14")

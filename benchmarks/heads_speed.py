@@ -21,7 +21,7 @@ from workbench.methods.heads.attention import AttentionRequest
 from workbench.methods.heads.head_attribution import HeadsRequest
 from workbench.methods.heads.knock_out import KnockoutRequest
 from workbench.models.forward.knockout import KnockOuts
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import silent
 
 CASE = Case(

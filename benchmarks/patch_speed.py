@@ -24,7 +24,7 @@ from workbench.errors import Cancelled
 from workbench.loading import LoadedModel, load
 from workbench.methods.patching.patching import PatchRequest, PatchResult, run
 from workbench.models.anatomy import tensor_of
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import silent
 
 CASE = Case(

@@ -31,7 +31,7 @@ from workbench.case import Case
 from workbench.errors import Cancelled
 from workbench.loading import LoadedModel, load, wrap
 from workbench.methods.tracing.causal_trace import TraceGrid, TraceRequest, TraceResult, run
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import silent
 
 CASE = Case(prompt="The Eiffel Tower is located in the city of", subject="Eiffel Tower")

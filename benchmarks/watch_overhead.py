@@ -21,7 +21,7 @@ from workbench.loading import load
 from workbench.methods.watch import watching
 from workbench.methods.watch.result import WatchRequest
 from workbench.models.forward.decoding import generate
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import silent
 
 PROMPT = (

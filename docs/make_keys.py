@@ -16,12 +16,12 @@ from textual.dom import DOMNode
 from textual.keys import key_to_character
 
 import screens
-from screens.keys import GLOBAL, OF_METHODS, Key
+from screens.keys import GLOBAL, Key, of_methods
 from screens.panes.pane import Pane
 
 PLACES = {
     "BaseApp": "Everywhere",
-    "WorkbenchApp": "Everywhere in the app",
+    "LiveScreen": "On the main screen of the live app",
     "MainScreen": "On the main screen, outside the prompt's text",
     "PromptArea": "In the prompt's text",
     "PromptPane": "In the prompt pane",
@@ -84,7 +84,7 @@ def table() -> Iterator[str]:
     yield "|---|---|"
     for key in GLOBAL:
         yield f"| {_names(key)} | {key.meaning} |"
-    for keys, meaning in OF_METHODS.items():
+    for keys, meaning in of_methods().items():
         yield f"| {_names(keys)} | {meaning} |"
     for key in list(Key)[len(GLOBAL) :]:
         yield f"| {_names(key)} | {key.meaning} |"

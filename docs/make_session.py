@@ -23,7 +23,7 @@ from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Request
 
 FOLDER = Path(__file__).parent.parent / "sessions"

@@ -1,41 +1,26 @@
-"""The app: a switchboard between the engine's thread, the session file and the main screen."""
+"""The live app: something to type into at once, and the main screen as soon as that has been imported."""
 
 from __future__ import annotations
 
-import logging
-import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from functools import partial
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 
 from screens.base import BaseApp
 from screens.giveback import give_back
-from screens.history import load_history, remember
-from screens.main import MainScreen, queue_of
-from screens.messages import Ask, CancelAsked, Cursor, EngineSaid, ToldToLeave
-from screens.models import ModelsScreen
-from screens.notes import Annotated
-from screens.panes.prompt.pane import PromptPane
-from screens.sessions import SessionList, SessionsScreen
-from workbench import early_terminal, last, leaving, paths
-from workbench.case import Case
-from workbench.editing.operations import QueueRequest
-from workbench.editing.queue import QueuedEdit
-from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
-from workbench.errors import InputError, SessionError
-from workbench.last import LastPlace
-from workbench.protocol import Request
-from workbench.session import SessionFile, Step, StepError
+from screens.opening import OpeningScreen
+from workbench import early_terminal, leaving
+from workbench.errors import WorkbenchError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from screens.live import LiveScreen
 
 SWITCH_INTERVAL = 0.001
 """Seconds after which a thread that holds the interpreter must let another run: the default of 5 ms, several times
@@ -44,45 +29,38 @@ a key, is felt while the engine turns numbers into results."""
 ANSWERS_WITHIN = 0.8
 """Seconds in which the app must have left the terminal when the program is told to end; else that is done for it."""
 
-PROGRAM = "the app"
-"""What others are told who want to record the same session."""
 
-EngineFactory = Callable[[Callable[[Event], None], Callable[[Step], Step]], Engine]
+NOTHING_YET = "nothing had been computed yet"
+
+
+class ToldToLeave(Message):
+    """The system has asked the program to end."""
+
+
+@dataclass
+class Opened(Message):
+    """The main screen is there, or what came in between."""
+
+    made: LiveScreen | BaseException
 
 
 class WorkbenchApp(BaseApp):
-    """The live app. The engine starts after the first paint; until then nothing heavy is imported."""
+    """Shows the live screen that ``make`` makes, and saves what there is when it is left.
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+o", "open_session", "Sessions", id="app.sessions", tooltip="Open a saved session", show=False),
-        Binding("ctrl+l", "choose_model", "Models", id="app.models", tooltip="Load another model", show=False),
-    ]
+    Where the ``fields`` of the prompt are given they are shown first, and ``make``, which imports nearly all of the
+    program, is called in a thread. What it raises that a user can act on is raised by `start`.
+    """
 
     def __init__(
-        self,
-        load: LoadRequest,
-        case: Case | None = None,
-        recording: SessionFile | None = None,
-        engine: EngineFactory = Engine,
-        place: LastPlace | None = None,
-        mouse: bool = True,
+        self, make: Callable[[], LiveScreen], fields: Mapping[str, str] | None = None, mouse: bool = True
     ) -> None:
-        """``place`` is where in the ``recording`` to go on."""
         super().__init__(mouse)
-        self._load = load
-        self._case = case
-        self._recording = recording or SessionFile.begin(paths.sessions_folder(), PROGRAM)
-        self._place = place
-        self._noted: SessionFile | None = None  # whose place is known already, should the program be killed
+        self._make = make
+        self._opening = OpeningScreen(fields) if fields is not None else None
+        self._main = make() if fields is None else None
+        self._wrong: WorkbenchError | None = None
         self._told: int | None = None
         self._left = threading.Event()
-        self._ending = threading.Lock()
-        self._make_engine = engine
-        self._engine: Engine | None = None
-        self._waiting: set[int] = set()
-        self._history = paths.sessions_folder().parent / "history.jsonl"
-        self._main = MainScreen(case or self._last_case(), load_history(self._history), self._session_folders())
-        self._main.recorded = lambda: self._recording.session
 
     def start(self) -> None:
         """Run until the user leaves or a signal says so; then save, with the terminal already given back.
@@ -98,11 +76,13 @@ class WorkbenchApp(BaseApp):
             with leaving.undisturbed():
                 stopped = self._save_and_stop(leaving.WITHIN)
                 crashed = bool(self.return_code) and self._told is None
-                if not crashed:
-                    self._say_how_to_go_on()
+                if not crashed and self._main is not None:
+                    self._main.say_how_to_go_on()
         try:
             if crashed:
-                self.exit_if_crashed(self._kept())
+                self.exit_if_crashed(self._main.kept() if self._main is not None else NOTHING_YET)
+            if self._wrong is not None:
+                raise self._wrong
         finally:
             if self._told is not None or not stopped:
                 leaving.end(self.return_code or 0 if self._told is None else 128 + self._told)
@@ -123,228 +103,48 @@ class WorkbenchApp(BaseApp):
             leaving.end(128 + signal)
 
     def _save_and_stop(self, within: float) -> bool:
-        """Save what has been computed and where the user is, and stop the engine. Returns whether that stopped."""
-        with self._ending:
-            stopped = self._engine.close(within) if self._engine is not None else True
-            try:
-                self._recording.close()
-            except SessionError as error:
-                sys.stderr.write(f"workbench: {error}\n")
-            if not self._recording.is_empty:
-                self._note_place()
-            return stopped
-
-    def _say_how_to_go_on(self) -> None:
-        """One line to copy, where there is something to go on with."""
-        steps, path = len(self._recording.session.steps), self._recording.path.absolute()
-        if steps and path.exists():
-            command = f"workbench open --session {shlex.quote(str(path))}"
-            sys.stderr.write(f"{command}  # goes on with {steps} step{'s' * (steps != 1)}\n")
-
-    def _note_place(self) -> None:
-        cursor = self._main.cursor
-        place = LastPlace(
-            session=str(self._recording.path.absolute()),
-            steps=len(self._recording.session.steps),
-            pane=self._main.others[self._main.active - 2].TITLE,
-            layer=cursor.layer if cursor else None,
-            token=cursor.token if cursor else None,
-        )
-        try:
-            last.remember(place)
-        except OSError as error:
-            logger.warning("the place could not be remembered: %s", error)
-
-    def _kept(self) -> str:
-        """What a crash has not taken, and how to go on."""
-        path, steps = self._recording.path, len(self._recording.session.steps)
-        if not steps:
-            return "nothing had been computed yet"
-        go_on = shlex.join(["workbench", "open", "--session", str(path)])
-        return f"everything up to step {steps} is in {path}; go on with: {go_on}"
+        """Save what there is, and stop the engine. Returns whether that stopped."""
+        return self._main is None or self._main.save_and_stop(within)
 
     def on_mount(self) -> None:
-        """Paint first; then show what a continued session holds, and start the engine."""
+        """Paint first."""
+        first = self._opening or self._main
+        assert first is not None
+        first.fit(*self.size)
+        self.push_screen(first)
+        if self._opening is not None:
+            self._type_ahead.holds = self._opening.holds
+            self.call_after_refresh(threading.Thread(target=self._make_main, daemon=True).start)
+
+    def _make_main(self) -> None:
+        """Runs on a thread of its own."""
+        made: LiveScreen | BaseException
+        try:
+            made = self._make()
+        except BaseException as error:  # noqa: BLE001 - which is raised again, by the app
+            made = error
+        self.post_message(Opened(made))
+
+    @on(Opened)
+    async def go_on(self, message: Opened) -> None:
+        """Put the main screen in the place of the first one, with what has been typed until now.
+
+        Keys that come meanwhile wait, as this is a message that the app handles before them.
+        """
+        if isinstance(message.made, WorkbenchError):
+            self._wrong = message.made
+            self.exit()
+            return
+        if isinstance(message.made, BaseException):
+            raise message.made
+        assert self._opening is not None
+        await self._type_ahead.until_screens_are_quiet()
+        self._main = message.made
         self._main.fit(*self.size)
-        self.push_screen(self._main)
-        self._main.status.session = self._recording.path
-        self.call_after_refresh(self._begin)
-
-    def _begin(self) -> None:
-        for step in self._recording.session.steps:
-            self._main.show_step(step)
-        self._main.model = self._recording.session.model
-        self._go_on()
-        self._engine = self._make_engine(self._hear, self._record)
-        self._submit(self._load)
-        if self._case is not None:
-            self._main.submitted(PromptPane.Submitted(self._case))
-
-    def _go_on(self) -> None:
-        """Say what was found when the session was opened, go where the user was, and offer what was interrupted."""
-        for note in self._recording.notes:
-            self.notify(note, title="Session", timeout=12, markup=False)
-        steps, place = self._recording.session.steps, self._place
-        if place is not None:
-            cursor = None
-            if place.layer is not None and place.token is not None and place.steps == len(steps):
-                cursor = Cursor(place.layer, place.token)
-            self._main.call_after_refresh(self._main.go_to, place.pane, cursor)  # panes have said where they begin
-        interrupted = [step for step in steps[-1:] if step.status in ("partial", "cancelled")]
-        for step in interrupted:
-            self.notify(self._main.offer(step.request), title="Interrupted", timeout=20, markup=False)
-
-    def _hear(self, event: Event) -> None:
-        """Runs on the engine's thread: the message carries the event over to ours."""
-        self.post_message(EngineSaid(event))
-
-    def _record(self, step: Step) -> Step:
-        """Runs on the engine's thread, so that a slow disk stops no key."""
-        recording = self._recording
-        step = recording.append(step)
-        if self._noted is not recording:
-            self._noted = recording
-            self._note_place()
-        return step
-
-    def _submit(self, request: Request) -> None:
-        if self._engine is not None:
-            self._waiting.add(self._engine.submit(request))
-            self._main.status.waiting = len(self._waiting) - 1
-
-    @on(Ask)
-    def ask(self, message: Ask) -> None:
-        """Give a pane's request to the engine."""
-        self._submit(message.request)
-
-    @on(Annotated)
-    def annotate(self, message: Annotated) -> None:
-        """Put a title or a note into the session's file."""
-        noted = message.noted
-        try:
-            self._recording.annotate(title=noted.title, note=noted.note)
-            if noted.step is not None:
-                self._recording.annotate(noted.step, title=noted.step_title, note=noted.step_note)
-        except (InputError, SessionError) as error:
-            self.notify(str(error), title="Saving", severity="error", timeout=20, markup=False)
-
-    @on(CancelAsked)
-    def cancel(self) -> None:
-        """Stop what is running; what waits goes on. While nothing runs yet, all of it stops."""
-        if self._engine is not None and self._waiting:
-            progress = self._main.status.progress
-            self._engine.cancel(progress.job if progress else None)
-
-    @on(PromptPane.Submitted)
-    def remember_case(self, message: PromptPane.Submitted) -> None:
-        """Keep the case for the next run."""
-        self._remember(message.case)
-
-    @on(EngineSaid)
-    def engine_said(self, message: EngineSaid) -> None:
-        """Pass an event on; loads and saving are the app's own business."""
-        event = message.event
-        if isinstance(event, Started):
-            self._main.status.message = ""
-        if isinstance(event, Finished):
-            self._waiting.discard(event.job)
-            self._finished(event)
-        self._main.status.waiting = max(0, len(self._waiting) - 1)
-        with self.batch_update():
-            self._main.hear(event)
-
-    def _finished(self, event: Finished) -> None:
-        step = event.step
-        self._main.status.session = self._recording.path
-        if event.unsaved:
-            self.notify(event.unsaved, title="Saving", severity="error", timeout=20, markup=False)
-        if isinstance(step.result, LoadResult):
-            self._loaded(step.result)
-        elif step.error is not None:
-            self._failed(step.request, step.error)
-        else:
-            self._main.status.message = "" if step.status == "done" else step.status
-            if isinstance(step.request, LoadRequest):
-                self._main.status.message = "the model was not loaded; ctrl+l loads one"
-
-    def _failed(self, request: Request, error: StepError) -> None:
-        """Panes say themselves why a request of theirs failed; a model that is not there concerns everybody."""
-        self._main.status.message = "failed"
-        if isinstance(request, LoadRequest):
-            self._main.status.message = "no model; ctrl+l loads one"
-            self.notify(error.message, title="No model", severity="error", timeout=15, markup=False)
-
-    def _loaded(self, result: LoadResult) -> None:
-        self._main.model = result.model
-        try:
-            self._recording.use_model(result.model)
-        except SessionError as error:
-            self._close_recording()
-            self._recording = SessionFile.begin(paths.sessions_folder(), PROGRAM)
-            self._recording.use_model(result.model)
-            self._main.status.session = self._recording.path
-            self.notify(f"{error}. A new session was begun.", title="Another model", timeout=12, markup=False)
-        self._restore(())
-
-    def _restore(self, entries: tuple[QueuedEdit, ...]) -> None:
-        """Give the model, whose edits are ``entries``, those that the session ended with."""
-        queues = [queue for step in self._recording.session.steps if (queue := queue_of(step.result))]
-        wanted = queues[-1].entries if queues else ()
-        if wanted != entries:
-            self._main.post_message(Ask(QueueRequest(action="restore", entries=wanted)))
-
-    def action_open_session(self) -> None:
-        """Choose a session and continue it."""
-        self.push_screen(SessionsScreen(self._session_folders()), self._open_session)
-
-    @on(SessionList.Chosen)
-    def session_chosen(self, message: SessionList.Chosen) -> None:
-        """A recent session was chosen on the start screen."""
-        self._open_session(message.path)
-
-    def _session_folders(self) -> list[Path]:
-        """Where this session is kept, and where sessions are kept by default."""
-        return list(dict.fromkeys([self._recording.path.absolute().parent, paths.sessions_folder()]))
-
-    def _open_session(self, path: Path | None) -> None:
-        if path is None:
-            return
-        recording = self._recording
-        try:
-            if path.absolute() != recording.path.absolute():
-                recording = SessionFile.open_or_beside(path, PROGRAM)
-            if self._main.model is not None:
-                recording.use_model(self._main.model)
-        except SessionError as error:
-            if recording is not self._recording:
-                recording.close()
-            self.notify(str(error), title="Not opened", severity="error", timeout=15, markup=False)
-            return
-        if recording is not self._recording:
-            self._close_recording()
-        self._recording = recording
-        self._main.status.session = recording.path
-        for note in recording.notes:
-            self.notify(note, title="Session", timeout=12, markup=False)
-        self._main.show_steps(recording.session.steps)
-        if self._main.model is not None:
-            self._restore(self._main.queue.entries)
-
-    def _close_recording(self) -> None:
-        try:
-            self._recording.close()
-        except SessionError as error:
-            self.notify(str(error), title="Saving", severity="error", timeout=20, markup=False)
-
-    def action_choose_model(self) -> None:
-        """Choose a model and load it in place of the one that is loaded."""
-        loaded = self._main.model.name if self._main.model else None
-        self.push_screen(ModelsScreen(loaded), self._choose_model)
-
-    def _choose_model(self, name: str | None) -> None:
-        if name is not None:
-            self._load = self._load.model_copy(update={"model": name})
-            self._submit(self._load)
+        self._main.typed = self._opening.typed
+        await self.switch_screen(self._main)
+        await self._type_ahead.until_screens_are_quiet()
+        self._type_ahead.holds = lambda _: False
 
     async def action_quit(self) -> None:
         """Leave. What stands in the prompt, asked about or not, is there again next time."""
@@ -356,38 +156,11 @@ class WorkbenchApp(BaseApp):
         self._leave(0 if self._told is None else 128 + self._told)
 
     def _leave(self, code: int = 0) -> None:
-        if self._main.prompt.is_mounted:
-            self._remember(self._main.prompt.edited())
+        if self._main is not None:
+            self._main.keep_draft()
         self.exit(return_code=code)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette."""
         yield from super().get_system_commands(screen)
-        yield SystemCommand("Open session", "Continue a saved session", self.action_open_session)
-        yield SystemCommand("Load model", "Load another model", self.action_choose_model)
-        for number, pane in enumerate(self._main.others, 2):
-            if pane.ASK_KEY:
-                run = partial(self._main.action_ask, number)
-                yield SystemCommand(pane.TITLE, f"Run it for this prompt (key {pane.ASK_KEY})", run)
-        yield SystemCommand("Continue", "Let the model continue the prompt greedily", self._main.action_continue)
-        yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self._main.action_keep)
-        yield SystemCommand(
-            "Export", "Tables, pictures, a command or Python of what is shown", self._main.action_export
-        )
-        yield SystemCommand(
-            "Side by side", "This step and another one of the same method", self._main.action_side_by_side
-        )
-        yield SystemCommand("Report", "Write the report of this session", self._main.action_report)
-        yield SystemCommand("Cancel", "Stop the running job", self.cancel)
-        yield SystemCommand("Prepend", "Change what is prepended to the prompt", self._main.prompt.action_cycle_prepend)
-        yield SystemCommand("Chat template", "Switch the chat template", self._main.prompt.action_toggle_chat)
-
-    def _remember(self, case: Case) -> None:
-        try:
-            remember(self._history, case)
-        except OSError as error:
-            logger.warning("the history could not be written: %s", error)
-
-    def _last_case(self) -> Case | None:
-        cases = [step.case for step in self._recording.session.steps if step.case is not None]
-        return cases[-1] if cases else None
+        yield from self._main.system_commands() if self._main is not None else ()

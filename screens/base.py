@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -15,12 +14,9 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
-from textual.theme import ThemeProvider
 
-from screens.dialog import Palette
 from screens.door import VisibleText
 from screens.keys import Key
 from screens.legible import Legible
@@ -116,17 +112,22 @@ class BaseApp(App[None]):
         await super().on_event(event)
 
     def on_mount(self) -> None:
-        """What was typed before the app was there comes first. Garbage is looked for once there is something to see."""
+        """What was typed before the app was there comes first."""
         self.call_later(self._type_ahead.begin)
-        self.call_after_refresh(gc.enable)
 
     def action_command_palette(self) -> None:
         """Textual's, in a dialog of ours."""
-        if not isinstance(self.screen, CommandPalette):
+        from screens.dialog import Palette  # not before the first paint
+
+        if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def search_themes(self) -> None:
         """Textual's, in a dialog of ours."""
+        from textual.theme import ThemeProvider  # not before the first paint
+
+        from screens.dialog import Palette
+
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_toggle_help(self) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from enum import StrEnum, unique
 
-from workbench.registry import methods
-
 
 @unique
 class Key(StrEnum):
@@ -101,5 +99,9 @@ class Key(StrEnum):
 GLOBAL = tuple(key for key in Key if list(Key).index(key) < list(Key).index(Key.MOVE))
 """Those that mean the same from everywhere on the main screen but its fields."""
 
-OF_METHODS = {each.key: f"ask about what is on screen: {each.title}" for each in methods() if each.key}
-"""The keys that registered methods declare, with their meanings: the same from everywhere, too."""
+
+def of_methods() -> dict[str, str]:
+    """The keys that registered methods declare, with their meanings: the same from everywhere, too."""
+    from workbench.registry import methods  # not before the first paint
+
+    return {each.key: f"ask about what is on screen: {each.title}" for each in methods() if each.key}

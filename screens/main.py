@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import var
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Label
 
@@ -25,6 +25,7 @@ from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
+from screens.sized import Sized
 from screens.start import StartList
 from screens.way_on import way_on
 from screens.widgets.short_footer import ShortFooter
@@ -50,11 +51,8 @@ NUMBERED = len(Key.PANES.each)
 """So many panes have a number key, and show it; those after them are reached as the next one."""
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Sized):
     """Tells every pane what it needs to know. It knows no method: panes say which requests they accept."""
-
-    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (40, "-narrow"), (120, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (12, "-short"), (20, "-high")]
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -138,11 +136,7 @@ class MainScreen(Screen[None]):
         self._read_prompt()
         self.show_way_on()
         self.begin()
-
-    def fit(self, width: int, height: int) -> None:
-        """Say how large the terminal is before anything is styled: Textual would say so after, and style all again."""
-        for size, breakpoints in ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS)):
-            self.add_class(max((least, name) for least, name in breakpoints if size >= least)[1], update=False)
+        self.call_after_refresh(gc.enable)  # garbage is looked for once there is something to see
 
     def begin(self) -> None:
         """Where the keyboard is at first."""
@@ -311,7 +305,6 @@ class MainScreen(Screen[None]):
         case = self._read_prompt()
         if case is not None and case != self.case:
             self.prompt.keep()
-            self.app.post_message(PromptPane.Submitted(case))  # not to this screen, which has dealt with it
             self.ask_about(case)
         return case
 

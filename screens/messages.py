@@ -72,9 +72,5 @@ class CaseChosen(Message):
     case: Case
 
 
-class ToldToLeave(Message):
-    """The system has asked the program to end."""
-
-
 class CancelAsked(Message):
     """The running job is to be stopped."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -47,6 +47,8 @@ class TypeAhead:
         self._settled = False
         self._patience = PATIENCE
         self._usher: asyncio.Task[None] | None = None
+        self.holds: Callable[[Waiting], bool] = lambda _: False
+        """What waits, and all behind it, until this says otherwise: for an app that is not complete yet."""
 
     @property
     def empty(self) -> bool:
@@ -71,7 +73,7 @@ class TypeAhead:
         if event is self._passing:
             self._passing = None
             return True
-        if self.empty and (self._at_once(event) or self._is_quiet(handling=True)):
+        if self.empty and not self.holds(event) and (self._at_once(event) or self._is_quiet(handling=True)):
             self._note(event)
             return True
         self._waiting.append(event)
@@ -80,6 +82,9 @@ class TypeAhead:
 
     async def _let_through(self) -> None:
         while self._waiting and not self._leaving:
+            if self.holds(self._waiting[0]):
+                await asyncio.sleep(PAUSE)
+                continue
             if not self._at_once(self._waiting[0]):
                 await self._until_quiet()
             event = self._passing = self._waiting.popleft()
@@ -109,28 +114,38 @@ class TypeAhead:
         return isinstance(event, events.Paste) and focused.check_consume_key("x", "x")
 
     async def _until_quiet(self) -> None:
-        for turn in range(self._patience):
-            if self._is_quiet():
-                self._patience = PATIENCE
-                return
-            await asyncio.sleep(0 if turn < SPUN else PAUSE)
-        self._patience = SPUN  # what has not ended now will hardly do so while the next key waits
+        # What has not ended in all that time will hardly do so while the next key waits.
+        self._patience = PATIENCE if await _until(self._is_quiet, self._patience) else SPUN
+
+    async def until_screens_are_quiet(self) -> None:
+        """For a message that the app handles: wait until every widget is done with the keys that came before it."""
+        await _until(self._screens_are_quiet, PATIENCE)
 
     def _is_quiet(self, handling: bool = False) -> bool:
         """Whether nothing is going on in the app; ``handling`` where it is handling the event that asks."""
+        return self._screens_are_quiet() and _is_at_rest(self._app, handling)
+
+    def _screens_are_quiet(self) -> bool:
         app = self._app
         if not app.screen_stack:
             return False
         screen = app.screen
         if screen._layout_required or any(each._callbacks for each in app.screen_stack):
             return False
-        if not _is_at_rest(app, handling):
-            return False
         if not all(_is_at_rest(node) for each in app.screen_stack for node in each.walk_children(with_self=True)):
             return False
         # What fills a dialog is waited for: a key is meant for what will be there.
         filling = (worker for worker in app.workers if not worker.is_finished and worker.node.is_attached)
         return not any(isinstance(screen, ModalScreen) and worker.node.screen is screen for worker in filling)
+
+
+async def _until(condition: Callable[[], bool], turns: int) -> bool:
+    """Wait for a condition, so many turns at most. Returns whether it came true."""
+    for turn in range(turns):
+        if condition():
+            return True
+        await asyncio.sleep(0 if turn < SPUN else PAUSE)
+    return False
 
 
 def _raise(error: BaseException) -> None:

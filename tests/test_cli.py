@@ -21,6 +21,7 @@ from tests.tiny import CONTEXT, save_tiny
 from workbench import __version__
 from workbench.case import Case
 from workbench.cli import main as cli
+from workbench.cli import opening
 from workbench.engine import LoadRequest
 from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueResult
@@ -389,15 +390,20 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the app is opened with, in place of the app."""
     apps: list[dict[str, Any]] = []
 
+    def screen(load: LoadRequest, case: Case | None, recording: SessionFile | None, **given: Any) -> None:
+        apps[-1] |= {"load": load, "case": case, "recording": recording, **given}
+
     class App:
-        def __init__(self, load: LoadRequest, **given: Any) -> None:
-            apps.append({"load": load, **given})
+        def __init__(self, make: Callable[[], None], fields: dict[str, str] | None, mouse: bool) -> None:
+            apps.append({"fields": fields, "mouse": mouse})
+            make()
 
         def start(self) -> None:
             apps[-1]["started"] = True
 
     monkeypatch.setattr("screens.app.WorkbenchApp", App)
-    monkeypatch.setattr(cli, "_need_terminal", lambda _: None)
+    monkeypatch.setattr("screens.live.LiveScreen", screen)
+    monkeypatch.setattr(opening, "need_terminal", lambda _: None)
     return apps
 
 
@@ -410,6 +416,7 @@ def test_a_prompt_without_a_command_opens_the_app_on_it(
     (app,) = opened
     assert app["case"] == Case(prompt=PROMPT, target="Canberra")
     assert app["load"] == LoadRequest(model="other", dtype="float32")
+    assert app["fields"] == {"prompt": PROMPT, "subject": "", "target": "Canberra", "foil": ""}  # there at once
     assert app["started"]
 
 
@@ -420,6 +427,8 @@ def test_a_session_is_opened_to_be_continued(
     assert workbench("--session", tmp_path / "new.json").code == 0
     assert opened[0]["recording"].session == load_session(recorded)
     assert opened[1]["recording"].path == tmp_path / "new.json"
+    assert opened[0]["fields"] is None  # what is typed before it is there may be meant for a pane
+    assert opened[1]["fields"] is not None
 
 
 # Checking

@@ -139,14 +139,14 @@ print(json.dumps(printed))
 
 TABLES = """
 import runpy
-from screens.keys import OF_METHODS
+from screens.keys import of_methods
 from screens.main import MainScreen
 from screens.panes import PANES
 from workbench.session import Session
 pages = {f"page of {name}": runpy.run_path(f"docs/make_{name}.py")["page"]() for name in ("keys", "settings")}
 asked = {binding.key: binding.description for binding in MainScreen.BINDINGS if binding.action.startswith("ask(")}
 print(json.dumps({
-    "schema": Session.model_json_schema(), "panes": [pane.TITLE for pane in PANES], "keys": OF_METHODS,
+    "schema": Session.model_json_schema(), "panes": [pane.TITLE for pane in PANES], "keys": of_methods(),
     "asked": asked, "heavy": [name for name in ("torch", "transformers") if name in sys.modules], **pages,
 }))
 """
@@ -155,6 +155,7 @@ APP = """
 from pathlib import Path
 
 from screens.app import WorkbenchApp
+from screens.live import LiveScreen
 from screens.panes.edits.form import EditForm
 from screens.panes.edits.list import EditList
 from screens.panes.figure_pane import FigurePane
@@ -172,7 +173,8 @@ def text(app, pane):
 
 async def play():
     recording = SessionFile.open(Path(session))
-    app = WorkbenchApp(LoadRequest(model=model), case=Case(prompt=prompt, target=","), recording=recording)
+    case = Case(prompt=prompt, target=",")
+    app = WorkbenchApp(lambda: LiveScreen(LoadRequest(model=model), case, recording))
     async with app.run_test(size=(160, 50)) as pilot:
         async def until(condition):
             while not condition():
@@ -193,7 +195,7 @@ async def play():
         form.query_one("#target").focus()
         await until(lambda: app.focused is form.query_one("#target"))
         await pilot.press("enter")
-        await until(lambda: any(step.request.kind == "edit" for step in app._recording.session.steps))
+        await until(lambda: any(step.request.kind == "edit" for step in main._recording.session.steps))
         edits = main.query_one(EditList)
         await until(lambda: "Toy editor toyed" in text(app, edits))
         print(json.dumps({"fields": fields, "norms": text(app, pane), "edits": text(app, edits)}))

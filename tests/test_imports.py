@@ -88,11 +88,18 @@ def test_help_and_lists_need_nothing_heavy(arguments: list[str]) -> None:
     assert not (HEAVY | {"textual"}) & packages
 
 
+def test_what_can_be_typed_into_first_needs_no_more_than_textual_and_the_command_line() -> None:
+    packages = imported_by("import workbench.cli.opening, screens.app")
+    assert {"textual", "typer"} <= packages
+    assert not (HEAVY | {"pydantic", "numpy"}) & packages
+
+
 def test_the_first_paint_happens_before_anything_heavy_is_imported() -> None:
     packages = imported_by(
         """
         import asyncio, sys
         from screens.app import WorkbenchApp
+        from screens.live import LiveScreen
         from workbench.engine import Engine, LoadRequest
 
         painted = []
@@ -112,7 +119,7 @@ def test_the_first_paint_happens_before_anything_heavy_is_imported() -> None:
             def close(self, timeout=0):
                 return True
 
-        app = WorkbenchApp(LoadRequest(model="tiny"), engine=Watched)
+        app = WorkbenchApp(lambda: LiveScreen(LoadRequest(model="tiny"), engine=Watched))
 
         async def look():
             async with app.run_test(size=(100, 30)) as pilot:

@@ -17,12 +17,15 @@ def main() -> None:
         early_terminal.take()
     gc.disable()  # what is imported is there to stay: to look through it again and again takes a tenth of the start
     try:
-        from workbench.cli import main as cli
+        if opens_app and sys.argv[1:2] != ["replay"]:
+            from workbench.cli.opening import main as run
+        else:
+            from workbench.cli.main import main as run
     except KeyboardInterrupt:
         raise SystemExit(CANCELLED) from None
     if not opens_app:
         gc.enable()
-    cli.main()
+    run()
 
 
 if __name__ == "__main__":

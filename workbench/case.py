@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from workbench.prepend import Prepend as Prepend
 from workbench.protocol import Frozen
-
-Prepend = Literal["as-is", "separator", "newline"]
-"""What is prepended to the prompt: nothing (as-is), the token that begins a document, a newline.
-
-That token is BOS where the tokenizer prepends it by itself, and else the separator between training documents.
-As it is, a prompt has what the tokenizer prepends by itself.
-"""
 
 
 class Case(Frozen):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workbench import loading, registry
 from workbench.errors import InputError
 from workbench.figures import Figure
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Progress, Request, Result, silent
 from workbench.reporting.formats import as_text
 from workbench.session import SessionFile, Step

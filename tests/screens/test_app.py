@@ -13,10 +13,11 @@ from textual.pilot import Pilot
 from screens.answers import active_edits
 from screens.app import WorkbenchApp
 from screens.history import load_history
+from screens.live import LiveScreen
 from screens.messages import CaseChosen, Cursor
-from screens.panes.prompt.pane import CaseField, PromptArea
 from screens.sessions import SessionsScreen
 from screens.start import PURPOSE, SAMPLES
+from screens.widgets.prompt_fields import CaseField, PromptArea
 from screens.widgets.token_strip import TokenStrip
 from tests import waiting
 from tests.screens.asked import FRANCE, HERO, NASTY
@@ -85,7 +86,7 @@ async def running(
         return engines[-1]
 
     load = LoadRequest(model="tiny")
-    app = WorkbenchApp(load, case=case, recording=recording, engine=make, place=place)  # type: ignore[arg-type]
+    app = WorkbenchApp(lambda: LiveScreen(load, case, recording, make, place))  # type: ignore[arg-type]
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         session = Running(app, engines[0], pilot)
@@ -175,7 +176,7 @@ async def test_a_lens_that_began_before_an_edit_is_asked_again_when_its_rest_end
         run.engine.say_progress(1, 5, lens_result(HERO, done=1))
         background = len(run.engine.asked)
         edit = EditRequest(case=HERO)
-        run.app._submit(edit)
+        run.main._submit(edit)
         run.engine.say_finished(rome_result())
         await run.settle()
         assert run.engine.last == edit, "the lens is still under way"
@@ -434,7 +435,7 @@ async def test_a_session_that_another_program_records_is_gone_on_with_in_a_file_
     async with running((120, 40), recording=SessionFile.open_or_beside(path, "the app")) as run:
         assert "is being recorded by a command line (process" in run.notified
         assert run.main.status.session == tmp_path / "s-2.json"
-        run.app._open_session(path)  # the same in a program that runs already
+        run.main._open_session(path)  # the same in a program that runs already
         assert run.main.status.session == tmp_path / "s-2.json"
         await ask_hero(run)
     other.close()

@@ -14,9 +14,9 @@ from screens.panes.cot.detail import CotDetail, lines
 from screens.panes.cot.ledger import CotLedger, CotRun, parts
 from screens.panes.cot.pane import CotPane
 from screens.panes.cot.widgets import CotForm, CotLine
-from screens.panes.prompt.pane import PromptArea
 from screens.widgets import numbers
 from screens.widgets.closing_input import ClosingInput
+from screens.widgets.prompt_fields import PromptArea
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.asked import CHOICES, DONE, FIRST, HERO, REASONING, SENTENCES, TOM, about, inside
 from tests.screens.parts import READ, WRITING

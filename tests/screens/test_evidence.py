@@ -104,7 +104,7 @@ async def test_the_report_of_the_session_is_written_with_its_hash(folder: Path) 
         text = Page((folder / "report.html").read_text(encoding="utf-8")).text
         assert HERO.prompt in text
         assert "sha256sum" in text
-        assert run.app._recording.path.name in text
+        assert run.main._recording.path.name in text
 
 
 async def test_a_folder_that_cannot_be_written_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,15 +147,15 @@ async def test_titles_and_notes_are_kept_in_the_session(folder: Path) -> None:
         await ask_hero(run)
         await run.pilot.press("N", *"odd", "shift+tab", *"Lens", "shift+tab", *"all", "shift+tab", *"Hero", "enter")
         await run.settle()
-        await run.until(lambda: run.app._recording.session.title == "Hero")
-        session = load_session(run.app._recording.path)
+        await run.until(lambda: run.main._recording.session.title == "Hero")
+        session = load_session(run.main._recording.path)
         assert (session.title, session.note) == ("Hero", "all")
         assert [(step.title, step.note) for step in session.steps] == [("Lens", "odd")]
         await run.pilot.press("N", *"!", "escape")
         await run.settle()
         await run.pilot.press("N", "enter")
         await run.settle()
-        assert load_session(run.app._recording.path) == session
+        assert load_session(run.main._recording.path) == session
 
 
 async def test_a_replay_takes_no_notes(tmp_path: Path) -> None:
@@ -179,4 +179,4 @@ async def test_a_session_is_found_by_words_in_the_dialog(tmp_path: Path) -> None
         await run.until(lambda: run.app.screen.query_one(SessionList)._paths == [file])
         assert "The wanted one" in run.text
         await run.pilot.press("enter")
-        await run.until(lambda: run.app._recording.path == file)
+        await run.until(lambda: run.main._recording.path == file)

@@ -13,17 +13,18 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, TextArea
 
 import screens
-from screens.app import WorkbenchApp
 from screens.base import BaseApp
-from screens.keys import GLOBAL, OF_METHODS, Key
+from screens.keys import GLOBAL, Key, of_methods
+from screens.live import LiveScreen
 from screens.main import MainScreen
 from screens.panes import PANES
 from screens.replay import ReplayScreen
 from tests.screens.test_app import ask_hero, running
 from workbench.registry import methods
 
+OF_METHODS = of_methods()
 OWNERS: dict[str, str] = {key: meaning for meaning in Key for key in meaning.each} | {key: key for key in OF_METHODS}
-MAIN = (BaseApp, WorkbenchApp, MainScreen, ReplayScreen)
+MAIN = (BaseApp, MainScreen, LiveScreen, ReplayScreen)
 MOVING = (Key.MOVE, Key.CHOOSE, Key.PANES)
 """Whose action is the widget's own: to move in it, and to open what is under its cursor."""
 

@@ -19,6 +19,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from screens.app import WorkbenchApp
+from screens.live import LiveScreen
 from screens.replay import ReplayApp
 from tests.screens.asked import HERO, SUITE, TOM, erasure_request
 from tests.screens.played import BusyEngine
@@ -203,7 +204,7 @@ async def test_no_key_ends_the_app_and_escape_leads_back(
         engines[-1].dice = dice
         return engines[-1]
 
-    app = WorkbenchApp(LoadRequest(model="tiny"), case=HERO, engine=make)  # type: ignore[arg-type]
+    app = WorkbenchApp(lambda: LiveScreen(LoadRequest(model="tiny"), HERO, engine=make))  # type: ignore[arg-type]
     async with app.run_test(size=dice.choice(SIZES), notifications=True) as pilot:
         monkey = Monkey(app, pilot, app._main, dice, seed)
         await monkey.play(KEYS // RUNS, lambda: engines[-1].advance() if engines else None)

@@ -23,8 +23,9 @@ from screens.app import WorkbenchApp
 from screens.base import BaseApp
 from screens.door import VisibleText
 from screens.history import remember
-from screens.panes.prompt.pane import CaseField, PromptArea
+from screens.live import LiveScreen
 from screens.replay import ReplayApp
+from screens.widgets.prompt_fields import CaseField, PromptArea
 from tests.poison import MARK, POISON, POISON_NAME, poisoned_session, raw_in, write
 from tests.screens.played import PlayedEngine
 from workbench import paths
@@ -109,7 +110,9 @@ async def running(
         return engines[0]
 
     file = SessionFile.open(recording) if recording else None
-    async with watching(WorkbenchApp(LoadRequest(model="tiny"), case, file, engine=make), size) as watched:
+    async with watching(
+        WorkbenchApp(lambda: LiveScreen(LoadRequest(model="tiny"), case, file, engine=make)), size
+    ) as watched:
         while not engines:
             await watched.look()
         yield watched, engines[0]
@@ -176,7 +179,7 @@ async def test_errors_and_notifications_are_text(poisoned_home: Path) -> None:
             watched.app.notify(POISON, title=POISON, severity=severity)
             watched.app.screen.notify(POISON, title=POISON, severity=severity, markup=True)
         assert MARK in await watched.look()
-        watched.app._open_session(Path("/nothing") / POISON)
+        watched.app._main._open_session(Path("/nothing") / POISON)
         await watched.look()
 
 
@@ -193,7 +196,7 @@ async def test_what_is_typed_or_pasted_is_shown_visibly(poisoned_home: Path) -> 
 async def test_a_path_with_brackets_does_not_end_the_app(own_home: Path) -> None:
     path = own_home / "[" / "x]" / "a.json"
     async with running(Case(prompt="The capital of"), recording=path) as (watched, engine):
-        assert watched.app._recording.path == path
+        assert watched.app._main._recording.path == path
         engine.record = lambda step: step  # the engine has tried
         engine.say_finished(None, "failed", unsaved=f"{path} cannot be written", error=StepError(kind="a", message="b"))
         assert "[/x]" in await watched.look()

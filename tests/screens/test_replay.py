@@ -13,8 +13,8 @@ import pytest
 from textual.pilot import Pilot
 
 from screens.messages import Cursor
-from screens.panes.prompt.pane import CaseField
 from screens.replay import ReplayApp, ReplayScreen
+from screens.widgets.prompt_fields import CaseField
 from tests.screens.asked import BARE as HERO
 from tests.screens.asked import OTHER
 from tests.screens.recorded import MODEL, STARTED, continuation, lens_result, recorded

@@ -9,7 +9,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from screens.panes.prompt.folded import FoldedCase, case_lines, prompt_line
-from screens.panes.prompt.pane import PromptArea
+from screens.widgets.prompt_fields import PromptArea
 from screens.widgets.token_strip import StripToken, TokenStrip
 from tests.screens.asked import FIRST, TOM
 from tests.screens.recorded import lens_result, recorded

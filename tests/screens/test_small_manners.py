@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from screens.messages import CaseChosen
-from screens.panes.prompt.pane import CaseField, PromptArea
+from screens.widgets.prompt_fields import CaseField, PromptArea
 from tests.screens.asked import FRANCE
 from tests.screens.recorded import MODEL, continuation, trace_result
 from tests.screens.test_app import HERO, ask_hero, running

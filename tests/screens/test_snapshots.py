@@ -16,6 +16,7 @@ from textual.widgets import Input, TextArea
 
 from screens.answers import active_edits
 from screens.app import WorkbenchApp
+from screens.live import LiveScreen
 from tests.screens.asked import FIRST, HERO, about
 from tests.screens.played import PlayedEngine
 from tests.screens.recorded import (
@@ -257,7 +258,7 @@ def test_the_app_looks_as_it_did(
         return engines[-1]
 
     recording = SessionFile(tmp_path / "snapshot.json")
-    app = WorkbenchApp(LoadRequest(model="tiny"), recording=recording, engine=make)  # type: ignore[arg-type]
+    app = WorkbenchApp(lambda: LiveScreen(LoadRequest(model="tiny"), recording=recording, engine=make))  # type: ignore[arg-type]
     app.animation_level = "none"
 
     async def go_there(pilot: Pilot[None]) -> None:

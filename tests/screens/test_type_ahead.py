@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList
 from screens import typeahead
 from screens.app import WorkbenchApp
 from screens.base import BaseApp, _keys
+from screens.live import LiveScreen
 from screens.models import ModelsScreen
 from screens.panes.cot.pane import CotPane
 from screens.panes.edits.pane import EditsPane
@@ -62,7 +63,7 @@ async def test_the_readme_s_first_step_typed_before_the_app_is_there_is_one_case
         engines.append(PlayedEngine(*hooks))  # type: ignore[arg-type]
         return engines[-1]
 
-    app = WorkbenchApp(LoadRequest(model="tiny"), engine=make)  # type: ignore[arg-type]
+    app = WorkbenchApp(lambda: LiveScreen(LoadRequest(model="tiny"), engine=make))  # type: ignore[arg-type]
     task = asyncio.create_task(app.run_async(headless=True, size=(80, 24)))
     while not app.is_running:
         await asyncio.sleep(0)
@@ -231,7 +232,7 @@ async def test_enter_twice_in_the_models_loads_one_and_leaves_the_main_screen_wh
 
 async def test_a_dialog_that_is_not_on_top_is_not_dismissed() -> None:
     async with running() as run:
-        run.app.action_choose_model()
+        run.main.action_choose_model()
         dialog = run.app.screen
         assert isinstance(dialog, ModelsScreen)
         await run.settle()
@@ -239,7 +240,7 @@ async def test_a_dialog_that_is_not_on_top_is_not_dismissed() -> None:
         dialog.dismiss(None)
         await run.settle()
         assert run.app.screen is run.main
-        run.app.action_choose_model()
+        run.main.action_choose_model()
         beneath = run.app.screen
         run.app.action_command_palette()
         assert isinstance(beneath, ModelsScreen)

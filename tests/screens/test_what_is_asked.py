@@ -12,9 +12,9 @@ from screens.panes.attribution.pane import AttributionPane
 from screens.panes.cot.pane import CotPane
 from screens.panes.edits.form import EditForm
 from screens.panes.lens.pane import LensPane
-from screens.panes.prompt.pane import PromptArea
 from screens.panes.trace.pane import TracePane
 from screens.widgets.closing_input import ClosingInput
+from screens.widgets.prompt_fields import PromptArea
 from screens.widgets.token_strip import TokenStrip
 from tests.screens.asked import FRANCE
 from tests.screens.recorded import attribution_result, continuation, lens_result, trace_result
@@ -75,7 +75,7 @@ async def test_a_key_asks_about_what_is_typed_and_has_it_asked_first(key: str, k
         assert lens.case == FRANCE  # type: ignore[attr-defined]
         assert CASE_OF[kind](last) == (FRANCE.prompt if kind is CotRequest else FRANCE)
         assert getattr(last, "editor", EDITORS.get(key)) == EDITORS.get(key)
-        assert load_history(run.app._history)[-1] == FRANCE
+        assert load_history(run.main._history)[-1] == FRANCE
 
 
 async def test_what_was_asked_about_is_not_asked_again_first() -> None:

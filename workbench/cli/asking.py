@@ -10,32 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.case import Case, Prepend
+from workbench.case import Case
+from workbench.cli.common_options import (
+    Chat,
+    Device,
+    Dtype,
+    Foil,
+    Json,
+    ModelName,
+    Prepended,
+    SessionPath,
+    Subject,
+    Target,
+)
 from workbench.cli.options import Typed, parameters
 from workbench.cli.output import echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.figures import Figure
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Frozen, Method, Request
 from workbench.session import Step
 from workbench.settings import filled
 from workbench.sweeping.spread import Spread
-
-Subject = Annotated[str | None, typer.Option("--subject", "-s", help="What the prompt is about: words of it.")]
-Target = Annotated[str | None, typer.Option("--target", "-t", help="The continuation that is wanted.")]
-Foil = Annotated[str | None, typer.Option("--foil", "-f", help="The continuation it is compared with.")]
-Prepended = Annotated[
-    Prepend, typer.Option("--prepend", help="What is prepended: nothing (as-is), BOS or the separator, a newline.")
-]
-Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt through the chat template.")]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="Catalogue name, directory, GGUF file or hub id.")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
-SessionPath = Annotated[
-    Path | None, typer.Option("--session", help="Append the step to this session file.", show_default=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the step as JSON, and nothing else.")]
 
 CHECK_FAILED = 1
 """The exit code when what was asked for was done, and did not pass."""

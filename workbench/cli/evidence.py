@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from pydantic import RootModel, TypeAdapter, ValidationError
 
-from workbench.cli.asking import Device, Dtype, Json, ModelName, Plan, SessionPath, carry_out
+from workbench.cli.asking import Plan, carry_out
+from workbench.cli.common_options import Device, Dtype, Json, ModelName, SessionPath
 from workbench.cli.output import MOST_COPIED, copy, echo, echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
 from workbench.files import write_atomically
-from workbench.models.store.catalog import DEFAULT_MODEL
+from workbench.models.store import DEFAULT_MODEL
 from workbench.paths import samples, sessions_folder, written_path
 from workbench.reading import BadJson, first_problem, parse
 from workbench.registry import AnyRequest

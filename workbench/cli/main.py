@@ -5,39 +5,23 @@ Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 130 cancelled (by ct
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from workbench import __version__, leaving
 from workbench.case import Case
 from workbench.cli import output
-from workbench.cli.asking import (
-    CHECK_FAILED,
-    Chat,
-    Device,
-    Dtype,
-    Foil,
-    ModelName,
-    Plan,
-    Prepended,
-    SessionPath,
-    Subject,
-    Target,
-    asks,
-    asks_method,
-)
+from workbench.cli.asking import CHECK_FAILED, Plan, asks, asks_method
+from workbench.cli.common_options import ModelName, NoMouse, SessionPath
 from workbench.cli.editors import editors_app
 from workbench.cli.evidence import COMMANDS, recorded
 from workbench.cli.lenses import lens_app
 from workbench.cli.measure import measure
 from workbench.cli.models import models
+from workbench.cli.opening import commands
 from workbench.cli.options import Typed, only_of
+from workbench.cli.running import need_terminal, run
 from workbench.cli.spreading import OnRay, ShardOption, Workers, collect, spread
 from workbench.cli.transcripts import transcript
 from workbench.editing.edit import EditRequest
@@ -46,136 +30,32 @@ from workbench.editing.editors.steering.steering import ContrastSettings
 from workbench.editing.fix import FixRequest
 from workbench.editing.fix_cases import FixCasesRequest
 from workbench.editing.steer_sweep import SteerSweepRequest
-from workbench.engine import LoadRequest, is_at_work
-from workbench.errors import Cancelled, InputError, WorkbenchError
-from workbench.last import last_session
+from workbench.engine import LoadRequest
+from workbench.errors import InputError
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.heads.controls import ControlPrompt
 from workbench.methods.heads.knock_out import KnockoutRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, read_facts
-from workbench.models.store.catalog import DEFAULT_MODEL
-from workbench.paths import cache_folder
+from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Request
 from workbench.registry import methods
-from workbench.session import SessionFile
 from workbench.settings import filled
-
-BAD_INPUT, CANCELLED = 2, 130
 
 SAVE_PATCH = "Save the edits as a patch: a file, which ends in .safetensors."
 REPLACE = "Replace a patch that is there."
-
-
-NoMouse = Annotated[
-    bool, typer.Option("--mouse/--no-mouse", help="Leave the mouse to the terminal, to select and paste.")
-]
-
-
-class OpenByDefault(TyperGroup):
-    """``workbench "The capital of"`` means ``workbench open "The capital of"``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``open`` before arguments that begin with no command and are not for the program itself."""
-        own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
-        if not args or (args[0] not in self.commands and args[0] not in own):
-            args = ["open", *args]
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(
-    cls=OpenByDefault,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Find out why a language model said what it said, and repair it.\n\n"
-    "Without a command the app is opened: workbench [PROMPT].",
-)
 
 
 def _names(of: Literal["fact", "concept"]) -> str:
     return f"[{'|'.join(each.name for each in editors(of))}]"
 
 
+app = commands()
 app.add_typer(lens_app, name="lens")
 models.command("measure")(measure)
 app.add_typer(models, name="models")
 app.add_typer(editors_app, name="editors")
-
-
-def main() -> None:
-    """The console script. Errors meant for the user become one sentence and exit code 2."""
-    output.open_doors()
-    _log_to(logging.StreamHandler())
-    leaving.interrupt_on_signals()
-    try:
-        _check_arguments(sys.argv[1:])
-        app()
-    except WorkbenchError as error:
-        output.remark(f"workbench: {error}")
-        raise SystemExit(BAD_INPUT) from None
-    except (Cancelled, KeyboardInterrupt):
-        output.remark("workbench: cancelled")
-        if is_at_work():  # where torch cannot be stopped, and would end the program with an error of its own
-            leaving.end(CANCELLED)
-        raise SystemExit(CANCELLED) from None
-
-
-def _check_arguments(arguments: list[str]) -> None:
-    """Bytes that are not UTF-8 arrive as lone surrogates, which no session and no terminal can hold."""
-    for argument in arguments:
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"the argument {argument!a} is not UTF-8 text; type it again") from None
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        output.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command("open")
-def open_app(
-    prompt: Annotated[str | None, typer.Argument(help="A prompt to begin with.", show_default=False)] = None,
-    subject: Subject = None,
-    target: Target = None,
-    foil: Foil = None,
-    prepend: Prepended = "as-is",
-    chat: Chat = False,
-    model: ModelName = DEFAULT_MODEL,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    session: SessionPath = None,
-    last: Annotated[bool, typer.Option("--last", help="Continue the last session where you left it.")] = False,
-    mouse: NoMouse = True,
-) -> None:
-    """Open the app, on a prompt or on a session that is to be continued."""
-    if last and session:
-        raise InputError("--last is the session that you left last, and --session names one: leave one of them out")
-    _need_terminal("workbench lens PROMPT")
-    _log_to_file()
-    from screens.app import WorkbenchApp
-
-    case = (
-        Case(prompt=prompt, subject=subject, target=target, foil=foil, prepend=prepend, chat=chat) if prompt else None
-    )
-    place = None
-    if last:
-        session, place = last_session()
-    recording = SessionFile.open_or_beside(session, "the app") if session else None
-    load = LoadRequest(model=model, dtype=dtype, device=device)
-    WorkbenchApp(load, case=case, recording=recording, place=place, mouse=mouse).start()
 
 
 @app.command()
@@ -190,7 +70,7 @@ def replay(
     session = recorded(file)
     if not session.steps:
         raise InputError(f"the session {file} has no steps to show")
-    _need_terminal(f"workbench check {file}")
+    need_terminal(f"workbench check {file}")
     from screens.replay import ReplayApp
 
     ReplayApp(session, file, mouse).start()
@@ -484,23 +364,9 @@ for _method in methods():
         app.command(_method.kind)(asks_method(_method))
 
 
-def _log_to_file() -> None:
-    """The app owns the terminal, so what would go to stderr goes to a file."""
-    file = cache_folder() / "log.txt"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _log_to(logging.FileHandler(file, encoding="utf-8"))
-    logging.captureWarnings(True)
-
-
-def _log_to(handler: logging.Handler) -> None:
-    handler.setFormatter(output.VisibleFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-
-
-def _need_terminal(instead: str) -> None:
-    in_browser = "WebDriver" in os.environ.get("TEXTUAL_DRIVER", "")  # set by textual-serve
-    if not (in_browser or (sys.stdin.isatty() and output.results().stream.isatty())):
-        raise InputError(f"the app needs a terminal on standard input and output; without one use: {instead}")
+def main() -> None:
+    """The console script, with all commands."""
+    run(app)
 
 
 if __name__ == "__main__":

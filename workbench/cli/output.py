@@ -14,12 +14,13 @@ import io
 import logging
 import sys
 import unicodedata
-from typing import TextIO
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, TextIO
 
 from workbench import early_terminal
 from workbench.visible import visible
+
+if TYPE_CHECKING:  # the app is opened before this is imported
+    from pydantic import BaseModel
 
 SUBSTITUTES = "workbench-substitutes"
 """Name of the error handler that gives a character which an encoding lacks another one that looks like it."""

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from workbench import leaving
-from workbench.cli.asking import Plan, SessionPath
+from workbench.cli.asking import Plan
+from workbench.cli.common_options import SessionPath
 from workbench.cli.output import echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import InputError, SessionError

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.asking import Json
+from workbench.cli.common_options import Json
 from workbench.cli.output import echo_json
 from workbench.datasets.transcripts import SHIPPED, transcript_of
 

@@ -10,18 +10,17 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widgets import Input, Label, Static, TextArea
+from textual.widgets import Input, Static, TextArea
 
 from screens.answers import edits_in_words
 from screens.keys import Key
 from screens.messages import CaseChanged
 from screens.panes.pane import Pane
 from screens.panes.prompt.folded import PREPENDED, FoldedCase
-from screens.widgets.hinted_input import HintedInput
+from screens.widgets.prompt_fields import FIELDS, PromptArea, PromptFrame
 from screens.widgets.token_strip import StripToken, TokenStrip
 from workbench.case import Case, Prepend
 from workbench.engine import Progressed
@@ -32,77 +31,7 @@ from workbench.protocol import Request, Result
 from workbench.session import Step
 
 
-class PromptArea(TextArea):
-    """The prompt's editor: enter asks, ctrl+j breaks the line, up and down at the edges walk the history."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        # With priority, as the editor would take the key for a line break.
-        Binding(Key.CHOOSE, "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
-        Binding("ctrl+u", "clear_all", "Clear", id="prompt.clear", tooltip="Clear the whole prompt", show=False),
-        Binding("ctrl+j", "new_line", "New line", id="prompt.new-line", tooltip="Break the line", show=False),
-    ]
-
-    HINTS = ("Type a prompt that the model gets wrong, then press enter", "Type a prompt, then press enter")
-
-    def on_resize(self) -> None:
-        """The hint that there is room for, of one that can be written to."""
-        fits = (hint for hint in self.HINTS if len(hint) < self.size.width)
-        self.placeholder = "" if self.read_only else next(fits, "")
-
-    def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
-        """Nobody answers what cannot be edited."""
-        return action != "ask" or not self.read_only
-
-    @dataclass
-    class Asked(Message):
-        """Enter was pressed."""
-
-    @dataclass
-    class History(Message):
-        """An earlier (−1) or later (+1) prompt is wanted."""
-
-        step: int
-
-    def action_ask(self) -> None:
-        """Run the prompt."""
-        self.post_message(self.Asked())
-
-    def action_clear_all(self) -> None:
-        """Take all of the text away, which ctrl+z brings back."""
-        if not self.read_only:
-            self.clear()
-
-    def action_new_line(self) -> None:
-        """Insert a line break, which enter does not."""
-        self.insert("\n")
-
-    def action_cursor_up(self, select: bool = False) -> None:
-        """Up on the first row goes back in the history."""
-        if not select and self.cursor_at_first_line:
-            self.post_message(self.History(-1))
-        else:
-            super().action_cursor_up(select)
-
-    def action_cursor_down(self, select: bool = False) -> None:
-        """Down on the last row goes forward in the history."""
-        if not select and self.cursor_at_last_line:
-            self.post_message(self.History(+1))
-        else:
-            super().action_cursor_down(select)
-
-
-class CaseField(HintedInput):
-    """A one-line field of the case. Enter asks, as in the prompt."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,down", "nothing", show=False),
-    ]
-
-    def __init__(self, value: str, hint: str, *, id: str, disabled: bool) -> None:  # noqa: A002
-        super().__init__(value, hint, id=id, disabled=disabled, compact=True)
-
-
-class PromptPane(Pane):
+class PromptPane(PromptFrame, Pane):
     """Prompt, subject, target and foil; what is prepended; the tokens; and what the model goes on to say.
 
     While the keyboard is elsewhere it is folded: the tokens, or the prompt where they are not known, and a line.
@@ -121,13 +50,6 @@ class PromptPane(Pane):
     SCOPED_CSS = False  # as whether there is room for all notes is a matter of the screen
     DEFAULT_CSS = """
     PromptPane { height: auto; max-height: 60%; }
-    PromptPane PromptArea { height: auto; max-height: 8; min-height: 1; border: none; padding: 0 1; }
-    PromptPane PromptArea:focus { border: none; background: $surface-lighten-1; }
-    PromptPane #fields { height: 1; }
-    PromptPane #fields Label { color: $text-muted; padding: 0 1; }
-    PromptPane #fields CaseField { width: 1fr; border: none; height: 1; padding: 0; background: $surface; }
-    PromptPane #fields CaseField:focus { background: $surface-lighten-2; }
-    PromptPane #frame { height: 1; color: $text-muted; padding: 0 1; }
     PromptPane TokenStrip { margin: 0 1; max-height: 12; }
     PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
@@ -174,23 +96,7 @@ class PromptPane(Pane):
     def compose(self) -> ComposeResult:
         """The editor, the fields in one row, and below them what the model sees."""
         case = self._initial
-        area = PromptArea(
-            case.prompt,
-            soft_wrap=True,
-            highlight_cursor_line=False,
-            read_only=self._read_only,
-            id="text",
-        )
-        area.cursor_blink = False  # a blinking one sends bytes for nothing
-        yield area
-        with Horizontal(id="fields"):
-            for name, value, hint in (
-                ("subject", case.subject, "of the fact"),
-                ("target", case.target, "wanted"),
-                ("foil", case.foil, "instead"),
-            ):
-                yield Label(name)
-                yield CaseField(value or "", hint, id=name, disabled=self._read_only)
+        yield from self.compose_fields({name: getattr(case, name) or "" for name in FIELDS}, self._read_only)
         yield Static(id="frame")
         yield TokenStrip(id="tokens")
         yield Static(id="generations")
@@ -203,7 +109,7 @@ class PromptPane(Pane):
         self._show_frame()
         self._mark_stale()
         if self._initial.prompt:
-            self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
+            self.area.move_cursor(self.area.document.end)
 
     @on(FoldedCase.Wanted)
     def focus_content(self) -> None:
@@ -221,8 +127,9 @@ class PromptPane(Pane):
 
     def edited(self) -> Case:
         """The case as it stands in the fields, asked about or not."""
-        texts = {name: self.query_one(f"#{name}", CaseField).value or None for name in ("subject", "target", "foil")}
-        case = Case(prompt=self.query_one(PromptArea).text, prepend=self.prepend, chat=self.chat, **texts)
+        prompt, *others = self.texts.values()
+        subject, target, foil = (text or None for text in others)
+        case = Case(prompt=prompt, subject=subject, target=target, foil=foil, prepend=self.prepend, chat=self.chat)
         given = self._given
         same = (case.prompt, case.subject) == (given.prompt, given.subject)
         return case.model_copy(update={"subject_at": given.subject_at}) if same else case
@@ -230,10 +137,7 @@ class PromptPane(Pane):
     def put(self, case: Case) -> None:
         """Replace what stands in the fields."""
         self._given = case
-        self.query_one(PromptArea).text = case.prompt
-        self.query_one(PromptArea).move_cursor(self.query_one(PromptArea).document.end)
-        for name in ("subject", "target", "foil"):
-            self.query_one(f"#{name}", CaseField).value = getattr(case, name) or ""
+        self.put_texts({name: getattr(case, name) or "" for name in FIELDS})
         self.prepend, self.chat = case.prepend, case.chat
 
     def started(self, request: Request) -> None:  # noqa: ARG002 - any request clears the error

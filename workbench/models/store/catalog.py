@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workbench.errors import InputError, ModelError
-from workbench.models.store import fetch, hub
+from workbench.models.store import DEFAULT_MODEL, fetch, hub
 from workbench.models.store import folders as store
 from workbench.models.store.checkpoint import check_tokenizer_files, fingerprint, stored_tensors
 from workbench.models.store.describe import ModelDescription, describe_folder
@@ -19,8 +19,6 @@ from workbench.models.store.fetch import CatalogueEntry, Piece
 from workbench.models.store.gguf import convert
 from workbench.protocol import Progress, silent
 from workbench.reading import is_file
-
-DEFAULT_MODEL = "smollm2-135m"
 
 
 def _gemma(number: int, digest: str, size: int) -> Piece:
