@@ -26,6 +26,9 @@ from workbench.session import Step, StepError
 NOT_RECORDED = "Nothing of this was recorded up to this step."
 """What an empty pane says in a replay, where nothing can be asked."""
 
+MOST_LINES = 3
+"""Of a legend."""
+
 
 class PicturePane(Pane):
     """A pane says by `take` what to do with a result, and by the methods below it what to draw.
@@ -58,7 +61,8 @@ class PicturePane(Pane):
         self._refused: Request | None = None  # what waits for a yes
         self._title_shown: tuple[int | None, str] | None = None
         self._status_shown = ""
-        self._legend_shown = Content("")
+        self._legend_shown = Content(""), 0  # and how wide
+        self._legend_lines = 0
         self._echoes = Echoes()
 
     def compose(self) -> ComposeResult:
@@ -274,16 +278,21 @@ class PicturePane(Pane):
     def _draw_legend(self) -> None:
         """Draw what stands above the picture, as far as it has changed: what is not seen waits until it is.
 
-        The screen is laid out anew only where another number of lines is needed: that paints all scrollbars.
+        The screen is laid out anew only where more lines are needed, which paints all scrollbars and what has moved:
+        lines that the legend has taken at one place stay its own at the others, until something else is asked.
         """
         width, legend = self.size.width - 2, self._legend()
-        if legend == self._legend_shown or width <= 0:
+        if (legend, width) == self._legend_shown or width <= 0:
             return
-        before, self._legend_shown = self._legend_shown, legend
-        is_taller = bool(before.plain) != bool(legend.plain) or len(before.wrap(width)) != len(legend.wrap(width))
+        if width != self._legend_shown[1] or not legend.plain:
+            self._legend_lines = 0
+        self._legend_shown = legend, width
+        lines = max(self._legend_lines, len(legend.wrap(width)) if legend.plain else 0)
         static = self.query_one("#legend", Static)
-        static.update(legend, layout=is_taller)
+        static.styles.min_height = min(MOST_LINES, lines)
+        static.update(legend, layout=lines != self._legend_lines)
         static.display = bool(legend.plain)
+        self._legend_lines = lines
 
     def in_words(self) -> tuple[str, Content, tuple[Content, ...], tuple[Sign, ...]]:
         """Title, legend and trust strip in full, and what may be drawn that explains itself not."""
@@ -298,6 +307,7 @@ class PicturePane(Pane):
         if not self.pictures(request):
             return
         self._under_way, self._failure, self._status, self._kept = True, "", status, False
+        self._legend_lines = 0
         self._forget_refusal()
         if self.empty:
             self.drawn_case = getattr(request, "case", None)

@@ -22,6 +22,7 @@ from textual.widgets import Static
 from screens.widgets import figure_models as models
 from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import Place
+from screens.widgets.in_place import update_in_place
 from screens.widgets.score_strip import ScoreStrip
 from workbench.figures import Axis, Curves, Figure, Heatmap, Index, Lines, TokenScores
 
@@ -198,9 +199,7 @@ class FigureBox(Vertical):
             legend = models.legend(self.figure, self.app.current_theme.dark)
             here = Content.styled(models.read_out(self.figure, self.place), "$foreground")
             said = Content("   ").join(each for each in (legend, here) if each.plain)
-        seen = self._said.content_size
-        lines = len(said.wrap(seen.width)) if seen.width else 0
-        self._said.update(said, layout=lines != seen.height)  # to lay out everything costs bytes with every key
+        update_in_place(self._said, said)
         self._said.display = bool(said.plain)
 
     def limit(self, height: int) -> None:

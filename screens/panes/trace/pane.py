@@ -21,6 +21,7 @@ from screens.panes.trace import views
 from screens.panes.trace.views import KINDS, NAMES, Traced, TracePicture
 from screens.panes.trace.widgets import SubjectInput, TraceHeatmap
 from screens.widgets.grid import CellGrid
+from screens.widgets.in_place import update_in_place
 from workbench.case import Case
 from workbench.methods.tracing.causal_trace import TraceKind, TraceRequest, TraceResult
 from workbench.protocol import Check, Request, Result
@@ -332,5 +333,5 @@ class TracePane(PicturePane):
         if self.detailed:
             lines += views.detail(self._all(), cursor)
         cell = self.query_one("#cell", Static)
-        cell.update(Content("\n").join(Content(line) for line in lines))
+        update_in_place(cell, Content("\n").join(Content(line) for line in lines))
         cell.display = True
