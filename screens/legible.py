@@ -66,14 +66,16 @@ class Legible(LineFilter):
         self._system = SYSTEMS.get(system or "")
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same line in colours that can be told apart."""
+        """The same line in colours that can be told apart; of few colours, neighbors that look the same as one."""
         system = self._system
-        return [
+        found = [
             segment
             if segment.style is None or segment.control
             else Segment(segment.text, legible(segment.style, _piece(segment.text), background, system))
             for segment in segments
+            if segment.text or segment.control or system is None
         ]
+        return found if system is None else list(Segment.simplify(found))
 
 
 def _piece(text: str) -> TextPiece:
@@ -85,6 +87,14 @@ def _piece(text: str) -> TextPiece:
 @lru_cache(4096)
 def legible(style: Style, piece: TextPiece, background: Color, system: ColorSystem | None) -> Style:
     """A style in the colours of a terminal."""
+    found = _apart(style, piece, background, system)
+    if system is not ColorSystem.EIGHT_BIT:
+        return found
+    return found + Style.from_color(*map(_of_256, (found.color, found.bgcolor)))  # so that what looks the same is equal
+
+
+def _apart(style: Style, piece: TextPiece, background: Color, system: ColorSystem | None) -> Style:
+    """A style whose text stands apart from its background."""
     if style.color is None or style.color.is_default or (style.bgcolor is not None and style.bgcolor.is_default):
         return style
     behind = background if style.bgcolor is None else Color.from_rich_color(style.bgcolor)
@@ -95,6 +105,13 @@ def legible(style: Style, piece: TextPiece, background: Color, system: ColorSyst
     if piece != "text" or contrast(*_shown(text, behind, system)) >= TEXT:
         return style
     return style + Style(color=_lifted(text, behind, system).rich_color)
+
+
+def _of_256(colour: RichColor | None) -> RichColor | None:
+    if colour is None or colour.is_default:
+        return colour
+    number = colour.downgrade(ColorSystem.EIGHT_BIT).number
+    return None if number is None else RichColor.from_ansi(number)
 
 
 def _shown(text: Color, behind: Color, system: ColorSystem | None) -> tuple[Color, Color]:

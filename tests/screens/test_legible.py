@@ -138,7 +138,7 @@ async def test_what_is_on_a_screen_reads_whatever_colours_the_terminal_has(monke
                         widget.refresh()
                     await pilot.pause()
                     found = list(pieces(app))
-                    assert len(found) > 200
+                    assert sum(len(segment.text.strip()) for segment in found) > 1000
                     assert sum("◆" in segment.text for segment in found) >= 1
                     for segment in found:
                         assert segment.style is not None
@@ -146,3 +146,15 @@ async def test_what_is_on_a_screen_reads_whatever_colours_the_terminal_has(monke
                         is_drawn = all("\u2500" <= char <= "\u259f" for char in segment.text.strip())
                         least = 4.5 if not is_drawn else 3 if system is ColorSystem.STANDARD else 0
                         assert contrast(text, behind) >= least, (theme, name, grey, segment)
+
+
+def test_neighbors_that_look_the_same_on_the_terminal_are_sent_as_one() -> None:
+    legible = Legible()
+    legible.use("256")
+    line = [
+        Segment("a", Style.parse("#e0e0e0 on #10466f")),
+        Segment("", Style.parse("red")),
+        Segment("b", Style.parse("#e0e0e1 on #10466f")),
+        Segment("c", Style.parse("bold #e0e0e0 on #10466f")),
+    ]
+    assert [segment.text for segment in legible.apply(line, Color.parse("black"))] == ["ab", "c"]
