@@ -47,6 +47,7 @@ def main() -> None:
             for name, shown in (
                 ("first line", "starting"),
                 ("first frame", "Type a prompt"),
+                ("main screen", "Type one, or press"),
                 ("model ready", "then enter · smollm2-135m"),
             ):
                 wall = terminal.wait_for(shown)
