@@ -14,6 +14,7 @@ from workbench.settings import Listed, TypedLayers, filled, settings_of
 
 class Inner(Frozen):
     temperature: Annotated[float, Field(ge=0, description="0 is greedy.")] = 0.0
+    top_p: Annotated[float, Field(description="Of the most probable.")] = 1.0
 
 
 class Model(Frozen):
@@ -30,7 +31,7 @@ class Model(Frozen):
 
 def test_every_described_field_is_a_setting_and_no_other_is() -> None:
     found = {setting.name: setting for setting in settings_of(Model)}
-    assert list(found) == ["text", "steps", "flag", "way", "ways", "at", "temperature"]
+    assert list(found) == ["text", "steps", "flag", "way", "ways", "at", "temperature", "top_p"]
     assert [setting.kind for setting in found.values()] == [
         "text",
         "whole number",
@@ -38,6 +39,7 @@ def test_every_described_field_is_a_setting_and_no_other_is() -> None:
         "choice",
         "list",
         "list",
+        "number",
         "number",
     ]
     assert found["steps"].bounds == "at least 1 and at most 1 000"
@@ -49,6 +51,16 @@ def test_every_described_field_is_a_setting_and_no_other_is() -> None:
     )
     assert found["way"].choices == found["ways"].choices == ("up", "down")
     assert found["temperature"].path == ("inner", "temperature")
+
+
+class Warmer(Frozen):
+    inner: Inner = Inner(temperature=0.6, top_p=0.95)
+
+
+def test_a_model_within_another_has_the_defaults_that_stand_there_and_keeps_those_that_are_not_typed() -> None:
+    assert [(one.name, one.default) for one in settings_of(Warmer)] == [("temperature", "0.6"), ("top_p", "0.95")]
+    assert filled(Warmer, {"temperature": "1"}).inner == Inner(temperature=1, top_p=0.95)
+    assert filled(Warmer, {"temperature": None}) == Warmer()
 
 
 def test_what_is_typed_becomes_the_model() -> None:

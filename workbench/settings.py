@@ -47,7 +47,7 @@ class Setting:
 
 def settings_of(model: type[Frozen]) -> tuple[Setting, ...]:
     """The settings of a model in the order of its fields; a model within it adds its own in its place."""
-    found = tuple(_settings(model, ()))
+    found = tuple(_settings(model, (), None))
     names = [setting.name for setting in found]
     assert len(set(names)) == len(names), f"two settings of {model.__name__} have one name: {names}"
     return found
@@ -63,9 +63,11 @@ def filled(model: type[_Model], typed: Mapping[str, Any], **given: Any) -> _Mode
         value = typed.get(setting.name)
         if value is None or (isinstance(value, str) and not value.strip()):
             continue
-        place = values
+        place, inside = values, model
         for name in setting.path[:-1]:
-            place = place.setdefault(name, {})
+            field = inside.model_fields[name]
+            place = place.setdefault(name, dict(_default(field) or {}))  # what is not typed stays as it is there
+            inside = _without_none(field.annotation)
         place[setting.name] = value.strip() if isinstance(value, str) and setting.kind not in _AS_TYPED else value
     try:
         return model.model_validate(values)
@@ -106,15 +108,24 @@ TypedLayers = Annotated[tuple[int, ...], BeforeValidator(layers)]
 """Layers, typed as 3-8 or 3,5,8."""
 
 
-def _settings(model: type[Frozen], path: tuple[str, ...]) -> Iterator[Setting]:
+def _settings(model: type[Frozen], path: tuple[str, ...], filled_in: Frozen | None) -> Iterator[Setting]:
+    """Those of a model; ``filled_in`` is what stands by default in the field that it is in."""
     for name, field in model.model_fields.items():
         inner = _without_none(field.annotation)
+        default = _default(field) if filled_in is None else getattr(filled_in, name)
         if field.description:
             kind, choices = ("prompt", ()) if PROMPT in field.metadata else _kind(inner)
-            default = typed_value(field.get_default(call_default_factory=True)) if not field.is_required() else ""
-            yield Setting((*path, name), field.description, kind, default, choices, _bounds(field), field.is_required())
+            required = field.is_required() and filled_in is None
+            yield Setting(
+                (*path, name), field.description, kind, typed_value(default), choices, _bounds(field), required
+            )
         elif isinstance(inner, type) and issubclass(inner, Frozen):
-            yield from _settings(inner, (*path, name))
+            yield from _settings(inner, (*path, name), default)
+
+
+def _default(field: FieldInfo) -> Any:
+    """What stands in a field by default, None where something must be given."""
+    return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def _without_none(annotation: Any) -> Any:

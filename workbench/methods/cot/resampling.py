@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from workbench.errors import InputError
 from workbench.methods.cot import truncation
 from workbench.methods.cot.answers import AnswerReader, ids_of
 from workbench.methods.cot.importance import difference, distance
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 def run(model: LoadedModel, request: ResampleRequest, progress: Progress) -> ResampleResult:
     """Reason, read the answers of shortened reasoning, then write it anew from each sentence on.
 
-    Progress counts tokens while the model reasons, then rollouts. Raises `InputError` as a `CotRequest` does.
+    Progress counts tokens while the model reasons, then rollouts. Raises `InputError` as a `CotRequest` does, and for
+    greedy sampling.
     """
     request.sampling.check()
+    if request.sampling.temperature == 0:
+        raise InputError("greedy continuations are all the same; give a --temperature above 0, or none")
     asked = CotRequest(
         question=request.case.prompt,
         choices=request.listed,
