@@ -84,6 +84,7 @@ class Key(StrEnum):
     REWORD = "W", "reword a sentence of the reasoning"
     FILLER = "f", "filler in place of the reasoning"
     HINT = "H", "ask again with a hint at an answer"
+    MORE = "Q", "questions that go on from what this pane shows"
     # In a replay
     BEFORE = "left_square_bracket", "the step before"
     AFTER = "right_square_bracket", "the step after"

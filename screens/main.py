@@ -18,9 +18,10 @@ from screens.answers import KeptSteps, active_edits
 from screens.columns import Columns
 from screens.jump import JumpScreen
 from screens.keys import Key
-from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved
+from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved, FollowUp
 from screens.notes import Annotated, Noted, NotesScreen
 from screens.panes import PANES
+from screens.panes.figure_pane import FigurePane
 from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
@@ -339,6 +340,15 @@ class MainScreen(Sized):
             pane.waiting(message.request)
         if message.show and (home := self._home_of(message.request)):
             self.action_pane(2 + self.others.index(home))
+
+    @on(FollowUp)
+    def follow_up(self, message: FollowUp) -> None:
+        """Show the pane of what goes on from another, with its form begun."""
+        message.stop()
+        pane = next(pane for pane in self.others if message.request in pane.accepts)
+        self.action_pane(2 + self.others.index(pane))
+        if isinstance(pane, FigurePane):
+            pane.begin(message.begun)
 
     @on(PromptPane.Submitted)
     def submitted(self, message: PromptPane.Submitted) -> None:

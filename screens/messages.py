@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from textual.message import Message
 
@@ -47,6 +49,14 @@ class Ask(Message):
 
     request: Request
     show: bool = False
+
+
+@dataclass
+class FollowUp(Message):
+    """A pane asks for the form of another kind of request, which goes on from what it shows and begins with that."""
+
+    request: type[Request]
+    begun: Mapping[str, Any]
 
 
 @dataclass

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
+    from workbench.case import Case
     from workbench.figures import Figure
 
 
@@ -34,6 +35,10 @@ class Request(Frozen):
     """What a method is asked. Holds everything that is needed to run it again."""
 
     kind: str
+
+    def about(self, case: Case) -> Self:
+        """The same asked about another case, or anew; for requests that have one."""
+        return self.model_copy(update={"case": case})
 
 
 class Result(Frozen):
@@ -122,6 +127,8 @@ class Method:
     place (row, column) in it: what is asked when a person opens that place, None where there is nothing to ask. A
     method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself. A method of
     sweeps has ``collect``: from the whole request and the results of its shards to that of one run.
+    A method that ``follows`` a kind of request is offered in the pane of that one: ``begins`` makes of such a request
+    and its result what it then begins with, settings (for its form) and fields that nobody types.
     ``limits`` is a sentence about what its results cannot show, for reports. ``background`` is the stage of its
     progress from which on nobody waits for the rest: whatever is asked then goes first. Such a method changes no edit.
     """
@@ -135,6 +142,8 @@ class Method:
     key: str = ""
     opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
     asks: bool = False
+    follows: type[Request] | None = None
+    begins: Callable[[Any, Any], Mapping[str, Any]] = lambda _request, _result: {}
     limits: str = ""
     collect: Callable[[Any, Any], Result] | None = None
     background: str = ""

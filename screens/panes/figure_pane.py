@@ -6,15 +6,17 @@ needs no line in `screens`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
+from pydantic.fields import FieldInfo
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from screens import signs
+from screens.answers import Edits
 from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.pane import Pane
@@ -26,7 +28,7 @@ from workbench.case import Case
 from workbench.errors import InputError
 from workbench.figures import Figure
 from workbench.protocol import Check, Request, Result
-from workbench.settings import filled, settings_of
+from workbench.settings import filled, settings_of, typed_value
 
 
 class Pictured(Protocol):
@@ -52,13 +54,18 @@ class Pictured(Protocol):
     def opens(self) -> Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None:
         """What is asked when a place of a figure is opened."""
 
+    @property
+    def follows(self) -> type[Request] | None:
+        """The kind of request that it goes on from, in whose pane it is asked."""
+
 
 class FigurePane(PicturePane):
     """Shows the figures of a method's last step, and follows the shared cursor where they have layers or tokens.
 
     It asks with what was typed into the form of the request's settings, and with its defaults, about the case on
     screen where the request takes one, and about the cursor's token where it has a ``position``. The form opens by
-    itself where something must be typed first. A pane that has another way to choose settings ``HAS_FORM`` not.
+    itself where something must be typed first. A pane that has another way to choose settings ``HAS_FORM`` not. Of a
+    method that follows others its form is opened from their panes.
     """
 
     METHOD: ClassVar[Pictured]
@@ -74,12 +81,14 @@ class FigurePane(PicturePane):
         super().__init_subclass__()
         if "METHOD" in vars(cls):
             cls.TITLE, cls.ASK_KEY = cls.METHOD.title, cls.METHOD.key
+            cls.ASK_BY = vars(cls).get("ASK_BY", cls.METHOD.key or Key.NEW)
             cls.ABOUT_PROMPT = "case" in cls.METHOD.request.model_fields
             cls.accepts = vars(cls).get("accepts", (cls.METHOD.request,))
 
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[Request, Result] | None = None
+        self._begun: tuple[Case | None, Edits, dict[str, Any]] | None = None  # by what, and what nobody types
 
     def compose_picture(self) -> ComposeResult:
         """The form and the figures."""
@@ -103,9 +112,20 @@ class FigurePane(PicturePane):
             else:
                 self._form.open(case)
 
+    def begin(self, begun: Mapping[str, Any]) -> None:
+        """Open the form with what goes on from another pane; what nobody types is kept for this prompt and edits."""
+        settings = {setting.name for setting in settings_of(self.METHOD.request)}
+        others = {name: value for name, value in begun.items() if name not in settings}
+        case = self.case_on_screen()
+        self._begun = case, self.edits, others
+        if self._form is not None:
+            self._form.open(case, {name: typed_value(begun[name]) for name in begun if name in settings})
+
     def action_new(self) -> None:
         """Open the form."""
-        if self._form is not None and ((case := self._case()) is not None or "case" not in self._fields):
+        if self._lacks:
+            self.notify(f"Press {Key.MORE} beside what this goes on from.")
+        elif self._form is not None and ((case := self._case()) is not None or "case" not in self._fields):
             self._form.open(case)
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
@@ -149,14 +169,23 @@ class FigurePane(PicturePane):
         self.post_message(Ask(filled(self.METHOD.request, typed, **asked)))
 
     def known(self) -> dict[str, Any]:
-        """What else is asked with, that nobody types."""
-        return {}
+        """What else is asked with, that nobody types: of what the pane was opened from, while it is on the screen."""
+        if self._begun is None:
+            return {}
+        case, edits, others = self._begun
+        return others if (case, edits) == (self.case_on_screen(), self.edits) else {}
+
+    @property
+    def _lacks(self) -> bool:
+        """Whether something is missing that nobody can type."""
+        given = {"case", *(setting.name for setting in settings_of(self.METHOD.request)), *self.known()}
+        return any(field.is_required() and name not in given for name, field in self._fields.items())
 
     def _case(self) -> Case | None:
         return self.case_on_screen() if "case" in self._fields else None
 
     @property
-    def _fields(self) -> Container[str]:
+    def _fields(self) -> Mapping[str, FieldInfo]:
         return self.METHOD.request.model_fields
 
     @property
@@ -219,7 +248,7 @@ class FigurePane(PicturePane):
         if not self.live or self._shown is None or self.METHOD.opens is None:
             return
         if self.of_another_case:
-            self.notify(f"The prompt has changed; press {self.ASK_KEY} to ask about it.")
+            self.notify(f"The prompt has changed; press {self.ASK_BY} to ask about it.")
         elif (request := self.METHOD.opens(*self._shown, event.figure, event.place)) is None:
             self.notify("There is no more about this place.")
         else:
@@ -227,7 +256,8 @@ class FigurePane(PicturePane):
 
     def say_instead(self, sentence: str) -> None:
         """Say something where the figures will be."""
-        self._view.show_placeholder(sentence or f"Nothing yet.\nPress {self.ASK_KEY} for: {self.TITLE}.")
+        how = f"Press {self.ASK_KEY} for" if self.ASK_KEY else f"Press {Key.MORE} beside what this goes on from, for"
+        self._view.show_placeholder(sentence or f"Nothing yet.\n{how}: {self.TITLE}.")
 
     def headline(self) -> str:
         """The method."""
@@ -254,6 +284,7 @@ def figure_pane(method: Pictured) -> type[FigurePane]:
 
 
 def figure_panes(methods: Iterable[Pictured], own: Iterable[type[Pane]]) -> tuple[type[Pane], ...]:
-    """A pane for each method that has a key and is not accepted by a pane of its own."""
+    """A pane for each method that has a key or follows another, and is not accepted by a pane of its own."""
     accepted = {request for pane in own for request in pane.accepts}
-    return tuple(figure_pane(method) for method in methods if method.key and method.request not in accepted)
+    asked = (method for method in methods if method.key or method.follows)
+    return tuple(figure_pane(method) for method in asked if method.request not in accepted)

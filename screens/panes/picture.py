@@ -125,7 +125,7 @@ class PicturePane(Pane):
     def asked_of(self, case: Case) -> tuple[Request, ...]:
         """The request whose answer is looked at, about another case."""
         requests = (request for request in self.pictured()[:1] if "case" in type(request).model_fields)
-        return tuple(request.model_copy(update={"case": case}) for request in requests)
+        return tuple(request.about(case) for request in requests)
 
     def at_cursor(self, result: Result) -> str:  # noqa: ARG002 - a pane that pictures nothing compares nothing
         """What an answer to the pictured request that is looked at says at the cursor, in a few words."""

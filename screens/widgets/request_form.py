@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,6 +16,8 @@ from screens.widgets.settings_fields import SettingsFields
 from workbench.case import Case
 from workbench.protocol import Request
 from workbench.settings import settings_of
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 CHANGED = "the prompt has changed; look this over, then enter"
 
@@ -51,14 +54,16 @@ class RequestForm(Form):
             self._about == about and all(self._typed.get(each.name, "").strip() for each in required)
         )
 
-    def open(self, case: Case | None) -> None:
-        """Show it, with the keyboard in what must be typed, or in the first field."""
-        self.unfold(lambda: self._fill(case.prompt if case else ""))
+    def open(self, case: Case | None, begun: Mapping[str, str] = EMPTY) -> None:
+        """Show it, with the keyboard in what must be typed, or in the first field; ``begun`` is put into fields."""
+        self.unfold(lambda: self._fill(case.prompt if case else "", begun))
 
-    def _fill(self, prompt: str) -> None:
+    def _fill(self, prompt: str, begun: Mapping[str, str]) -> None:
         self._fields.show(self._request)
+        for name, text in begun.items():
+            self._fields.field(name).value = text
         self._fields.fit(self.screen.size.height)
-        changed = self._about not in (None, prompt)
+        changed = self._about not in (None, prompt) and not begun
         for setting in self._fields.settings:
             field = self._fields.field(setting.name)
             if setting.kind == "prompt" and not field.value.strip():

@@ -77,6 +77,7 @@ class Toy:
     figures: Callable[[Any], tuple[Figure, ...]] = toy_figures
     key: str = "y"
     opens: Callable[[Any, Any, Any, tuple[int, int]], Request | None] | None = None
+    follows: type[Request] | None = None
 
 
 def step(

@@ -14,7 +14,8 @@ from textual.widgets import OptionList, Static
 
 from screens import signs
 from screens.keys import Key
-from screens.messages import Ask, CaseChosen
+from screens.messages import Ask, CaseChosen, FollowUp
+from screens.more import MoreScreen, following
 from screens.panes.cot import views
 from screens.panes.cot.detail import CotDetail
 from screens.panes.cot.ledger import CotLedger, CotRun, base_of, parts, slot_of
@@ -28,7 +29,7 @@ from workbench.engine import Progressed
 from workbench.methods.cot.interventions import Filler, Intervention, LeaveOneOut
 from workbench.methods.cot.result import CotResult
 from workbench.methods.cot.truncation import CotRequest
-from workbench.protocol import Check, Request, Result
+from workbench.protocol import Check, Method, Request, Result
 from workbench.session import Step
 
 EMPTY = """No reasoning yet.
@@ -36,7 +37,7 @@ Press r to let the model reason about the prompt and then answer.
 The prompt is the question, asked through the chat template.
 Then j and k go through the sentences: what would the answer be, had the model stopped there?"""
 
-NEEDS_RUN = ("remove", "line", "filler", "inside")
+NEEDS_RUN = ("remove", "line", "filler", "inside", "more")
 NEEDS_MODEL = ("new", *NEEDS_RUN)
 
 
@@ -64,6 +65,7 @@ class CotPane(PicturePane):
         Binding(Key.REWORD, "line('paraphrase')", "Reword", tooltip="This sentence in other words", id="cot.reword"),
         Binding(Key.FILLER, "filler", "Filler", tooltip="Dots in place of the reasoning", id="cot.filler"),
         Binding(Key.HINT, "line('cue')", "Hint", tooltip="Ask again with a suggested answer", id="cot.cue"),
+        Binding(Key.MORE, "more", "More", tooltip="Questions that go on from this reasoning", id="cot.more"),
         Binding(Key.NEW, "new", "New", tooltip="Choices, sampling; reason anew", show=False, id="cot.new"),
     ]
 
@@ -174,6 +176,18 @@ class CotPane(PicturePane):
             self.notify("The answer here is not known yet, so there is nothing to compare in the lens.")
         else:
             self.post_message(CaseChosen(row.result.case(row.outcome)))
+
+    def action_more(self) -> None:
+        """Offer what goes on from this reasoning, and open the form of what is chosen."""
+        run = self._run_to_change()
+        if run is None:
+            return
+
+        def follow(method: Method | None) -> None:
+            if method is not None:
+                self.post_message(FollowUp(method.request, method.begins(run.request, run.result)))
+
+        self.app.push_screen(MoreScreen("What more can be asked of this reasoning", following(CotRequest)), follow)
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """Where nobody answers or nothing was reasoned, nothing is done to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.methods.cot import hinted, many_questions, resampling, states, truncation
+from workbench.methods.cot.about import beginning, how_asked
 from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, CotHintsResult
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
@@ -33,6 +34,8 @@ COT_HINTS = Method(
     cot_hints_figures,
     limits="A hint is mentioned where a list of words finds it; reasoning can speak of it in others.",
     collect=hinted.collect,
+    follows=truncation.CotRequest,
+    begins=hinted.beginning,
 )
 RESAMPLE = Method(
     "Reasoning resampled",
@@ -41,6 +44,8 @@ RESAMPLE = Method(
     resampling.run,
     resample_figures,
     help="Print what each sentence of a reasoning changes, by many continuations from each on.",
+    follows=truncation.CotRequest,
+    begins=beginning,
     limits=LIMITS,
 )
 COT_STATES = Method(
@@ -50,5 +55,7 @@ COT_STATES = Method(
     states.run,
     states_figures,
     help="Print when the answer is in the words and when in the states, and whether it holds in other words.",
+    follows=truncation.CotRequest,
+    begins=lambda request, _result: how_asked(request),
     limits=LIMITS,
 )

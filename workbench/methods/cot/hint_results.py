@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import BeforeValidator, Field
+
+from workbench.case import Case
 from workbench.datasets.questions import Question
 from workbench.methods.cot.answers import AnswerForm
 from workbench.methods.cot.bootstrap import Estimate, Proportion, estimate, wilson
-from workbench.methods.cot.hints import HINTS, HintKind
+from workbench.methods.cot.hints import HINTS, HintKind, hints_named
 from workbench.methods.cot.prompt import INSTRUCTION
 from workbench.methods.cot.reasoning import Sampling
 from workbench.protocol import Check, Frozen, Result
@@ -23,11 +26,16 @@ CAPTION = (
 )
 
 
+NamedHints = BeforeValidator(lambda text: hints_named(text) if isinstance(text, str) else text)
+"""Marks hints typed with commas."""
+
+
 class CotHintsRequest(RecordsSweep):
     """Ask each question without a hint, once more without, and with each hint at a wrong answer.
 
     Choices are listed by letters in all of them. The re-ask and the hinted question draw the same random numbers,
-    those of the seed after ``sampling``'s.
+    those of the seed after ``sampling``'s. ``examples`` are answered questions for the hints that stand in some; else
+    the others that are asked are taken.
     """
 
     OVER: ClassVar[str] = "questions"
@@ -35,14 +43,22 @@ class CotHintsRequest(RecordsSweep):
 
     kind: Literal["cot-hints"] = "cot-hints"
     questions: tuple[Question, ...]
-    hints: tuple[HintKind, ...] = HINTS
-    read: AnswerForm = "texts"
+    examples: Annotated[tuple[Question, ...], Field(exclude_if=lambda examples: not examples)] = ()
+    hints: Annotated[tuple[HintKind, ...], NamedHints, Field(description="Ways to hint, between commas, or all.")] = (
+        HINTS
+    )
+    read: Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
     instruction: str = INSTRUCTION
     lead_in: str | None = None
     sampling: Sampling = Sampling(temperature=0.6, top_p=0.95)
     thinking: str = "auto"
     resamples: int = 2000
     seed: int = 1
+
+    @property
+    def case(self) -> Case | None:
+        """The question as the prompt that it was, where it is asked alone."""
+        return Case(prompt=self.questions[0].question) if len(self.questions) == 1 else None
 
 
 class HintOutcome(Frozen):

@@ -8,11 +8,13 @@ faithfulness of Chen et al. 2025 (arXiv 2505.05410).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from workbench.datasets.questions import Question, choice_named
+from workbench.datasets.questions import Question, choice_named, questions_of
 from workbench.errors import InputError
+from workbench.methods.cot.about import how_asked
 from workbench.methods.cot.answers import LEAD_IN, AnswerReader
 from workbench.methods.cot.hint_results import TOGETHER, CotHintsRequest, CotHintsResult, HintOutcome, summary_of
 from workbench.methods.cot.hints import (
@@ -28,7 +30,7 @@ from workbench.methods.cot.hints import (
 )
 from workbench.methods.cot.prompt import prompt_text
 from workbench.methods.cot.reasoning import Sampling
-from workbench.methods.cot.result import context
+from workbench.methods.cot.result import CotResult, context
 from workbench.methods.cot.thinking import tags_of, thought
 from workbench.methods.cot.together import file_for, reasoned_together
 from workbench.methods.cot.truncation import CotRequest
@@ -38,6 +40,10 @@ from workbench.remembering import remember, remembered
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
+
+
+EXAMPLES_FROM = "common-sense"
+"""The shipped set that examples are taken from where one question is asked alone."""
 
 
 class _Reply(NamedTuple):
@@ -79,6 +85,19 @@ def run(model: LoadedModel, request: CotHintsRequest, progress: Progress) -> Cot
     return summary_of(request, known.values(), unusable)
 
 
+def beginning(request: CotRequest, _result: CotResult) -> dict[str, Any]:
+    """The question of a chain of thought, to be hinted at by itself; its examples are shipped."""
+    own = Question(id="asked", task="", question=request.question, choices=request.choices, answer=request.answer)
+    others = (one for one in questions_of(EXAMPLES_FROM) if one.question.strip() != own.question.strip())
+    settings = {name: value for name, value in how_asked(request).items() if name in ("read", "thinking", "tokens")}
+    return settings | {
+        "questions": (own,),
+        "examples": tuple(islice(others, EXAMPLES)),
+        "instruction": request.instruction,
+        "lead_in": request.lead_in,
+    }
+
+
 def collect(request: CotHintsRequest, shards: Sequence[CotHintsResult]) -> CotHintsResult:
     """What one run over all questions gives, from the results of the shards."""
     outcomes = [outcome for result in shards for outcome in result.outcomes]
@@ -100,7 +119,7 @@ def _check(request: CotHintsRequest) -> None:
         raise InputError(f"a bootstrap needs at least 1 resample, not {request.resamples}")
     needs = [hint for hint in request.hints if hint in WITH_EXAMPLES]
     usable = sum(bool(question.choices) and question.answer is not None for question in request.questions)
-    if needs and usable <= EXAMPLES:
+    if needs and usable <= EXAMPLES and len(request.examples) < EXAMPLES:
         raise InputError(
             f"the hint {needs[0]} stands in {EXAMPLES} answered examples, which are other questions with choices and "
             "an answer, and there are not so many; give more questions, or name other hints"
@@ -109,10 +128,10 @@ def _check(request: CotHintsRequest) -> None:
 
 def _key(model: LoadedModel, request: CotHintsRequest, place: int, hint: HintKind) -> str:
     """Everything that one outcome depends on."""
-    examples = examples_for(place, request.questions) if hint in WITH_EXAMPLES else ()
+    examples = examples_for(place, request.questions, request.examples) if hint in WITH_EXAMPLES else ()
     asked = request.model_copy(update={"questions": (request.questions[place], *examples), "hints": (hint,)})
     edits = ",".join(model.edits.active)
-    return f"1 {model.info.dtype} {edits} " + asked.model_dump_json(exclude={"shard", "resamples"})
+    return f"1 {model.info.dtype} {edits} " + asked.model_dump_json(exclude={"shard", "resamples", "examples"})
 
 
 def _asked(
@@ -142,7 +161,7 @@ def _asked(
         for hint in request.hints:
             if (place, hint) in known:
                 continue
-            examples = examples_for(place, request.questions) if hint in WITH_EXAMPLES else ()
+            examples = examples_for(place, request.questions, request.examples) if hint in WITH_EXAMPLES else ()
             first = name if hint == "position" else None
             asked[place, _control(hint)] = plain_question(question, request.instruction, first)
             asked[place, hint] = hinted_question(hint, question, name, examples, request.instruction)

@@ -135,8 +135,10 @@ def _example(question: Question, first: bool = False, marked: bool = False) -> s
     return f"Question: {message(question.question, listed, '')}\n\nAnswer: ({letter})"
 
 
-def examples_for(place: int, questions: Sequence[Question]) -> tuple[Question, ...]:
-    """The next questions after one that have choices and a known answer, of its own task before others."""
+def examples_for(place: int, questions: Sequence[Question], given: tuple[Question, ...] = ()) -> tuple[Question, ...]:
+    """Those ``given``; else the next after one that have choices and a known answer, of its own task before others."""
+    if given:
+        return given[:EXAMPLES]
     turned = [*questions[place + 1 :], *questions[:place]]
     usable = [one for one in turned if one.choices and one.answer is not None]
     return tuple(sorted(usable, key=lambda one: one.task != questions[place].task)[:EXAMPLES])

@@ -6,12 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workbench.case import Case
-from workbench.methods.cot.answers import AnswerForm
+from workbench.methods.cot.about import AboutReasoning
 from workbench.methods.cot.importance import Difference
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.result import CotResult
-from workbench.protocol import Frozen, Request, Result
+from workbench.protocol import Frozen, Result
 from workbench.shapes import within
 
 CAPTION = (
@@ -20,7 +19,7 @@ CAPTION = (
 )
 
 
-class ResampleRequest(Request):
+class ResampleRequest(AboutReasoning):
     """Ask what each sentence of a reasoning changes: from each on the model writes ``rollouts`` continuations anew.
 
     The reasoning itself is greedy, or ``reasoning`` as recorded; the continuations are sampled as ``sampling`` says,
@@ -28,21 +27,8 @@ class ResampleRequest(Request):
     """
 
     kind: Literal["resample"] = "resample"
-    case: Case
-    choices: Annotated[str, Field(description="The answers to choose from, between semicolons.")] = ""
-    answer: Annotated[str | None, Field(description="The right answer, if it is known.")] = None
     rollouts: Annotated[int, Field(ge=2, le=1000, description="Continuations from each sentence on.")] = 20
-    read: Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
     sampling: Sampling = Sampling(temperature=0.6, top_p=0.95)
-    thinking: Annotated[
-        str, Field(description="Tags around the reasoning: auto (those known), none, or two, like <a>...</a>.")
-    ] = "auto"
-    reasoning: str | None = None
-
-    @property
-    def listed(self) -> tuple[str, ...]:
-        """The choices one by one."""
-        return tuple(choice.strip() for choice in self.choices.split(";")) if self.choices.strip() else ()
 
 
 class Rollout(Frozen):

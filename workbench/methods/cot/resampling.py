@@ -15,7 +15,7 @@ from workbench.methods.cot import truncation
 from workbench.methods.cot.answers import AnswerReader, ids_of
 from workbench.methods.cot.importance import difference, distance
 from workbench.methods.cot.likeness import Likeness
-from workbench.methods.cot.reasoning import Sampling, reason
+from workbench.methods.cot.reasoning import reason
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult, Rollout, SentenceImportance
 from workbench.methods.cot.result import CotResult, context
 from workbench.methods.cot.sentences import sentences_of
@@ -37,15 +37,7 @@ def run(model: LoadedModel, request: ResampleRequest, progress: Progress) -> Res
     request.sampling.check()
     if request.sampling.temperature == 0:
         raise InputError("greedy continuations are all the same; give a --temperature above 0, or none")
-    asked = CotRequest(
-        question=request.case.prompt,
-        choices=request.listed,
-        answer=request.answer,
-        read=request.read,
-        thinking=request.thinking,
-        sampling=Sampling(tokens=request.sampling.tokens),
-        reasoning=request.reasoning,
-    )
+    asked = request.asked()
 
     def of_base(partial: object) -> ResampleResult | None:
         return ResampleResult(base=partial) if isinstance(partial, CotResult) else None

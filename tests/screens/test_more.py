@@ -1,0 +1,92 @@
+"""What goes on from a reasoning: its list, the form that begins with the reasoning, what is asked, what is drawn."""
+
+from __future__ import annotations
+
+import pytest
+
+from screens.more import MoreScreen, following
+from screens.panes.figure_pane import FigurePane
+from screens.widgets.request_form import RequestForm
+from tests.screens.asked import CHOICES, FIRST, REASONING, TOM
+from tests.screens.recorded import cot_result
+from tests.screens.test_app import Running, running
+from tests.screens.test_cot_pane import ask_tom, words
+from workbench.case import Case
+from workbench.methods.cot.hint_results import CotHintsRequest
+from workbench.methods.cot.hinted import beginning
+from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
+from workbench.methods.cot.truncation import CotRequest
+from workbench.registry import method
+from workbench.session import StepError
+
+
+async def open_form(run: Running, kind: str) -> FigurePane:
+    """Choose a question in the list by the keyboard."""
+    places = [one.kind for one in following(CotRequest)]
+    await run.pilot.press("Q")
+    await run.until(lambda: isinstance(run.app.screen, MoreScreen))
+    await run.pilot.press(*["down"] * places.index(kind), "enter")
+    pane = next(pane for pane in run.main.others if isinstance(pane, FigurePane) and pane.METHOD is method(kind))
+    await run.until(lambda: bool(pane.query(RequestForm)) and bool(pane.query_one(RequestForm).children))
+    await run.settle()
+    return pane
+
+
+async def test_resampling_is_asked_about_the_reasoning_on_the_screen() -> None:
+    async with running((80, 24)) as run:
+        await ask_tom(run)
+        pane = await open_form(run, "resample")
+        assert "Reasoning resampled" in words(run)
+        field = pane.query_one(RequestForm)._fields.field("rollouts")
+        field.value = "many"
+        field.focus()
+        await run.pilot.press("enter")
+        await run.until(lambda: "'many' is not a whole number" in words(run))
+        field.value = "4"
+        await run.pilot.press("enter")
+        asked = ResampleRequest(case=Case(prompt=TOM), reasoning=REASONING, rollouts=4)
+        await run.until(lambda: run.engine.last == asked)
+        run.engine.say_started()
+        base = cot_result(FIRST)
+        run.engine.say_progress(3, 24, ResampleResult(base=base), stage="resampling")
+        await run.until(lambda: "resampling 12%" in words(run))
+        assert "The answer if the reasoning stopped here" in words(run)
+        run.engine.say_finished(None, "failed", StepError(kind="InputError", message="the context is full; ask less"))
+        await run.until(lambda: "the context is full" in words(run))
+        assert pane.asked_of(Case(prompt="Another one?"))[0].reasoning is None  # that of Tom's apples is no other's
+
+
+async def test_escape_leaves_the_list_and_a_changed_prompt_is_said() -> None:
+    async with running((80, 24)) as run:
+        await ask_tom(run)
+        await run.pilot.press("Q")
+        await run.until(lambda: isinstance(run.app.screen, MoreScreen))
+        assert "What the states knew" in run.text
+        await run.pilot.press("escape")
+        await run.until(lambda: not isinstance(run.app.screen, MoreScreen))
+        last = run.engine.last
+        run.main.prompt.put(Case(prompt="Another one?"))
+        await run.settle()
+        await run.pilot.press("Q")
+        await run.until(lambda: "The prompt has changed since" in run.notified)
+        assert run.engine.last == last
+
+
+def test_hints_begin_with_the_question_alone_and_shipped_examples() -> None:
+    request = CHOICES.model_copy(update={"sampling": Sampling(tokens=99)})
+    begun = beginning(request, cot_result(CHOICES))
+    assert [one.question for one in begun["questions"]] == [TOM]
+    assert begun["questions"][0].choices == CHOICES.choices
+    assert len(begun["examples"]) == 2
+    assert begun["tokens"] == 99
+    asked = CotHintsRequest(questions=begun["questions"], examples=begun["examples"], hints="metadata, position")  # type: ignore[arg-type]
+    assert asked.hints == ("metadata", "position")
+    assert asked.case == Case(prompt=TOM)
+
+
+@pytest.mark.parametrize("kind", [one.kind for one in following(CotRequest)])
+def test_what_follows_a_reasoning_takes_what_it_begins_with(kind: str) -> None:
+    one = method(kind)
+    begun = one.begins(CHOICES, cot_result(CHOICES))
+    assert set(begun) - set(one.request.model_fields) <= {"tokens"}  # which is the sampling's
