@@ -35,6 +35,8 @@ METHODS: dict[str, str] = {
     "cot-hints": "workbench.methods.cot:COT_HINTS",
     "resample": "workbench.methods.cot:RESAMPLE",
     "cot-states": "workbench.methods.cot:COT_STATES",
+    "suppress": "workbench.methods.cot:SUPPRESS",
+    "receivers": "workbench.methods.cot:RECEIVERS",
     "stability": "workbench.methods.diagnose:STABILITY",
     "counterfactual": "workbench.methods.diagnose:COUNTERFACTUAL",
     "diagnose": "workbench.methods.diagnose:DIAGNOSE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.methods.cot import hinted, many_questions, resampling, states, truncation
+from workbench.methods.cot import hinted, many_questions, receivers, resampling, states, suppression, truncation
 from workbench.methods.cot.about import beginning, how_asked
 from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, CotHintsResult
@@ -57,5 +57,27 @@ COT_STATES = Method(
     help="Print when the answer is in the words and when in the states, and whether it holds in other words.",
     follows=truncation.CotRequest,
     begins=lambda request, _result: how_asked(request),
+    limits=LIMITS,
+)
+SUPPRESS = Method(
+    "Attention suppressed",
+    suppression.SuppressRequest,
+    suppression.SuppressResult,
+    suppression.run,
+    suppression.suppress_figures,
+    help="Print what becomes of the answer and of later sentences where nothing attends to a sentence.",
+    follows=truncation.CotRequest,
+    begins=beginning,
+    limits=LIMITS,
+)
+RECEIVERS = Method(
+    "Receiver heads",
+    receivers.ReceiversRequest,
+    receivers.ReceiversResult,
+    receivers.run,
+    receivers.receivers_figures,
+    help="Print which heads look at few sentences of a reasoning, and at which.",
+    follows=truncation.CotRequest,
+    begins=beginning,
     limits=LIMITS,
 )

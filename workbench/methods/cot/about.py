@@ -29,7 +29,6 @@ class AboutReasoning(Request):
     read: Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
     instruction: Annotated[str, Field(description="What is said after the question.")] = INSTRUCTION
     lead_in: Annotated[str | None, Field(description="What leads to the answer.")] = None
-    sampling: Sampling = Sampling()
     thinking: Annotated[
         str, Field(description="Tags around the reasoning: auto (those known), none, or two, like <a>...</a>.")
     ] = "auto"
@@ -44,8 +43,8 @@ class AboutReasoning(Request):
         """The choices one by one."""
         return tuple(choice.strip() for choice in self.choices.split(";")) if self.choices.strip() else ()
 
-    def asked(self, interventions: Sequence[Intervention] = (Early(), LeaveOneOut())) -> CotRequest:
-        """The chain of thought that it is about, whose reasoning is greedy whatever is sampled afterwards."""
+    def asked(self, tokens: int, interventions: Sequence[Intervention] = (Early(), LeaveOneOut())) -> CotRequest:
+        """The chain of thought that it is about, greedy and of at most so many tokens where none is recorded."""
         return CotRequest(
             question=self.case.prompt,
             choices=self.listed,
@@ -53,7 +52,7 @@ class AboutReasoning(Request):
             read=self.read,
             instruction=self.instruction,
             lead_in=self.lead_in,
-            sampling=Sampling(tokens=self.sampling.tokens),
+            sampling=Sampling(tokens=tokens),
             thinking=self.thinking,
             reasoning=self.reasoning,
             interventions=tuple(interventions),

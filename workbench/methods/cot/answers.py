@@ -97,15 +97,7 @@ class AnswerReader:
         """
         self.score([context])
         logs = torch.tensor([self._logs[context, c] for c in range(len(self.candidates))], dtype=torch.float64)
-        p = self._exclusive(logs.exp().tolist()) if self._free else logs.softmax(dim=-1).tolist()
-        return tuple(float(f"{value:.7g}") for value in p)
-
-    def _exclusive(self, p: list[float]) -> list[float]:
-        texts = [candidate.text for candidate in self.candidates]
-        for c in sorted(range(len(p)), key=lambda c: -len(texts[c])):
-            longer = sum(p[d] for d in range(len(p)) if d != c and texts[d].startswith(texts[c]))
-            p[c] = max(0.0, p[c] - longer)
-        return p
+        return probabilities_from(logs, self.candidates, self._free)
 
     def mass(self, context: str) -> float:
         """The probability that all candidates have together."""
@@ -190,13 +182,7 @@ class AnswerReader:
     def _continuation(self, context: str, c: int) -> Ids:
         """The tokens of a candidate where it really follows the context."""
         candidate = self.candidates[c]
-        before = self._ids_of(context)
-        joined = ids_of(self._model, context + candidate.text)
-        pieces = joined[len(before) :]
-        if not pieces or joined[: len(before)] != before:  # joined with the lead-in's end: taken by itself
-            pieces = tuple(self._model.tokenizer(candidate.text, add_special_tokens=False)["input_ids"])
-        if not pieces:
-            raise InputError(f'the tokenizer makes no token of the answer "{candidate.name}"; word it differently')
+        pieces = pieces_after(self._model, context, candidate)
         if len(pieces) > 1 and not candidate.blank and token_table(self._model.tokenizer).is_blank(pieces[0]):
             self.candidates[c] = candidate.model_copy(update={"blank": True})
         return pieces
@@ -211,6 +197,30 @@ def ids_of(model: LoadedModel, context: str) -> Ids:
             f"at most {model.info.context}; shorten the question, or let it reason in fewer tokens"
         )
     return ids
+
+
+def pieces_after(model: LoadedModel, context: str, candidate: Candidate) -> Ids:
+    """The tokens of a candidate where it really follows a context. Raises `InputError` where there are none."""
+    before, joined = ids_of(model, context), ids_of(model, context + candidate.text)
+    pieces = joined[len(before) :]
+    if not pieces or joined[: len(before)] != before:  # joined with the lead-in's end: taken by itself
+        pieces = tuple(model.tokenizer(candidate.text, add_special_tokens=False)["input_ids"])
+    if not pieces:
+        raise InputError(f'the tokenizer makes no token of the answer "{candidate.name}"; word it differently')
+    return pieces
+
+
+def probabilities_from(logs: torch.Tensor, candidates: Sequence[Candidate], free: bool) -> tuple[float, ...]:
+    """Of log probabilities of candidates' texts ``(candidates,)``: of choices over the choices, so that they sum to 1.
+
+    A ``free`` answer's is that the model writes it, and not a candidate that begins with it (1 does not count 10).
+    """
+    p = logs.exp().tolist() if free else logs.softmax(dim=-1).tolist()
+    texts = [candidate.text for candidate in candidates]
+    for c in sorted(range(len(p)), key=lambda c: -len(texts[c])) if free else ():
+        longer = sum(p[d] for d in range(len(p)) if d != c and texts[d].startswith(texts[c]))
+        p[c] = max(0.0, p[c] - longer)
+    return tuple(float(f"{value:.7g}") for value in p)
 
 
 def answer_tokens(model: LoadedModel, known: Sequence[str]) -> int:

@@ -37,7 +37,7 @@ def run(model: LoadedModel, request: ResampleRequest, progress: Progress) -> Res
     request.sampling.check()
     if request.sampling.temperature == 0:
         raise InputError("greedy continuations are all the same; give a --temperature above 0, or none")
-    asked = request.asked()
+    asked = request.asked(request.sampling.tokens)
 
     def of_base(partial: object) -> ResampleResult | None:
         return ResampleResult(base=partial) if isinstance(partial, CotResult) else None
