@@ -12,11 +12,13 @@ import torch
 
 from tests.methods.cot_models import TEMPLATE, ids, roomy
 from workbench.case import Case
+from workbench.datasets.questions import Question
 from workbench.errors import InputError
 from workbench.figures import Curves
 from workbench.methods.cot import states
 from workbench.methods.cot.bootstrap import wilson
 from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.rewording import by_the_model, other_words
 from workbench.methods.cot.states_figures import states_figures
 from workbench.methods.cot.states_result import CotStatesRequest, CotStatesResult, ProbeQuality, Reworded
 from workbench.protocol import silent
@@ -138,3 +140,27 @@ def test_the_verdict_goes_by_the_three_signals_and_never_claims_faithfulness(res
 def test_what_no_probe_can_be_fitted_to_is_refused(model, request_, change, words) -> None:
     with pytest.raises(InputError, match=words):
         states.run(model, request_.model_copy(update=change), silent)
+
+
+def test_of_what_the_model_writes_only_another_question_is_a_rewording() -> None:
+    written = [
+        '"Which thing floats on water?" I think it is a cork.',
+        "A cork.",
+        "which of these floats on water",
+        "\n\nWhich thing floats on water?\nA cork.",
+        "What will float on water?",
+    ]
+    found = other_words("Which of these floats on water?", written)
+    assert found == ("Which thing floats on water?", "What will float on water?")
+    assert other_words("Name what floats.", ["Say what floats.", "Name what floats"]) == ("Say what floats.",)
+
+
+def test_the_models_own_rewordings_are_asked_and_those_that_are_missing_are_told(model, request_) -> None:
+    own = Question(id="", task="", question="Name a city.", choices=CHOICES)
+    request = request_.model_copy(update={"words": "model", "rewordings": 2})
+    found = states._reworded(model, request, own, 0, lambda: None)
+    assert [one.text for one in found] == list(by_the_model(model, own.question, 2, request.sampling.seed))
+    assert len({one.text for one in found}) == len(found)
+    (check,) = states._in_other_words(request, found[:1])
+    assert (check.level, "1 of 2" in check.text) == ("warn", True)
+    assert not states._in_other_words(request_, found)

@@ -23,6 +23,7 @@ from workbench.methods.cot.interventions import Early
 from workbench.methods.cot.likeness import DEPTH
 from workbench.methods.cot.prompt import INSTRUCTION
 from workbench.methods.cot.result import CotResult, context
+from workbench.methods.cot.rewording import by_the_model, in_phrases
 from workbench.methods.cot.sentences import sentences_of
 from workbench.methods.cot.states_result import CotStatesRequest, CotStatesResult, ProbeQuality, Reworded
 from workbench.methods.cot.thinking import tags_of, thought
@@ -36,15 +37,6 @@ from workbench.protocol import Check, Progress, part
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
-
-REWORDINGS = (
-    "Please answer this question: {}",
-    "I have a question for you. {}",
-    "{} Think about it carefully.",
-    "Somebody asked me this: {}",
-    "Here is a question.\n\n{}",
-    "Can you help me with this? {}",
-)
 
 PENALTY = 0.01
 """C of the logistic regression: there are more numbers in a state than questions."""
@@ -116,7 +108,7 @@ def run(model: LoadedModel, request: CotStatesRequest, progress: Progress) -> Co
             "lens_name": lens_name,
             "probe": quality,
             "reworded": reworded,
-            "checks": (*base.checks, *_checks(quality, len(read), layer)),
+            "checks": (*base.checks, *_checks(quality, len(read), layer), *_in_other_words(request, reworded)),
         }
     )
 
@@ -263,7 +255,10 @@ def _reworded(
     model: LoadedModel, request: CotStatesRequest, own: Question, final: int, report: Callable[[], None]
 ) -> tuple[Reworded, ...]:
     """The answers to the question in other words."""
-    texts = [form.format(own.question.strip()) for form in REWORDINGS[: request.rewordings]]
+    if request.words == "model":
+        texts = by_the_model(model, own.question, request.rewordings, request.sampling.seed)
+    else:
+        texts = in_phrases(own.question, request.rewordings)
     asked = [own.model_copy(update={"question": text}) for text in texts]
     return tuple(
         Reworded(text=text, answer=own.choices[one[0]], same=one[0] == final)
@@ -280,3 +275,12 @@ def _checks(quality: ProbeQuality, questions: int, layer: int) -> tuple[Check, .
         f"{quality.shuffled:.2f}, the commonest choice {quality.commonest:.2f}"
     )
     return (Check(name="probe", text=text, level="ok" if quality.tells else "warn"),)
+
+
+def _in_other_words(request: CotStatesRequest, reworded: Sequence[Reworded]) -> tuple[Check, ...]:
+    """How many rewordings of its own the model was asked for and gave."""
+    if request.words == "shipped" or not request.rewordings:
+        return ()
+    few = len(reworded) < request.rewordings
+    text = f"the model's own, {len(reworded)} of {request.rewordings}; read them, nobody checks what they mean"
+    return (Check(name="in other words", text=text, level="warn" if few else "info"),)

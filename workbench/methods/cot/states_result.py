@@ -23,6 +23,9 @@ CAPTION = (
 )
 
 
+WhoseWords = Literal["shipped", "model"]
+
+
 class CotStatesRequest(Request):
     """Ask when the answer is in the words, when in the states, and whether it holds in other words.
 
@@ -39,6 +42,9 @@ class CotStatesRequest(Request):
     limit: Annotated[int, Field(ge=4, le=1000, description="Questions that the probe is fitted on.")] = 24
     layer: Annotated[int | None, Field(ge=0, description="The layer that is read; else at two thirds.")] = None
     rewordings: Annotated[int, Field(ge=0, le=6, description="How often the question is asked in other words.")] = 3
+    words: Annotated[
+        WhoseWords, Field(description="In whose words: shipped phrases around it, or the model's own.")
+    ] = "shipped"
     read: Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
     sampling: Sampling = Sampling()
     thinking: Annotated[
