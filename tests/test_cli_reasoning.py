@@ -79,6 +79,14 @@ def test_without_json_cot_states_ends_with_a_verdict_in_words(workbench: Run, ti
         assert words in drawn, words
 
 
+def test_suppress_prints_the_answer_without_attention_to_each_sentence(workbench: Run, tiny: Path) -> None:
+    outcome = workbench("suppress", QUESTION, "--choices", CHOICES, "--tokens", "6", "--model", tiny)
+    assert outcome.code == 0, outcome.err
+    drawn = " ".join(outcome.out.split())
+    for words in ("nothing attends to this sentence", "with nothing suppressed", "eager", "before it"):
+        assert words in drawn, words
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -89,7 +97,12 @@ def test_without_json_cot_states_ends_with_a_verdict_in_words(workbench: Run, ti
         (("resample", QUESTION, "--temperature", "-1"), ["temperature"]),
         (("resample", QUESTION, "--temperature", "0"), ["greedy", "temperature"]),
         (("resample", QUESTION, "--thinking", "<a>"), ["thinking"]),
+        (("suppress", QUESTION, "--choices", "a;a"), ["twice"]),
+        (("suppress", QUESTION, "--tokens", "0"), ["tokens", "at least 1"]),
+        (("receivers", QUESTION, "--apart", "0"), ["apart", "at least 1"]),
+        (("receivers", QUESTION, "--tokens", "3"), ["4 sentences", "longer"]),
         (("cot-states", ""), ["prompt is empty"]),
+        (("cot-states", QUESTION, "--words", "mine"), ["words", "shipped"]),
         (("cot-states", QUESTION), ["choices"]),
         (("cot-states", QUESTION, "--choices", CHOICES, "--layer", "99"), ["99", "layer"]),
         (("cot-states", QUESTION, "--choices", CHOICES, "--rewordings", "7"), ["rewordings", "at most 6"]),
