@@ -34,7 +34,7 @@ class MoreScreen(Framed[Method | None]):
     ]
 
     DEFAULT_CSS = """
-    MoreScreen Options { height: auto; max-height: 14; border: none; }
+    MoreScreen Options { height: auto; max-height: 16; padding: 0; &, &:focus { border: none; } }
     """
 
     def __init__(self, title: str, offered: Sequence[Method]) -> None:
@@ -62,5 +62,5 @@ def _in_words(method: Method) -> Text:
     text = Text(method.title, style="bold")
     if method.help:
         said = method.help.removeprefix("Print ").rstrip(".")
-        text.append(f"\n  {said}", style="not bold dim")
+        text.append(f"\n{said}", style="not bold dim")
     return text

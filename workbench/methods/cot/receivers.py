@@ -216,7 +216,7 @@ def _sentences(result: ReceiversResult) -> Bars:
         bars.append(Bar(label=f"{i + 1} {text[:40]}", value=sum(own) / len(own) / base if own and base else None))
     high = max((bar.value for bar in bars if bar.value is not None), default=1.0)
     return Bars(
-        title=f"What each sentence has from {len(result.receivers)} receiver heads, of what it has from all heads",
+        title=f"What each sentence has from {len(result.receivers)} receiver heads, × from all heads",
         bars=tuple(bars),
         scale=Scale(low=0, high=high, unit="×"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workbench.figures import Bar, Bars, Cell, Column, Curve, Curves, Figure, Scale, Table, line, said
 from workbench.methods.cot.figures import cot_figures
 from workbench.methods.cot.importance import Difference
@@ -17,7 +19,10 @@ def resample_figures(result: ResampleResult) -> tuple[Figure, ...]:
     """What each sentence changes, where the measures disagree, and the answers of rollouts along the reasoning."""
     if not result.rollouts:
         return cot_figures(result.base)
-    return (_table(result), *_bars(result), *_disagreements(result), _curves(result), *_summary(result))
+    resampled = _bars("Resampling importance", [one.resampling for one in result.sentences])
+    counterfactual = _bars("Counterfactual importance", [one.counterfactual for one in result.sentences])
+    table, said_of_them = _table(result), _disagreements(result)
+    return (table, *said_of_them, resampled, counterfactual, _curves(result), *_summary(result))
 
 
 def _table(result: ResampleResult) -> Table:
@@ -30,8 +35,7 @@ def _table(result: ResampleResult) -> Table:
             _difference(one.resampling),
             _difference(one.counterfactual),
             _shares(one),
-            "necessary" if one.necessary else "",
-            Cell(text="they disagree", meaning="warning") if one.disagree else "",
+            Cell(text="yes" if one.necessary else "no", meaning="warning" if one.disagree else "plain"),
         )
         for nth, (sentence, one) in enumerate(zip(result.base.sentences, result.sentences, strict=True), 1)
     )
@@ -39,11 +43,10 @@ def _table(result: ResampleResult) -> Table:
         "",
         Column(heading="sentence", wraps=True),
         Column(heading="forced", right=True),
-        Column(heading="resampling", wraps=True),
-        Column(heading="counterfactual", wraps=True),
-        Column(heading=f"rollouts to {answer}", wraps=True),
-        Column(heading="left out", wraps=True),
-        Column(wraps=True),
+        Column(heading="resampled", right=True),
+        Column(heading="counterfactual", right=True),
+        Column(heading=f"to {answer}", right=True),
+        Column(heading="necessary", right=True),
     )
     return Table(title="What each sentence changes", columns=columns, rows=rows)
 
@@ -51,16 +54,16 @@ def _table(result: ResampleResult) -> Table:
 def _difference(found: Difference | None) -> Cell:
     if found is None:
         return Cell(text="–", meaning="muted")
-    text = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    text = f"{found.value:.2f}"
     return Cell(text=text, meaning="strong") if found.beyond_chance else Cell(text=f"({text})", meaning="muted")
 
 
 def _shares(one: SentenceImportance) -> str:
     before, after = ("–" if share is None else f"{share:.0%}" for share in (one.share_before, one.share))
-    return f"{before} → {after}"
+    return f"{before}→{after}"
 
 
-def _bars(result: ResampleResult) -> tuple[Figure, ...]:
+def _bars(title: str, differences: Sequence[Difference | None]) -> Bars:
     bars = tuple(
         Bar(
             label=f"sentence {nth}",
@@ -68,9 +71,9 @@ def _bars(result: ResampleResult) -> tuple[Figure, ...]:
             interval=(found.low, found.high) if found else None,
             meaning="strong" if found and found.beyond_chance else "muted",
         )
-        for nth, found in enumerate((one.resampling for one in result.sentences), 1)
+        for nth, found in enumerate(differences, 1)
     )
-    return (Bars(title="Resampling importance", bars=bars, scale=Scale(low=0, high=1)),)
+    return Bars(title=title, bars=bars, scale=Scale(low=0, high=1))
 
 
 def _disagreements(result: ResampleResult) -> tuple[Figure, ...]:
