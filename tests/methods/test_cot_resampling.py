@@ -10,7 +10,7 @@ from workbench.errors import Cancelled
 from workbench.figures import Table
 from workbench.methods.cot import resampling, truncation
 from workbench.methods.cot.importance import Difference, difference, distance
-from workbench.methods.cot.likeness import OTHER, SAME, best_threshold
+from workbench.methods.cot.likeness import OTHER, SAME, UNLIKE, Likeness, best_threshold, numbers_in
 from workbench.methods.cot.reasoning import Sampling, _Chooser
 from workbench.methods.cot.resample_figures import resample_figures
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
@@ -141,3 +141,11 @@ def test_what_distributions_lack_of_one_is_an_answer_more() -> None:
 def test_the_threshold_is_where_most_pairs_are_told_right() -> None:
     assert best_threshold([0.9, 0.7, 0.4, 0.2], [True, True, False, False]) == pytest.approx(0.55)
     assert len(SAME) == len(OTHER)
+
+
+def test_sentences_with_other_numbers_say_something_else_whatever_their_states(model) -> None:
+    assert numbers_in("So 1,000 + 2.5 is seven, one more.") == {"1000", "2.5", "7"}
+    likeness = Likeness(model)
+    assert likeness.between("The answer is 7.", "The answer is 10.") == UNLIKE
+    assert likeness.between("The answer is 7.", "It is 7.") > UNLIKE
+    assert likeness.between("It is 7.", "It is  7.") == 1

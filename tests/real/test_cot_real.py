@@ -9,6 +9,7 @@ import torch
 
 from workbench.methods.cot import truncation as cot
 from workbench.methods.cot.interventions import Early, LeaveOneOut
+from workbench.methods.cot.likeness import Likeness
 from workbench.methods.cot.result import CotResult
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens import logit_lens
@@ -68,3 +69,17 @@ def test_the_lens_opens_on_a_truncation_with_the_two_answers(default_model: Load
     assert column.foil is not None
     assert column.foil.rank[-1] == 1
     assert column.foil.probability[-1] > 0.5 > column.target.probability[-1]
+
+
+def test_what_says_the_same_is_told_on_pairs_that_the_threshold_was_not_learned_from(
+    default_model: LoadedModel,
+) -> None:
+    likeness = Likeness(default_model)
+    assert (likeness.layer, likeness.tested) == (19, 12)
+    assert likeness.right >= 10
+    assert likeness.between("The answer is 10.", "The answer is 7.") < likeness.threshold
+    pairs = (
+        ("This means he has 3 + 4 = 7 apples.", "So, he has 3 + 4 = 7 apples."),
+        ("Tom has 3 apples and buys 4 more apples.", "Tom starts with 3 apples and buys 4 more."),
+    )
+    assert all(likeness.between(*pair) >= likeness.threshold for pair in pairs)

@@ -156,7 +156,7 @@ class _Resampling:
             Check(name="rollouts", text=f"{request.rollouts} a sentence, {drawn}"),
             Check(
                 name="something else",
-                text=f"cosine below {told.threshold:.2f} of states after layer {told.layer}; "
+                text=f"other numbers, or cosine below {told.threshold:.2f} of states after layer {told.layer}; "
                 f"{told.right} of {told.tested} other pairs told right",
                 level="info" if told.right >= 0.75 * told.tested else "warn",
             ),
