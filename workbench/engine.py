@@ -21,7 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from workbench.editing.queue import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
@@ -56,6 +58,7 @@ class LoadRequest(Request):
     model: str
     dtype: str = "auto"
     device: str = "auto"
+    device_map: Annotated[str | None, Field(exclude_if=lambda named: named is None)] = None
 
 
 class LoadResult(Result):
@@ -312,7 +315,7 @@ class Engine:
         self._model = None  # the old one's memory is free before the new one needs it
         gc.unfreeze()
         gc.collect()
-        model = load(request.model, request.dtype, request.device, progress)
+        model = load(request.model, request.dtype, request.device, progress, request.device_map)
         # What torch and transformers brought is here to stay. Looking through its million objects for garbage would
         # stop every thread for a third of a second, the screen's too.
         gc.freeze()

@@ -14,7 +14,7 @@ from workbench.editing.patches import load_patch
 from workbench.editing.queue import Edit, EditQueue
 from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch, transformers
-from workbench.models import adapters, weights
+from workbench.models import adapters, devices, weights
 from workbench.models import anatomy as anatomy_of_models
 from workbench.models.anatomy import Anatomy, find_anatomy, path_in
 from workbench.models.beside import beside
@@ -169,33 +169,40 @@ class LoadedModel:
         return self.anatomy.in_block(self.hf, layer, self.anatomy.down_projection)
 
 
-def load(spec: str, dtype: str = "auto", device: str = "auto", progress: Progress = silent) -> LoadedModel:
+def load(
+    spec: str,
+    dtype: str = "auto",
+    device: str = "auto",
+    progress: Progress = silent,
+    device_map: str | None = None,
+) -> LoadedModel:
     """Load a model by catalogue name, local directory, GGUF file or Hugging Face id.
 
     The folder of a LoRA or another adapter is merged into the base that it names, or that is named before it:
     ``BASE+FOLDER``.
 
     ``device`` "auto" is CUDA, then MPS, then CPU; ``dtype`` "auto" is float32 on a CPU and the checkpoint's own
-    elsewhere. Raises `InputError` for a dtype or device that is none, `ModelError` for a model that cannot be
-    found, read or understood, `OutOfMemory` where it does not fit on the device.
+    elsewhere. ``device_map`` deals the weights out over several devices instead: "auto", "balanced" or a file (see
+    `workbench.models.devices`). Raises `InputError` for a dtype, device or map that is none, `ModelError` for a model
+    that cannot be found, read or understood, `OutOfMemory` where it does not fit on the device.
     """
     from workbench.models.store.catalog import resolve
 
     beside(_import_libraries, lambda: progress(0, 1, stage="importing torch"))
-    chosen = _device(device)
-    precision = _dtype(dtype, chosen)
+    place = devices.placement(device, device_map)
+    precision = _dtype(dtype, place.device)
     base, own = adapters.split(spec)
     folder = resolve(own, progress)
     path = Path(own).expanduser()  # by its full path, so that it is found again from anywhere
     from_disk = path.is_file() or (path.is_dir() and path.samefile(folder))
     name = str(path.resolve()) if from_disk else own
     if not adapters.is_adapter(folder):
-        return _load_folder(folder, None, name, precision, chosen, progress)
+        return _load_folder(folder, None, name, precision, place, progress)
     adapters.check_library()
     if base is None and not is_file(folder / "config.json"):
         base = adapters.base_named_in(folder)
     at = folder if base is None else resolve(base, progress)
-    return _load_folder(at, folder, f"{base}+{name}" if base else name, precision, chosen, progress)
+    return _load_folder(at, folder, f"{base}+{name}" if base else name, precision, place, progress)
 
 
 def wrap(hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> LoadedModel:
@@ -211,7 +218,7 @@ def wrap(hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: st
 
 
 def _load_folder(
-    folder: Path, adapter: Path | None, name: str, dtype: Any, device: torch.device, progress: Progress
+    folder: Path, adapter: Path | None, name: str, dtype: Any, place: devices.Placement, progress: Progress
 ) -> LoadedModel:
     progress(0, 3, stage="checking the model's files")
     integrity.check_small_files(folder)
@@ -231,7 +238,7 @@ def _load_folder(
     if adapter is not None:
         fingerprint = adapters.fingerprint(fingerprint, adapter)
     with weights.quiet():
-        return _assemble(weights.to_device(hf_model, device), tokenizer, name, fingerprint, adapter)
+        return _assemble(place.put(hf_model), tokenizer, name, fingerprint, adapter)
 
 
 def _import_libraries() -> None:
@@ -257,7 +264,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
         vocabulary=config.vocab_size,
         context=_context(config),
         dtype=str(hf_model.dtype).removeprefix("torch."),
-        device=str(hf_model.device),
+        device=devices.devices_of(hf_model),
         attention_kernel=config._attn_implementation,
         chat_template=bool(tokenizer.chat_template),
         adapter=None if adapter is None else adapter.name,
@@ -301,22 +308,6 @@ def _named(hf_model: Module, anatomy: Anatomy) -> Any:
             if path:
                 object.__setattr__(block, name, block.get(path_in(block._module, path)))
     return nn
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        return torch.device(next((kind for kind, there in available.items() if there), "cpu"))
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ) as error:  # torch raises each of them for a missing one
-        raise InputError(f"there is no device {name!r} here; use auto, cpu, cuda, cuda:N or mps") from error
-    return device
 
 
 def _dtype(name: str, device: torch.device) -> Any:

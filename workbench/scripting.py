@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from workbench.session import Session
 
 
-def load(name: str = DEFAULT_MODEL, dtype: str = "auto", device: str = "auto") -> LoadedModel:
+def load(
+    name: str = DEFAULT_MODEL, dtype: str = "auto", device: str = "auto", device_map: str | None = None
+) -> LoadedModel:
     """A model by catalogue name, directory, GGUF file or Hugging Face id. Raises as `workbench.loading.load`."""
-    return loading.load(name, dtype, device)
+    return loading.load(name, dtype, device, device_map=device_map)
 
 
 def kinds() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from workbench.case import Case
 from workbench.cli.common_options import (
     Chat,
     Device,
+    DeviceMap,
     Dtype,
     Foil,
     Json,
@@ -38,7 +39,7 @@ CHECK_FAILED = 1
 """The exit code when what was asked for was done, and did not pass."""
 
 CASE = ("prompt", "subject", "target", "foil", "prepend", "chat")
-LOAD = ("model", "dtype", "device")
+LOAD = ("model", "dtype", "device", "device_map")
 
 
 def _of_a_case(
@@ -58,6 +59,7 @@ def _of_a_model(
     model: ModelName = DEFAULT_MODEL,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    device_map: DeviceMap = None,
     session: SessionPath = None,
     json: Json = False,
 ) -> None:

@@ -19,6 +19,14 @@ Chat = Annotated[bool, typer.Option("--chat/--no-chat", help="Put the prompt thr
 ModelName = Annotated[str, typer.Option("--model", "-m", help="Catalogue name, directory, GGUF file or hub id.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        "--device-map",
+        help="Deal the weights out over several devices: auto, balanced or a file of JSON.",
+        show_default=False,
+    ),
+]
 SessionPath = Annotated[
     Path | None, typer.Option("--session", help="Append the step to this session file.", show_default=False)
 ]

@@ -12,7 +12,7 @@ import typer
 from pydantic import RootModel, TypeAdapter, ValidationError
 
 from workbench.cli.asking import Plan, carry_out
-from workbench.cli.common_options import Device, Dtype, Json, ModelName, SessionPath
+from workbench.cli.common_options import Device, DeviceMap, Dtype, Json, ModelName, SessionPath
 from workbench.cli.output import MOST_COPIED, copy, echo, echo_json, remark
 from workbench.engine import LoadRequest
 from workbench.errors import InputError
@@ -112,6 +112,7 @@ def run(
     model: ModelName = DEFAULT_MODEL,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    device_map: DeviceMap = None,
     session: SessionPath = None,
     json: Json = False,
 ) -> None:
@@ -123,7 +124,8 @@ def run(
         raise InputError(f"the request is not JSON: {error.why}; copy one from a session or a report") from None
     except ValidationError as error:
         raise InputError(f"this is no request: {first_problem(error)}; copy one from a session or a report") from None
-    carry_out(Plan(asked), LoadRequest(model=model, dtype=dtype, device=device), session, json)
+    load = LoadRequest(model=model, dtype=dtype, device=device, device_map=device_map)
+    carry_out(Plan(asked), load, session, json)
 
 
 def compare(

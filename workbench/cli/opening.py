@@ -12,6 +12,7 @@ from workbench.cli import output
 from workbench.cli.common_options import (
     Chat,
     Device,
+    DeviceMap,
     Dtype,
     Foil,
     ModelName,
@@ -83,6 +84,7 @@ def open_app(
     model: ModelName = DEFAULT_MODEL,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    device_map: DeviceMap = None,
     session: SessionPath = None,
     last: Annotated[bool, typer.Option("--last", help="Continue the last session where you left it.")] = False,
     mouse: NoMouse = True,
@@ -104,7 +106,7 @@ def open_app(
         case = Case(prompt=prompt or "", subject=subject, target=target, foil=foil, prepend=prepend, chat=chat)
         path, place = last_session() if last else (session, None)
         return LiveScreen(
-            LoadRequest(model=model, dtype=dtype, device=device),
+            LoadRequest(model=model, dtype=dtype, device=device, device_map=device_map),
             case if prompt else None,
             SessionFile.open_or_beside(path, "the app") if path else None,
             place=place,

@@ -27,7 +27,6 @@ from workbench.shapes import different
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
 
     from workbench.loading import LoadedModel
 
@@ -300,8 +299,9 @@ class EditQueue:
             for layer, weight in weights.items():
                 self._weight(layer).copy_(weight)
         self._originals = {layer: originals[layer] for layer, some in by_layer.items() if some}
+        device = self._model.hf.device  # where states lie, wherever a block's weights do
         for layer, block in enumerate(self._model.block_modules):
-            vars(block)[MAPS][:] = [_mapping(block, maps[layer])] if layer in maps else []
+            vars(block)[MAPS][:] = [_mapping(maps[layer], device)] if layer in maps else []
         self._applied = edits
 
     def _weight(self, layer: int) -> Tensor:
@@ -318,9 +318,8 @@ class EditQueue:
         return total.to(original.dtype)
 
 
-def _mapping(block: Module, changes: Sequence[StateMap]) -> Callable[[Any], Any]:
+def _mapping(changes: Sequence[StateMap], device: torch.device) -> Callable[[Any], Any]:
     """From a block's output to the output with its states changed, one change after the other."""
-    device = next(block.parameters()).device
     placed = [change.to(device, torch.float32) for change in in_order(changes)]
 
     def mapped(output: Any) -> Any:

@@ -112,25 +112,6 @@ def _refuse_not_finite(folder: Path, hf_model: Any) -> None:
         raise ModelError(f"{numbers} are NaN or infinite, so the file is damaged; fetch the model again")
 
 
-def to_device(hf_model: Any, device: torch.device) -> Any:
-    """The model on a device. Raises `OutOfMemory`, which says how large it is."""
-    try:
-        return hf_model.to(device)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        needed = hf_model.get_memory_footprint()
-        free = ""
-        if device.type == "cuda":
-            hf_model.to("cpu")
-            torch.cuda.empty_cache()
-            free = f" and {torch.cuda.mem_get_info(device)[0] / 2**30:.1f} GiB are free"
-        raise OutOfMemory(
-            f"the model needs {needed / 2**30:.1f} GiB on {device}{free}; use --dtype bfloat16, --device cpu or a "
-            "smaller model"
-        ) from error
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers off the terminal, which the app owns; its settings are put back afterwards."""

@@ -93,7 +93,8 @@ def main() -> None:
     if threads:
         torch.set_num_threads(threads)
     load = LoadRequest.model_validate_json(sys.stdin.readline())
-    load = load.model_copy(update={"device": spread_devices(load.device, worker)})
+    if load.device_map is None:
+        load = load.model_copy(update={"device": spread_devices(load.device, worker)})
     shards = Shards(load.model_dump_json())
     _write(out, {"model": shards.model and shards.model.model_dump(), "error": shards.error})
     for line in sys.stdin:
