@@ -94,6 +94,9 @@ def test_a_saved_patch_is_applied_in_a_new_run(workbench: Run, tiny: Path, tmp_p
     assert isinstance(step.result, LensResult)
     assert [kept.request.kind for kept in load_session(tmp_path / "s.json").steps] == ["queue", "lens"]
 
+    continued = workbench("continue", PROMPT, "--apply", patch, "--model", tiny, "--json")
+    assert Step.model_validate_json(continued.out).edits == (edited.edit.id,), continued.err
+
 
 @pytest.mark.parametrize(("given", "missing"), [("--subject", "target"), ("--target", "subject")])
 def test_what_an_edit_lacks_is_said_before_a_model_is_loaded(workbench: Run, given: str, missing: str) -> None:

@@ -10,12 +10,12 @@ import torch
 from tests.test_edits import EDITABLE, digest, edit_info, logits, state_edit, states, weight_edit
 from tests.tiny import tiny_loaded
 from workbench.editing import changes
-from workbench.editing.changes import KINDS, Codebook, DenseChange, KeyedChange, PromptPrefix, StateMap
+from workbench.editing.changes import KINDS, AdapterChange, Codebook, DenseChange, KeyedChange, PromptPrefix, StateMap
 from workbench.editing.patches import load_patch, save_model, save_patch
 from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError
 
-D, G, K, P, R, S = "0000000d", "000000ab", "000000ac", "000000ba", "000000cd", "000000ef"
+A, D, G, K, P, R, S = "0000000a", "0000000d", "000000ab", "000000ac", "000000ba", "000000cd", "000000ef"
 
 
 def dense_edit(loaded, name=D, layer=1, factor=0.1):
@@ -65,6 +65,7 @@ def test_every_kind_of_change_goes_through_one_patch(tmp_path):
         weight_edit(loaded, R, layer=0),
         state_edit(loaded, S),
         Edit(edit_info(G, "grace", G, 2), (book,)),
+        Edit(edit_info(A, "adapter", A, 1), (AdapterChange(1, torch.ones(48, 2), torch.ones(16, 2), "attn.c_attn"),)),
         Edit(EditInfo(id=P, method="in-context", title=P, layers=()), (PromptPrefix(None, torch.tensor([5, 7])),)),
     )
     assert {type(edit.changes[0]) for edit in edits} == set(KINDS.values())

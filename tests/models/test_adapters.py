@@ -11,10 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import save_tiny, tiny_model
-from workbench.errors import ModelError
+from tests.test_edits import digest, weight_edit
+from tests.tiny import save_tiny, tiny_loaded, tiny_model
+from workbench.editing import operations
+from workbench.editing.operations import QueueRequest, QueueResult
+from workbench.editing.patches import load_patch
+from workbench.errors import ModelError, WorkbenchError
 from workbench.loading import load
 from workbench.models import adapters
+from workbench.protocol import silent
 
 IDS = torch.tensor([[5, 17, 200, 3]])
 
@@ -34,6 +39,10 @@ def adapted(folder: Path, base: Path, architecture: str = "llama", **settings: A
     torch.save(model.state_dict(), folder / "whole.pt")
     with torch.no_grad():
         return model.eval()(input_ids=IDS, use_cache=False).logits
+
+
+def asked(loaded: Any, **fields: Any) -> QueueResult:
+    return operations.run(loaded, QueueRequest(**fields), silent)
 
 
 def logits_of(spec: str) -> torch.Tensor:
@@ -150,3 +159,56 @@ def test_a_spec_is_a_base_and_an_adapter_only_where_there_is_one(tmp_path: Path)
     assert adapters.split(f"smollm2-135m+{tmp_path}") == (None, f"smollm2-135m+{tmp_path}")
     (folder / "adapter_config.json").write_text("{}")
     assert adapters.split(f"smollm2-135m+{folder}") == ("smollm2-135m", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [("llama", {"use_rslora": True}), ("gpt2", {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True})],
+    ids=["llama", "gpt2"],
+)
+def test_an_adapter_is_an_edit_that_is_on_and_off_beside_others_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, settings: Any
+) -> None:
+    monkeypatch.setenv("LM_WORKBENCH_HOME", str(tmp_path / "home"))
+    expected = adapted(tmp_path / "lora", tmp_path / "base", architecture, **settings)
+    loaded = tiny_loaded(architecture)
+    original = digest(loaded)
+
+    def logits() -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = loaded.hf(input_ids=IDS, use_cache=False).logits
+        return found
+
+    plain = logits()
+    done = asked(loaded, action="apply", path=str(tmp_path / "lora"))
+    (entry,) = done.queue.entries
+    assert entry.info.method == "adapter"
+    torch.testing.assert_close(logits(), expected, atol=1e-5, rtol=1e-4)
+    with_adapter = digest(loaded)
+    loaded.edits.add(weight_edit(loaded, "000000cd", layer=1))  # of a matrix that the adapter changes too
+    loaded.edits.switch(entry.info.id, False)
+    loaded.edits.switch("000000cd", False)
+    assert digest(loaded) == original
+    assert torch.equal(logits(), plain)
+    loaded.edits.switch(entry.info.id, True)
+    assert digest(loaded) == with_adapter
+    again = tiny_loaded(architecture)  # and a session that is continued has it from the cache
+    asked(again, action="restore", entries=loaded.edits.entries[:1])
+    assert digest(again) == with_adapter
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"use_dora": True}, r"does more than add products of low rank \(use_dora\)"),
+        ({"modules_to_save": ["lm_head"]}, r"does more than add products of low rank \(modules_to_save\)"),
+        ({"target_modules": ["lm_head", "q_proj"]}, "holds .*lm_head.*, which is of no product"),
+    ],
+    ids=["dora", "saved", "outside"],
+)
+def test_an_adapter_that_is_no_sum_of_products_in_the_layers_is_refused_as_an_edit(
+    tmp_path: Path, settings: Any, sentence: str
+) -> None:
+    adapted(tmp_path / "lora", tmp_path / "base", **settings)
+    with pytest.raises(WorkbenchError, match=sentence):
+        load_patch(tmp_path / "lora", tiny_loaded("llama"))

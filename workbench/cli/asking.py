@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from workbench.case import Case
 from workbench.cli.common_options import (
+    Apply,
     Chat,
     Device,
     DeviceMap,
@@ -26,6 +27,7 @@ from workbench.cli.common_options import (
 )
 from workbench.cli.options import Typed, parameters
 from workbench.cli.output import echo_json, remark
+from workbench.editing.operations import QueueRequest
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.figures import Figure
@@ -60,6 +62,7 @@ def _of_a_model(
     dtype: Dtype = "auto",
     device: Device = "auto",
     device_map: DeviceMap = None,
+    apply: Apply = None,
     session: SessionPath = None,
     json: Json = False,
 ) -> None:
@@ -111,6 +114,8 @@ def asks(
             load = LoadRequest(**{name: common[name] for name in LOAD})
             plan = to_request(case, typed, **given, **{name: common[name] for name in also})
             plan = plan if isinstance(plan, Plan) else Plan(plan)
+            if "apply" not in also:
+                plan = _applying(common["apply"], plan)
             if getattr(plan.request, "case", None) == case and not case.prompt.strip():  # before a model is fetched
                 raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
             carry_out(plan, load, common["session"], common["json"])
@@ -134,13 +139,23 @@ def asks_of_model(*models: type[Frozen]) -> Callable[[Callable[..., Request]], C
             common = {name: given.pop(name) for name in shared}
             typed = {setting.name: given.pop(setting.name) for setting in settings}
             load = LoadRequest(**{name: common[name] for name in LOAD})
-            carry_out(Plan(to_request(typed, **given)), load, common["session"], common["json"])
+            plan = _applying(common["apply"], Plan(to_request(typed, **given)))
+            carry_out(plan, load, common["session"], common["json"])
 
         command.__signature__ = inspect.Signature([*own, *shared.values(), *settings])  # type: ignore[attr-defined]
         command.__name__, command.__doc__ = to_request.__name__, to_request.__doc__
         return command
 
     return made
+
+
+def _applying(patch: Path | None, plan: Plan) -> Plan:
+    """The plan, with the edits of a patch on."""
+    if patch is None:
+        return plan
+    if plan.spread is not None:
+        raise InputError("--apply puts edits on one model, and workers load their own: leave out --workers and --ray")
+    return replace(plan, before=(QueueRequest(action="apply", path=str(patch)), *plan.before))
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

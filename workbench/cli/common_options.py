@@ -27,6 +27,12 @@ DeviceMap = Annotated[
         show_default=False,
     ),
 ]
+Apply = Annotated[
+    Path | None,
+    typer.Option(
+        "--apply", help="Apply the edits of this patch, or a LoRA adapter's folder, first.", show_default=False
+    ),
+]
 SessionPath = Annotated[
     Path | None, typer.Option("--session", help="Append the step to this session file.", show_default=False)
 ]

@@ -181,7 +181,7 @@ def edit(
     save: Annotated[Path | None, typer.Option(help=SAVE_PATCH)] = None,
     save_model: Annotated[Path | None, typer.Option(help="Save the whole edited model into this folder.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help=REPLACE)] = False,
-    apply: Annotated[Path | None, typer.Option(help="Apply the edits of this patch first.")] = None,
+    apply: Apply = None,
     together: Annotated[
         Path | None, typer.Option("--with", help="Write the facts of this file of records in the same edit.")
     ] = None,

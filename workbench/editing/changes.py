@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from workbench.errors import InputError
 from workbench.lazy import torch
+from workbench.reading import quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from workbench.loading import LoadedModel
 
@@ -27,20 +30,22 @@ class Change(ABC):
     ``SHAPES`` name its tensors and the dimensions of each: those that ``sizes`` gives must have these sizes; any other
     (a rank) is free, but the same in all tensors of the change and no larger than ``MOST`` says of it, or else the
     largest of them. ``DTYPES`` name what a tensor holds in the words of safetensors, where that is no floating point.
-    So a change from a file is known to fit before anything is applied.
+    So a change from a file is known to fit before anything is applied. A kind ``IN_MODULE`` changes the matrix of a
+    module that it names by its path in a block.
     """
 
     SHAPES: ClassVar[Mapping[str, tuple[str, ...]]]
     MOST: ClassVar[Mapping[str, int]] = {}
     DTYPES: ClassVar[Mapping[str, str]] = {}
     LAYERED: ClassVar[bool] = True
+    IN_MODULE: ClassVar[bool] = False
 
     layer: int | None
 
     @staticmethod
     @abstractmethod
-    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
-        """The dimensions that are the model's."""
+    def sizes(model: LoadedModel, layer: int, module: str | None = None) -> dict[str, int]:
+        """The dimensions that are the model's. Raises `InputError` for a module that it does not have."""
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -63,21 +68,24 @@ class Change(ABC):
 
 @dataclass(frozen=True, eq=False)
 class WeightUpdate(Change):
-    """A change that is added to the down-projection of its layer."""
+    """A change that is added to a matrix of its layer, the down-projection if nothing else is said."""
 
     layer: int
 
     @staticmethod
-    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+    def sizes(model: LoadedModel, layer: int, module: str | None = None) -> dict[str, int]:
         """Those of the down-projection."""
-        d_model, d_mlp = model.down_projection(layer).weight.shape  # type: ignore[misc]
-        if model.anatomy.down_projection_in_first:
-            d_model, d_mlp = d_mlp, d_model
+        del module
+        d_model, d_mlp = matrix_shape(model.down_projection(layer))
         return {"d_model": d_model, "d_mlp": d_mlp}
+
+    def changed(self, model: LoadedModel) -> Module:
+        """The module whose weight it is added to."""
+        return model.down_projection(self.layer)
 
     @abstractmethod
     def update(self) -> Tensor:
-        """What is added, ``(d_model, d_mlp)`` whatever way round the model stores it."""
+        """What is added, ``(written, read)`` as ``(d_model, d_mlp)``, whatever way round the model stores it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +95,9 @@ class StateMap(Change):
     layer: int
 
     @staticmethod
-    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+    def sizes(model: LoadedModel, layer: int, module: str | None = None) -> dict[str, int]:
         """That of the residual stream, after any layer."""
-        del layer
+        del layer, module
         return {"d_model": model.anatomy.d_model}
 
     @abstractmethod
@@ -123,6 +131,32 @@ class KeyedChange(WeightChange):
     SHAPES = {**WeightChange.SHAPES, "keys": ("d_mlp", "held")}
 
     keys: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterChange(WeightUpdate):
+    """Adds left rightᵀ to the matrix of ``module``, a path in its layer's block: a LoRA adapter's part there."""
+
+    SHAPES = {"left": ("written", "rank"), "right": ("read", "rank")}
+    IN_MODULE = True
+
+    left: Tensor
+    right: Tensor
+    module: str
+
+    @staticmethod
+    def sizes(model: LoadedModel, layer: int, module: str | None = None) -> dict[str, int]:
+        """Those of the matrix."""
+        written, read = matrix_shape(_matrix(model, layer, module or ""))
+        return {"written": written, "read": read}
+
+    def changed(self, model: LoadedModel) -> Module:
+        """The module that it names."""
+        return _matrix(model, self.layer, self.module)
+
+    def update(self) -> Tensor:
+        """Their product."""
+        return self.left @ self.right.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,9 +280,9 @@ class PromptPrefix(Change):
     ids: Tensor
 
     @staticmethod
-    def sizes(model: LoadedModel, layer: int) -> dict[str, int]:
+    def sizes(model: LoadedModel, layer: int, module: str | None = None) -> dict[str, int]:
         """What the model reads at most; there are no more tokens than that."""
-        del layer
+        del layer, module
         return {"context": model.info.context}
 
     def wrong(self, model: LoadedModel) -> str | None:
@@ -278,6 +312,28 @@ def in_order(maps: Iterable[StateMap]) -> list[StateMap]:
     return found
 
 
+def matrix_shape(module: Module) -> tuple[int, int]:
+    """What a matrix writes and what it reads, whatever way round the model stores it."""
+    written, read = module.weight.shape  # type: ignore[misc]
+    return (read, written) if input_first(module) else (written, read)
+
+
+def input_first(module: Module) -> bool:
+    """Whether a module stores its matrix as what it reads by what it writes."""
+    return type(module).__name__ == "Conv1D"
+
+
+def _matrix(model: LoadedModel, layer: int, module: str) -> Module:
+    try:
+        found = model.anatomy.block(model.hf, layer).get_submodule(module)
+    except AttributeError:
+        raise InputError(f"layer {layer} has no module {quoted(module)}; use what was made for this model") from None
+    weight = getattr(found, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+        raise InputError(f"{quoted(module)} of layer {layer} is no matrix that can be added to; name one that is")
+    return found
+
+
 def _moved(tensor: Tensor, *where: Any) -> Tensor:
     moved = tensor.to(*where)
     return moved if tensor.is_floating_point() else tensor.to(moved.device)
@@ -287,6 +343,7 @@ KINDS: dict[str, type[Change]] = {
     "weight": WeightChange,
     "keyed": KeyedChange,
     "dense": DenseChange,
+    "adapter": AdapterChange,
     "state": StateChange,
     "codebook": Codebook,
     "prefix": PromptPrefix,

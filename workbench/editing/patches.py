@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from workbench.editing.changes import KINDS, Change, WeightUpdate
+from workbench.editing.adapter import adapter_edit
+from workbench.editing.changes import KINDS, AdapterChange, Change, WeightUpdate
 from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
+from workbench.models.adapters import is_adapter
 from workbench.paths import cache_folder
 from workbench.protocol import Frozen
 from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, shortened, tensors_of
@@ -71,7 +73,8 @@ def save_patch(path: Path, fingerprint: str, edits: Sequence[Edit]) -> None:
         changes = []
         for place, change in enumerate(edit.changes):
             kind = next(name for name, known in KINDS.items() if type(change) is known)
-            changes.append({"kind": kind, "layer": change.layer})
+            module = {"module": change.module} if isinstance(change, AdapterChange) else {}
+            changes.append({"kind": kind, "layer": change.layer, **module})
             for part, tensor in change.tensors.items():
                 # A copy, as two tensors of a file may share no memory, and those of a change may.
                 tensors[f"{number}.{place}.{part}"] = tensor.cpu().contiguous().clone()
@@ -90,10 +93,13 @@ def size_in_bytes(edit: Edit) -> int:
 
 
 def load_patch(path: Path, model: LoadedModel) -> tuple[Edit, ...]:
-    """Read the edits of a patch, of which everything fits the model.
+    """Read the edits of a patch, of which everything fits the model. The folder of a LoRA adapter is a patch of one.
 
-    Raises `InputError` for a file that is no patch, is for other weights, or holds anything but what it should.
+    Raises `InputError` for a file that is no patch, is for other weights, or holds anything but what it should, and as
+    `workbench.editing.adapter.adapter_edit` does.
     """
+    if is_adapter(path):
+        return (adapter_edit(path, model),)
     try:
         with tensors_of(path) as file:
             return _edits(file, path, model)
@@ -106,6 +112,7 @@ def load_patch(path: Path, model: LoadedModel) -> tuple[Edit, ...]:
 class _WrittenChange(Frozen):
     kind: str
     layer: int | None
+    module: str | None = None
 
 
 class _WrittenEdit(Frozen):
@@ -167,7 +174,12 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
         raise InputError(f"{where} {'lacks' if kind.LAYERED else 'has'} a layer; make the patch again")
     if layer is not None and not 0 <= layer < model.info.layers:
         raise InputError(f"{where} is for layer {layer}, and the model has {model.info.layers}, counted from 0")
-    known = kind.sizes(model, layer or 0)
+    if (written.module is not None) != kind.IN_MODULE:
+        raise InputError(f"{where} {'names no' if kind.IN_MODULE else 'names a'} module; make the patch again")
+    try:
+        known = kind.sizes(model, layer or 0, written.module)
+    except InputError as error:
+        raise InputError(f"{where} does not fit the model: {error}") from error
     most, sizes, parts = max(known.values()), dict(known), {}
     for part, dimensions in kind.SHAPES.items():
         if (name := prefix + part) not in names:
@@ -189,7 +201,8 @@ def _change(file: Any, names: set[str], prefix: str, written: _WrittenChange, mo
         parts[part] = file.get_tensor(name)
         if not bool(parts[part].isfinite().all()):
             raise InputError(f"{where} holds numbers that are not finite in {part}; make the patch again")
-    change = kind(layer, **parts)
+    named: dict[str, Any] = {"module": written.module} if kind.IN_MODULE else {}
+    change = kind(layer, **parts, **named)
     if wrong := change.wrong(model):
         raise InputError(f"{where} {wrong}; make the patch again")
     return change

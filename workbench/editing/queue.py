@@ -17,7 +17,7 @@ from weakref import ref
 
 from pydantic import Field, model_validator
 
-from workbench.editing.changes import Change, PromptPrefix, StateMap, WeightUpdate, in_order
+from workbench.editing.changes import Change, PromptPrefix, StateMap, WeightUpdate, in_order, input_first
 from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
 from workbench.models.anatomy import tensor_of, with_tensor
@@ -27,6 +27,7 @@ from workbench.shapes import different
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from workbench.loading import LoadedModel
 
@@ -101,7 +102,7 @@ class EditQueue:
         self._at = 0
         self._bypassed = False
         self._applied: Sequence[Edit] = ()
-        self._originals: dict[int, Tensor] = {}
+        self._originals: dict[Module, Tensor] = {}
         self._measured: list[tuple[object, Any]] = []
 
     @property
@@ -241,10 +242,9 @@ class EditQueue:
     def size(self, edit: Edit) -> float:
         """‖ΔW‖ / ‖W‖ over the matrices that an edit changes, as they are now; 0 where it changes none."""
         changed, there = 0.0, 0.0
-        for layer in {change.layer for change in edit.changes if isinstance(change, WeightUpdate)}:
-            updates = [c for c in edit.changes if isinstance(c, WeightUpdate) and c.layer == layer]
+        for matrix, updates in self._by_matrix(edit.changes).items():
             changed += float(sum(c.to(torch.float64).update() for c in updates).norm()) ** 2  # type: ignore[union-attr]
-            there += float(self._weight(layer).detach().double().norm()) ** 2
+            there += float(_weight(matrix).detach().double().norm()) ** 2
         return (changed / there) ** 0.5 if there else 0.0
 
     def measured_once(self, name: str, measure: Callable[[], MeasuredValue]) -> MeasuredValue:
@@ -281,41 +281,49 @@ class EditQueue:
     def _apply(self, edits: Sequence[Edit]) -> None:
         """Give the model these edits and no others. All is computed before anything is changed."""
         changes = [change for edit in edits for change in edit.changes]
-        by_layer: dict[int, list[WeightUpdate]] = {layer: [] for layer in self._originals}
+        updates = {matrix: list[WeightUpdate]() for matrix in self._originals} | self._by_matrix(changes)
         maps: dict[int, list[StateMap]] = {}
         for change in changes:
-            if isinstance(change, WeightUpdate):
-                by_layer.setdefault(change.layer, []).append(change)
-            elif isinstance(change, StateMap):
+            if isinstance(change, StateMap):
                 maps.setdefault(change.layer, []).append(change)
         originals, weights = dict(self._originals), {}
-        for layer, some in by_layer.items():
-            if layer not in originals:
-                originals[layer] = self._weight(layer).detach().clone().cpu()
-            weights[layer] = self._sum(originals[layer], some)
-            if some and not bool(torch.isfinite(weights[layer]).all()):
+        for matrix, some in updates.items():
+            if matrix not in originals:
+                originals[matrix] = _weight(matrix).detach().clone().cpu()
+            weights[matrix] = _sum(matrix, originals[matrix], some)
+            if some and not bool(torch.isfinite(weights[matrix]).all()):
+                layer = some[0].layer
                 raise InputError(f"with these edits weights of layer {layer} are not finite; leave one of them off")
         with torch.no_grad():
-            for layer, weight in weights.items():
-                self._weight(layer).copy_(weight)
-        self._originals = {layer: originals[layer] for layer, some in by_layer.items() if some}
+            for matrix, weight in weights.items():
+                _weight(matrix).copy_(weight)
+        self._originals = {matrix: originals[matrix] for matrix, some in updates.items() if some}
         device = self._model.hf.device  # where states lie, wherever a block's weights do
         for layer, block in enumerate(self._model.block_modules):
             vars(block)[MAPS][:] = [_mapping(maps[layer], device)] if layer in maps else []
         self._applied = edits
 
-    def _weight(self, layer: int) -> Tensor:
-        return self._model.down_projection(layer).weight  # type: ignore[return-value]
-
-    def _sum(self, original: Tensor, changes: Sequence[WeightUpdate]) -> Tensor:
-        """W0 + the changes, in float32 (or better), as the model's dtype; W0 itself where there are none."""
-        if not changes:
-            return original
-        total = original if original.dtype == torch.float64 else original.float()
+    def _by_matrix(self, changes: Iterable[Change]) -> dict[Module, list[WeightUpdate]]:
+        found: dict[Module, list[WeightUpdate]] = {}
         for change in changes:
-            update = change.to(total).update()
-            total = total + (update.T if self._model.anatomy.down_projection_in_first else update)
-        return total.to(original.dtype)
+            if isinstance(change, WeightUpdate):
+                found.setdefault(change.changed(self._model), []).append(change)
+        return found
+
+
+def _weight(matrix: Module) -> Tensor:
+    return matrix.weight  # type: ignore[return-value]
+
+
+def _sum(matrix: Module, original: Tensor, changes: Sequence[WeightUpdate]) -> Tensor:
+    """W0 + the changes, in float32 (or better), as the model's dtype; W0 itself where there are none."""
+    if not changes:
+        return original
+    total = original if original.dtype == torch.float64 else original.float()
+    for change in changes:
+        update = change.to(total).update()
+        total = total + (update.T if input_first(matrix) else update)
+    return total.to(original.dtype)
 
 
 def _mapping(changes: Sequence[StateMap], device: torch.device) -> Callable[[Any], Any]:

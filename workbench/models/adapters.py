@@ -1,7 +1,8 @@
 """LoRA and other adapters of the peft library: alone, beside their base, or unmerged in the file of its weights.
 
 They are merged into the weights when the model is loaded, so that every method and every edit works on what the model
-computes. Without them the base is loaded by its own name.
+computes. Without them the base is loaded by its own name. A LoRA adapter that only adds to matrices can be put on the
+loaded base as an edit as well (`workbench.editing.adapter`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ModelError
+from workbench.lazy import torch
 from workbench.models.store.checkpoint import StoredTensor, combine, json_object, read_header
 from workbench.models.store.checkpoint import fingerprint as of_tensors
 from workbench.reading import is_file, read_bytes, shortened
@@ -28,6 +30,15 @@ _NAMED = re.compile(r"\.(lora_\w+|modules_to_save)\.(\w+)(?=\.|$)")
 _UNMERGED = re.compile(r"\.(lora_\w+|modules_to_save)\.")
 _PREFIX = "base_model.model."
 _DORA = "lora_magnitude_vector"  # a module in the model, a tensor in a file
+_MORE_THAN_PRODUCTS = (
+    "use_dora",
+    "bias",
+    "modules_to_save",
+    "lora_bias",
+    "target_parameters",
+    "trainable_token_indices",
+)
+"""What an adapter's configuration may ask for beside products of low rank that are added to matrices."""
 
 
 def is_adapter(folder: Path) -> bool:
@@ -140,6 +151,52 @@ def merge(hf_model: Any, folder: Path, tensors: dict[str, Any]) -> Any:
 
     Raises `ModelError` where it does not fit the model, or is of a kind that is no change of weights.
     """
+    adapted = _put_on(hf_model, folder, tensors)
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        kind = json_object(folder / CONFIG).get("peft_type")
+        raise ModelError(
+            f"the adapter in {folder} ({shortened(str(kind), 40)}) is no change of weights, so it cannot be merged; "
+            "load its base, and give what it prepends as text"
+        )
+    return adapted.merge_and_unload(safe_merge=True)
+
+
+def low_rank(hf_model: Any, folder: Path) -> list[tuple[str, Any, Any]]:
+    """What a LoRA adapter adds to a model's matrices: the path of each, with left and right of left rightᵀ.
+
+    Left is ``(written, rank)``, scaled, and right ``(read, rank)``, float32 on the CPU. The model stays as it is.
+    Raises `ModelError` where the adapter does not fit it, or does more than add such products.
+    """
+    from safetensors.torch import load_file
+
+    check_library()
+    stated = json_object(folder / CONFIG)
+    more = [name for name in _MORE_THAN_PRODUCTS if stated.get(name) not in (None, False, "none", [], {})]
+    if stated.get("peft_type") != "LORA" or more or not adapter_tensors(folder):
+        what = more[0] if more else shortened(str(stated.get("peft_type")), 40)
+        raise ModelError(
+            f"the adapter in {folder} does more than add products of low rank ({what}), so it cannot be switched on "
+            f"and off; load it merged: --model BASE+{folder}"
+        )
+    with torch.device("meta"):
+        skeleton = type(hf_model)(hf_model.config)
+    tensors = load_file(folder / WEIGHTS)
+    adapted = _put_on(skeleton, folder, tensors, low_cpu_mem_usage=True)
+    found = []
+    for path, module in adapted.base_model.model.named_modules():
+        if getattr(module, "lora_A", None):
+            read, written = (tensors.pop(f"{_PREFIX}{path}.{name}.weight").float() for name in ("lora_A", "lora_B"))
+            found.append((path, written * module.scaling["default"], read.T.contiguous()))
+    if tensors:
+        raise ModelError(
+            f"the adapter in {folder} holds {shortened(min(tensors), 80)}, which is of no product of low rank, so it "
+            f"cannot be switched on and off; load it merged: --model BASE+{folder}"
+        )
+    return found
+
+
+def _put_on(hf_model: Any, folder: Path, tensors: dict[str, Any], **how: Any) -> Any:
+    """The model with an adapter of the peft library on it. Raises `ModelError` where it does not fit."""
     import peft
     from safetensors.torch import save_file
 
@@ -148,7 +205,7 @@ def merge(hf_model: Any, folder: Path, tensors: dict[str, Any]) -> Any:
         (Path(name) / CONFIG).write_bytes(read_bytes(folder / CONFIG))
         save_file(tensors, Path(name) / WEIGHTS)
         try:
-            adapted = peft.PeftModel.from_pretrained(hf_model, name)
+            adapted = peft.PeftModel.from_pretrained(hf_model, name, **how)
             wanted = peft.get_peft_model_state_dict(adapted)
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
             why = shortened(next(iter(str(error).splitlines()), type(error).__name__), 200)
@@ -160,10 +217,4 @@ def merge(hf_model: Any, folder: Path, tensors: dict[str, Any]) -> Any:
             f"{len(odd)} tensors of the adapter in {folder} and of what its {CONFIG} asks for do not match "
             f"({shortened(', '.join(odd[:3]), 200)}); bring the configuration that belongs to it"
         )
-    if not hasattr(adapted.base_model, "merge_and_unload"):
-        kind = json_object(folder / CONFIG).get("peft_type")
-        raise ModelError(
-            f"the adapter in {folder} ({shortened(str(kind), 40)}) is no change of weights, so it cannot be merged; "
-            "load its base, and give what it prepends as text"
-        )
-    return adapted.merge_and_unload(safe_merge=True)
+    return adapted

@@ -24,7 +24,7 @@ PathPurpose = Literal["save", "save-model", "apply"]
 PLACEHOLDERS: dict[PathPurpose, str] = {
     "save": "the name of a patch",
     "save-model": "the name of a folder",
-    "apply": "the path of a patch",
+    "apply": "the path of a patch, or of a LoRA adapter's folder",
 }
 LONGEST = 40
 """Letters of a subject or target in a name."""
