@@ -20,8 +20,10 @@ from workbench.case import Case
 from workbench.editing.edit import EditResult
 from workbench.editing.fix import FixRequest, FixResult
 from workbench.editing.fix_candidates import FixCandidate
+from workbench.editing.operations import QueueRequest, QueueResult
+from workbench.editing.queue import QueuedEdit, QueueState
 from workbench.editing.suite.regression import SuiteRequest
-from workbench.figures import Lines, Table
+from workbench.figures import Lines, Table, said
 from workbench.methods.diagnose.diagnosis import DiagnoseRequest, DiagnoseResult
 from workbench.methods.diagnose.rules import FindingSentence
 from workbench.methods.generation.continuation import ContinueRequest
@@ -182,6 +184,37 @@ def test_of_what_fails_without_an_edit_no_edit_is_to_blame() -> None:
     text = read(diagnosed_and_fixed())
     assert "No regression suite was run with an edit on." in text
     assert "spoiled" not in text
+
+
+def test_an_edit_that_a_fix_made_has_its_scores_and_what_speaks_against_it() -> None:
+    session = diagnosed_and_fixed()
+    *before, last = session.steps
+    assert isinstance(last.result, FixResult)
+    made = next(step.result for step in sample("canberra").steps if isinstance(step.result, EditResult))
+    assert made.edit
+    assert made.suite
+    tried = FixCandidate(
+        name="rome", title="ROME", edit=made.edit, scores=made.suite.scores, against=("perplexity grows by 2 %",),
+        perplexity=24.0, perplexity_before=23.0,
+    )  # fmt: skip
+    fixes = last.model_copy(update={"result": last.result.model_copy(update={"candidates": (tried,)})})
+    put = QueueRequest(action="restore", entries=(QueuedEdit(info=made.edit, on=True),))
+    queued = QueueResult(queue=QueueState(entries=put.entries), done="restored: 1 edit")
+    step = Step(id=10, started=datetime.now(UTC), seconds=0, status="done", request=put, result=queued)
+    session = session.model_copy(update={"steps": (*before, fixes, step)})
+    text = read(session)
+    assert "The model was changed by 1 edit; at the end it is on." in text
+    assert "ROME was chosen of what step 9 tried. Against it: perplexity grows by 2 %." in text
+    (edit,) = (s for s in report_of(session, SOURCE).sections if s.anchor == f"edit-{made.edit.id}-9")
+    about, scores, perplexity = edit.blocks
+    assert isinstance(about, Table)
+    assert ("speaks against it", "perplexity grows by 2 %") in [tuple(cell.text for cell in row) for row in about.rows]
+    assert isinstance(scores, Table)
+    assert len(scores.rows) >= len(made.suite.scores)
+    assert perplexity == said("perplexity of held-out text: 24 (was 23)")[0]
+    assert "No regression suite was run" not in text
+    assert "ROME tried beside others: perplexity grows by 2 %" in text
+    assert made.edit.id in markdown_page(model_card_section(session, SOURCE))
 
 
 def test_who_reviewed_and_decided_can_be_given_or_filled_in() -> None:

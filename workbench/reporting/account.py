@@ -16,6 +16,7 @@ from workbench.methods.diagnose.diagnosis import DiagnoseResult
 from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.registry import method
+from workbench.reporting.edits import applied, edits_of, queue_after
 from workbench.session import Session, Step
 from workbench.wording import count
 
@@ -80,8 +81,7 @@ def _found(step: Step) -> Iterator[tuple[int, str]]:
 
 def last_queue(session: Session) -> QueueState | None:
     """The queue of edits as the last step that knows it left it."""
-    queues = [getattr(step.result, "queue", None) for step in session.steps]
-    return next((queue for queue in reversed(queues) if isinstance(queue, QueueState)), None)
+    return next((queue for step in reversed(session.steps) if (queue := queue_after(step)) is not None), None)
 
 
 def suites_of(session: Session) -> tuple[tuple[Step, SuiteResult], ...]:
@@ -168,9 +168,9 @@ def _what_was_done(session: Session) -> Iterator[str]:
 
 
 def _what_was_changed(session: Session) -> Iterator[str]:
-    edits = [step.result for step in session.steps if isinstance(step.result, EditResult) and step.result.edit]
+    edits = edits_of(session)
     queue = last_queue(session)
-    if not edits and not (queue and queue.entries):
+    if not edits:
         yield "The model itself was not changed."
         return
     on = 0 if queue is None or queue.bypassed else sum(entry.on for entry in queue.entries)
@@ -181,7 +181,8 @@ def _what_was_changed(session: Session) -> Iterator[str]:
     else:
         state = f"{on} of them {'is' if on == 1 else 'are'} on"
     yield f"The model was changed by {count(len(edits), 'edit')}; at the end {state}."
-    for result in edits[-1:]:
+    made = [step.result for step in session.steps if isinstance(step.result, EditResult) and step.result.edit]
+    for result in made[-1:]:
         if result.after:
             after = result.after[0]
             answer = after.top.strip() or after.top
@@ -190,6 +191,9 @@ def _what_was_changed(session: Session) -> Iterator[str]:
         spoiled = sum(suite.is_failure(outcome) for outcome in suite.failing())
         asked = len(suite.outcomes)
         yield f"Of {asked} answers that a regression suite checked, {spoiled} are now wrong because of the edit."
+    for tried in applied(session)[-1:]:
+        against = "; ".join(tried.against) or "nothing"
+        yield f"{tried.standing.title} was chosen of what step {tried.step.id} tried. Against it: {against}."
 
 
 def case_figures(session: Session) -> tuple[Figure, ...]:

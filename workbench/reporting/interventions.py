@@ -21,6 +21,7 @@ from workbench.paths import patch_path
 from workbench.reading import MB, opened
 from workbench.registry import method
 from workbench.reporting.account import edited_suites, last_queue
+from workbench.reporting.edits import TriedEdit, applied
 from workbench.reporting.report import Section
 from workbench.reporting.steps import settings_table, shortened
 from workbench.session import Session, Step
@@ -39,6 +40,7 @@ def intervention_sections(session: Session) -> Iterator[Section]:
     for step in session.steps:
         if isinstance(step.request, EditRequest) and isinstance(step.result, EditResult) and step.result.edit:
             yield _edit(session, step, step.request, step.result, step.result.edit)
+    yield from (_applied(session, tried) for tried in applied(session))
     if log := _log(session):
         yield Section(
             heading="What was done with edits", anchor="edit-log", depth=3, blocks=(*log, *_at_the_end(session))
@@ -68,17 +70,43 @@ def _edit(session: Session, step: Step, request: EditRequest, result: EditResult
     )
 
 
+def _applied(session: Session, tried: TriedEdit) -> Section:
+    """Of an edit that was tried beside others: what it came to then."""
+    info, standing = tried.info, tried.standing
+    about = {
+        "what": info.title,
+        "made by": f"{standing.title} ({info.method}) with its default settings",
+        "made in": f"step {tried.step.id}, beside others",
+        "layers": ", ".join(map(str, info.layers)) or "none: it stands in the prompt",
+        "state at the end": _state(last_queue(session), info.id),
+        "patch": _patch(session, info.id),
+        "speaks against it": "; ".join(tried.against) or "nothing that was tested",
+    }
+    title = f"Before and after by the suite {tried.suite} (“was”: without edits)"
+    perplexity = _measured("perplexity of held-out text", standing.perplexity, standing.perplexity_before)
+    return Section(
+        heading=f"Edit {info.id} · {info.title}",
+        anchor=f"edit-{info.id}-{tried.step.id}",
+        depth=3,
+        blocks=(
+            *settings_table("", about),
+            score_table(title, standing.scores, standing.overlapping, "facts"),
+            *said(*perplexity),
+        ),
+    )
+
+
+def _measured(name: str, now: float | None, before: float | None) -> tuple[str, ...]:
+    return () if now is None or before is None else (f"{name}: {now:.3g} (was {before:.3g})",)
+
+
 def _suite(suite: SuiteResult) -> tuple[Figure, ...]:
     """Scores with the edit and without it."""
     title = f"Before and after by the suite {suite.suite.name} (“was”: without edits)"
-    measured = [
-        f"{name}: {now:.3g} (was {before:.3g})"
-        for name, now, before in (
-            ("perplexity of held-out text", suite.perplexity, suite.perplexity_before),
-            ("n-gram entropy of generated text, bits", suite.entropy, suite.entropy_before),
-        )
-        if now is not None and before is not None
-    ]
+    measured = (
+        *_measured("perplexity of held-out text", suite.perplexity, suite.perplexity_before),
+        *_measured("n-gram entropy of generated text, bits", suite.entropy, suite.entropy_before),
+    )
     lines: tuple[str | Line, ...] = (*harmonic_lines(suite.harmonic, suite.harmonic_before), *measured)
     return (score_table(title, suite.scores, suite.overlapping, "facts"), *said(*lines))
 
@@ -145,10 +173,18 @@ def _at_the_end(session: Session) -> tuple[Figure, ...]:
 
 def regression_figures(session: Session) -> tuple[Figure, ...]:
     """Every answer that an edit spoiled, suite by suite."""
-    suites = edited_suites(session)
-    if not suites:
+    suites, tried = edited_suites(session), applied(session)
+    if not suites and not tried:
         return said(line("No regression suite was run with an edit on.", "muted"))
-    return tuple(figure for step, suite in suites for figure in said(*_spoiled(step, suite)))
+    beside = said(*map(_tried_line, tried)) if tried else ()
+    return (*beside, *(figure for step, suite in suites for figure in said(*_spoiled(step, suite))))
+
+
+def _tried_line(tried: TriedEdit) -> Line:
+    """What the suite said of an edit that was tried beside others; which answers it spoiled was not kept."""
+    spoken = "; ".join(tried.against) or "nothing speaks against it"
+    text = f"Step {tried.step.id}, suite {tried.suite}, {tried.standing.title} tried beside others: {spoken}"
+    return line(text, "warning" if tried.against else "good")
 
 
 def _spoiled(step: Step, suite: SuiteResult) -> Iterator[Line | str]:

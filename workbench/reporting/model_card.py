@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.editing.edit import EditResult
 from workbench.figures import Column, Figure, Table, line, said
 from workbench.reporting.account import case_figures, finding_figures, in_plain_language, last_queue
+from workbench.reporting.edits import edits_of
 from workbench.reporting.interventions import limit_figures, regression_figures
 from workbench.reporting.making import Source, model_figures
 from workbench.reporting.report import Blank, Code, Report, Section
@@ -41,11 +41,9 @@ def model_card_section(session: Session, source: Source, reviewer: str = "", dec
 def _edits(session: Session) -> tuple[Figure, ...]:
     queue = last_queue(session)
     on = {entry.info.id for entry in queue.entries if entry.on} if queue and not queue.bypassed else set()
-    made = [step.result for step in session.steps if isinstance(step.result, EditResult) and step.result.edit]
     rows = tuple(
         (edit.id, edit.method, edit.title, ", ".join(map(str, edit.layers)), "on" if edit.id in on else "off")
-        for result in made
-        if (edit := result.edit)
+        for edit in edits_of(session)
     )
     columns = ("edit", "by", Column(heading="what", wraps=True), "layers", "at the end")
     return (Table(columns=columns, rows=rows),) if rows else said(line("None.", "muted"))
