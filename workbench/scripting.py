@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench import loading, registry
-from workbench.errors import InputError
+from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.figures import Figure
 from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Progress, Request, Result, silent
 from workbench.reporting.formats import as_text
-from workbench.session import SessionFile, Step
+from workbench.session import SessionFile, Step, StepError
 from workbench.session import load_session as _load_session
 from workbench.settings import filled
 
@@ -49,24 +49,47 @@ def ask(model: LoadedModel, request: Request, session: str | Path | None = None,
     """Run a request and return its result, which a notebook shows as pictures and tables.
 
     Edits stay on the model, in ``model.edits``; after an error the queue is as it was. With a ``session`` the step is
-    appended to that file. Raises what the method raises, of `workbench.errors`.
+    appended to that file, after those of whatever it asks of other methods. Raises what the method raises, of
+    `workbench.errors`.
     """
     recording = SessionFile.open(Path(session), "a script") if session is not None else None
     try:
         if recording is not None:
             recording.use_model(model.info)
-        started, before, edits = datetime.now(UTC), time.perf_counter(), model.edits.active
-        with model.edits.transaction():
-            result = registry.method(request.kind).run(model, request, progress)
-        if recording is not None:
-            seconds = time.perf_counter() - before
-            recording.append(
-                Step(started=started, seconds=seconds, edits=edits, status="done", request=request, result=result)
-            )
-        return result
+        return _answer(model, request, recording, progress)[1]
     finally:
         if recording is not None:
             recording.close()
+
+
+def _answer(
+    model: LoadedModel, request: Request, recording: SessionFile | None, progress: Progress
+) -> tuple[Step, Result]:
+    """Run a request. The step is recorded, and so are those of what it asks of other methods, before it."""
+    started, before, edits = datetime.now(UTC), time.perf_counter(), model.edits.active
+    method = registry.method(request.kind)
+    if method.asks:
+        result = method.run(model, request, progress, lambda other: _told(model, other, recording, progress))
+    else:
+        with model.edits.transaction():
+            result = method.run(model, request, progress)
+    seconds = time.perf_counter() - before
+    step = Step(started=started, seconds=seconds, edits=edits, status="done", request=request, result=result)
+    return (recording.append(step) if recording is not None else step), result
+
+
+def _told(model: LoadedModel, request: Request, recording: SessionFile | None, progress: Progress) -> Step:
+    """What a method is told of another that it asked: a step, which says why where it failed."""
+    started, before, edits = datetime.now(UTC), time.perf_counter(), model.edits.active
+    try:
+        return _answer(model, request, recording, progress)[0]
+    except Cancelled:
+        raise
+    except WorkbenchError as error:
+        failure = StepError(kind=type(error).__name__, message=str(error))
+        seconds = time.perf_counter() - before
+        step = Step(started=started, seconds=seconds, edits=edits, status="failed", request=request, error=failure)
+        return recording.append(step) if recording is not None else step
 
 
 def figures_of(result: Result) -> tuple[Figure, ...]:

@@ -9,15 +9,22 @@ from pathlib import Path
 import pytest
 
 import workbench
+from tests.methods.test_edit_facts import records
 from tests.poison import POISON
 from tests.reporting.nasty import NASTY, ROOT, Page
+from tests.reporting.test_as_command import Asked, asked
 from tests.tiny import save_tiny
 from workbench.editing.edit import EditResult
+from workbench.editing.fix import FixResult
 from workbench.errors import InputError
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.protocol import Check, Request, Result
+from workbench.registry import method, methods
+from workbench.reporting.as_command import as_command
 from workbench.reporting.as_python import as_python
 from workbench.session import Session, Step, StepError, load_session
+
+__all__ = ["asked"]  # a fixture
 
 CASE = {"prompt": "The capital of Australia is", "subject": "Australia", "target": ",", "foil": "."}
 ROME = {"case": CASE, "settings": {"layer": 1, "prefixes": 1}, "test": False}
@@ -74,6 +81,61 @@ def test_edits_that_were_on_are_made_first(
     assert result.columns == seen.columns
     alone = as_python(session.model_copy(update={"steps": session.steps[1:]}), session.steps[1])
     assert "was on, which another session has made" in alone
+
+
+def test_an_edit_that_a_fix_made_is_made_again(
+    model: Path, tmp_path: Path, own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, loaded = tmp_path / "s.json", workbench.load(str(model))
+    alone = {"name": "alone", "facts": [{"role": "rewrite", "prompt": "It is", "target": "it"}]}
+    fixes = workbench.ask(
+        loaded, workbench.request("fix", case=CASE, failure="recall", tries=["ft-m"], suite=alone), session=file
+    )
+    assert isinstance(fixes, FixResult)
+    assert [step.request.kind for step in workbench.load_session(file).steps] == ["compare", "fix"]
+    (tried,) = fixes.candidates
+    assert tried.edit
+    entries = [{"info": tried.edit.model_dump(mode="json"), "on": True}]
+    workbench.ask(loaded, workbench.request("queue", action="restore", entries=entries), session=file)
+    seen = workbench.ask(loaded, workbench.request("lens", case=CASE), session=file)
+    session = workbench.load_session(file)
+    program = as_python(session, session.steps[-1])
+    assert f"# edit {tried.edit.id}\n" in program
+    result, _ = played(program, capsys)
+    assert isinstance(result, LensResult)
+    assert isinstance(seen, LensResult)
+    assert result.columns == seen.columns
+
+
+EVERY: dict[str, object] = {
+    "case": CASE,
+    "facts": [{"prompt": "It is", "subject": "It", "target": "it"}],
+    "fact": {"role": "rewrite", "prompt": "It is", "target": "it"},
+    "questions": [{"id": "1", "task": "apples", "question": "How many?", "answer": "7"}],
+    "question": "How many?",
+    "source": "It was",
+    "suite": {"name": "alone", "facts": [{"role": "rewrite", "prompt": "It is", "target": "it"}]},
+    "settings": {},
+    "records": [record.model_dump(mode="json") for record in records(1)],
+}
+"""For each field that some request needs, a value of it."""
+
+
+@pytest.mark.parametrize("kind", [each.kind for each in methods()])
+def test_every_kind_of_step_is_asked_again_by_what_is_copied(
+    kind: str, asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = method(kind).request.model_fields
+    request = workbench.request(kind, **{name: EVERY[name] for name in fields if fields[name].is_required()})
+    step = Step(id=1, started=datetime.now(UTC), seconds=0, status="cancelled", request=request)
+    assert asked.by(as_command(Session(), step)) == request
+    seen: list[Request] = []
+    monkeypatch.setattr(workbench, "load", lambda *_, **__: None)
+    monkeypatch.setattr(workbench, "ask", lambda _, request: seen.append(request))
+    monkeypatch.setattr(workbench, "text", str)
+    exec(compile(as_python(Session(), step), "copied", "exec"), {})
+    capsys.readouterr()
+    assert seen == [request]
 
 
 def test_a_request_is_refused_in_one_sentence() -> None:

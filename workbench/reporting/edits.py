@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from workbench.editing.compare import CompareResult
+from workbench.case import Case
+from workbench.editing.compare import CompareRequest, CompareResult
 from workbench.editing.edit import EditResult
 from workbench.editing.fix import FixResult
 from workbench.editing.queue import EditInfo, QueueState
@@ -15,10 +17,14 @@ from workbench.session import Session, Step
 
 @dataclass(frozen=True)
 class TriedEdit:
-    """An edit that a fix or a comparison made, tested by ``suite`` and took back; ``against`` speaks against it."""
+    """An edit that a fix or a comparison made, tested by ``suite`` and took back; ``against`` speaks against it.
+
+    ``asked`` is what an edit is asked with that makes it again.
+    """
 
     step: Step
     info: EditInfo
+    asked: dict[str, Any]
     suite: str
     standing: Standing
     against: tuple[str, ...]
@@ -45,18 +51,27 @@ def applied(session: Session) -> tuple[TriedEdit, ...]:
     """Those that were tried side by side and then put into the queue, each as it was tried last."""
     made = {step.result.edit.id for step in session.steps if isinstance(step.result, EditResult) and step.result.edit}
     queued = {info.id for info in edits_of(session)} - made
-    tried = {each.info.id: each for step in session.steps for each in _tried(step)}
+    tried = {each.info.id: each for step in session.steps for each in tried_in(step)}
     return tuple(each for name, each in tried.items() if name in queued)
 
 
-def _tried(step: Step) -> Iterator[TriedEdit]:
-    result = step.result
+def tried_in(step: Step) -> Iterator[TriedEdit]:
+    """The edits that a step tried side by side."""
+    request, result = step.request, step.result
     if isinstance(result, FixResult):
+        suite = result.suite.name if result.suite else ""
         for candidate in result.candidates:
             if candidate.edit is not None:
-                suite = result.suite.name if result.suite else ""
-                yield TriedEdit(step, candidate.edit, suite, candidate, candidate.against)
-    elif isinstance(result, CompareResult):
+                asked = _asked(result.case, candidate.name, {})
+                yield TriedEdit(step, candidate.edit, asked, suite, candidate, candidate.against)
+    elif isinstance(request, CompareRequest) and isinstance(result, CompareResult):
+        settings = {chosen.editor: chosen.settings for chosen in request.editors}
         for rival in result.rivals:
-            if rival.edit is not None:
-                yield TriedEdit(step, rival.edit, result.suite.name, rival, rival.warned)
+            if rival.edit is not None and (named := settings.get(rival.editor)) is not None:
+                asked = _asked(request.case, rival.editor, named.model_dump(mode="json", exclude_defaults=True))
+                yield TriedEdit(step, rival.edit, asked, result.suite.name, rival, rival.warned)
+
+
+def _asked(case: Case, by: str, settings: dict[str, Any]) -> dict[str, Any]:
+    given = case.model_dump(mode="json", exclude_defaults=True)
+    return {"case": given, "editor": by, "settings": settings, "test": False}
