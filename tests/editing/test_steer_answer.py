@@ -21,6 +21,7 @@ from workbench.editing.fix import FixRequest, fix
 from workbench.editing.said import said
 from workbench.errors import InputError
 from workbench.lazy import torch
+from workbench.methods.diagnose.rules import RULES
 from workbench.protocol import silent
 
 CASE = Case(prompt="The capital of Australia is", subject="Australia", target=" city", foil=" Tom")
@@ -72,6 +73,13 @@ def test_without_a_foil_it_is_steered_away_from_what_the_model_says() -> None:
         made(bare.model_copy(update={"target": top}))
     with pytest.raises(InputError, match="cannot be typed as a foil; name one"):
         made(CASE.model_copy(update={"foil": None}))
+
+
+def test_steering_is_tried_wherever_weights_are_edited_and_before_them() -> None:
+    for rule in RULES:
+        assert ("steer" in rule.fixes) == ("weights" in rule.fixes)
+        if "steer" in rule.fixes:
+            assert rule.fixes.index("steer") < rule.fixes.index("weights")
 
 
 def test_steering_is_a_candidate_tested_by_the_suite_of_the_others() -> None:

@@ -180,15 +180,15 @@ RULES: tuple[Rule, ...] = (
         title="prompt: the answer changes with what is prepended, or with the phrasing",
         holds=_is_the_prompts,
         says=_together(_failure, lambda e: _turned(e, "start", "template"), _phrasings, _layers),
-        fixes=("prompt", "in-context", "weights"),
-        advice="try the prompt first; edit weights where the prompt cannot be changed",
+        fixes=("prompt", "in-context", "steer", "weights"),
+        advice="try the prompt first; steer or edit weights where the prompt cannot be changed",
     ),
     Rule(
         failure="recall",
         title="recall: the target is there, and the foil overtakes it",
         holds=_is_there,
         says=_together(_failure, _ranked, _layers, _written, _placed),
-        fixes=("in-context", "weights", "prompt"),
+        fixes=("in-context", "steer", "weights", "prompt"),
         advice="an edit of the recalled fact, tested by its suite; in context where the prompt may grow",
     ),
     Rule(
@@ -196,7 +196,7 @@ RULES: tuple[Rule, ...] = (
         title="knowledge: the target is not there under any phrasing",
         holds=_is_unknown,
         says=_together(_failure, _ranked, _layers),
-        fixes=("in-context", "weights"),
+        fixes=("in-context", "steer", "weights"),
         advice="say it in the prompt, or write it into the weights; where there are many, retrieval or training",
     ),
     Rule(
@@ -204,7 +204,7 @@ RULES: tuple[Rule, ...] = (
         title="uncertain: nothing conclusive",
         holds=lambda _: True,
         says=_together(_failure, _ranked, _changed),
-        fixes=("in-context", "prompt", "weights"),
+        fixes=("in-context", "prompt", "steer", "weights"),
         advice="look at the steps one by one; name subject, target and foil yourself, or ask a longer prompt",
     ),
 )
