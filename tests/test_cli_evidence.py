@@ -56,8 +56,13 @@ def test_tables_and_pictures_are_printed_or_written(workbench: Run, tmp_path: Pa
     assert printed.code == 0
     assert printed.out.splitlines()[0] == "row,token,column,layer,value,text,estimated"
     out = tmp_path / "trace.svg"
-    assert workbench("export", AUSTRALIA, "--step", "4", "--figure", "1", "--as", "svg", "-o", str(out)).code == 0
+    assert workbench("export", AUSTRALIA, "--step", "4", "--figure", "1", "-o", str(out)).code == 0
     assert out.read_text(encoding="utf-8").startswith("<svg ")
+    assert workbench("export", AUSTRALIA, "--as", "txt", "-o", str(out), "--yes").code == 0
+    assert not out.read_text(encoding="utf-8").startswith("<svg ")
+    assert workbench("export", AUSTRALIA, "-o", str(tmp_path / "step.sh")).code == 0
+    assert (tmp_path / "step.sh").read_text(encoding="utf-8").startswith("workbench ")
+    workbench("export", AUSTRALIA, "-o", str(tmp_path / "x.pdf")).is_refused("x.pdf", ".csv", "--as")
     figures = json.loads(workbench("export", AUSTRALIA, "--as", "json").out)
     assert [figure["kind"] for figure in figures][:1] == ["heatmap"]
     workbench("export", AUSTRALIA, "--step", "4", "--as", "svg").is_refused("one picture", "--figure", "1 Causal trace")

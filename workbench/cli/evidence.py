@@ -86,7 +86,10 @@ def report(
 def export(
     session: RecordedSession,
     step: Annotated[int | None, typer.Option(help="The step's number; the last one if left out.")] = None,
-    as_: Annotated[ExportFormat, typer.Option("--as", help="The format.")] = ExportFormat.csv,
+    as_: Annotated[
+        ExportFormat | None,
+        typer.Option("--as", help="The format; else what the file's name ends in, or csv.", show_default=False),
+    ] = None,
     figure: Annotated[
         int | None, typer.Option(help="Which table or picture of the step, from 1; all if left out.")
     ] = None,
@@ -97,14 +100,30 @@ def export(
     """Write the tables and pictures of a step, or the command or the Python that asks for it again."""
     from workbench.reporting.exporting import exported
 
+    format_ = as_ or _format_of(output)
     found = recorded(session)
-    content = exported(found, step_of(found, step), as_.value, figure)
+    content = exported(found, step_of(found, step), format_.value, figure)
     if output is None:
         echo(content.rstrip("\n"))
     else:
         _write(output, content, yes)
     if copied:
         remark("workbench: copied" if copy(content) else f"workbench: not copied: {_NOT_COPIED}")
+
+
+def _format_of(output: Path | None) -> ExportFormat:
+    """What a file's name says; csv where there is none. Raises `InputError` where it says nothing."""
+    from workbench.reporting.exporting import ENDINGS
+
+    if output is None:
+        return ExportFormat.csv
+    named = next((name for name, ending in ENDINGS.items() if output.suffix.lower() == f".{ending}"), None)
+    if named is None:
+        endings = ", ".join(f".{ending}" for ending in ENDINGS.values())
+        raise InputError(
+            f"the name {output.name!r} does not say what to write; end it in {endings}, or name it by --as"
+        )
+    return ExportFormat(named)
 
 
 def run(
