@@ -13,7 +13,7 @@ import typer
 from workbench.case import Case
 from workbench.cli import output
 from workbench.cli.asking import CHECK_FAILED, Plan, asks, asks_method
-from workbench.cli.common_options import ModelName, NoMouse, SessionPath
+from workbench.cli.common_options import Apply, ModelName, NoMouse, SessionPath
 from workbench.cli.editors import editors_app
 from workbench.cli.evidence import COMMANDS, recorded
 from workbench.cli.lenses import lens_app
