@@ -28,6 +28,7 @@ class OpeningPrompt(PromptFrame):
     OpeningPrompt {
         height: auto; border: round $border; border-title-color: $text; border-title-style: bold; background: $surface;
     }
+    OpeningPrompt #frame { height: 1; color: $text-muted; padding: 0 1; }
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:

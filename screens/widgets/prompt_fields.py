@@ -24,6 +24,11 @@ FIELDS = ("prompt", *HINTS)
 class PromptArea(TextArea):
     """The prompt's editor: enter asks, ctrl+j breaks the line, up and down at the edges walk the history."""
 
+    DEFAULT_CSS = """
+    PromptArea { height: auto; max-height: 8; min-height: 1; border: none; padding: 0 1; }
+    PromptArea:focus { border: none; background: $surface-lighten-1; }
+    """
+
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, as the editor would take the key for a line break.
         Binding(Key.CHOOSE, "ask", "Ask", id="prompt.ask", tooltip="Run the logit lens on it", priority=True),
@@ -83,6 +88,11 @@ class PromptArea(TextArea):
 class CaseField(HintedInput):
     """A one-line field of the case. Enter asks, as in the prompt."""
 
+    DEFAULT_CSS = """
+    CaseField { width: 1fr; border: none; height: 1; padding: 0; background: $surface; }
+    CaseField:focus { background: $surface-lighten-2; }
+    """
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,down", "nothing", show=False),
     ]
@@ -100,26 +110,24 @@ class TypedCase:
     cursor: Any
 
 
-class PromptFrame(Widget):
-    """The frame around these fields."""
+class CaseFields(Horizontal):
+    """Subject, target and foil in one row."""
 
-    SCOPED_CSS = False
     DEFAULT_CSS = """
-    PromptFrame PromptArea { height: auto; max-height: 8; min-height: 1; border: none; padding: 0 1; }
-    PromptFrame PromptArea:focus { border: none; background: $surface-lighten-1; }
-    PromptFrame #fields { height: 1; }
-    PromptFrame #fields Label { color: $text-muted; padding: 0 1; }
-    PromptFrame #fields CaseField { width: 1fr; border: none; height: 1; padding: 0; background: $surface; }
-    PromptFrame #fields CaseField:focus { background: $surface-lighten-2; }
-    PromptFrame #frame { height: 1; color: $text-muted; padding: 0 1; }
+    CaseFields { height: 1; }
+    CaseFields Label { color: $text-muted; padding: 0 1; }
     """
+
+
+class PromptFrame(Widget):
+    """The frame around these fields. A class that has another base names that first: Textual styles by the first."""
 
     def compose_fields(self, texts: Mapping[str, str], read_only: bool = False) -> ComposeResult:
         """The editor, and the fields in one row."""
         area = PromptArea(texts["prompt"], soft_wrap=True, highlight_cursor_line=False, read_only=read_only, id="text")
         area.cursor_blink = False  # a blinking one sends bytes for nothing
         yield area
-        with Horizontal(id="fields"):
+        with CaseFields(id="fields"):
             for name, hint in HINTS.items():
                 yield Label(name)
                 yield CaseField(texts[name], hint, id=name, disabled=read_only)

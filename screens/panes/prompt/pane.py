@@ -31,7 +31,7 @@ from workbench.protocol import Request, Result
 from workbench.session import Step
 
 
-class PromptPane(PromptFrame, Pane):
+class PromptPane(Pane, PromptFrame):
     """Prompt, subject, target and foil; what is prepended; the tokens; and what the model goes on to say.
 
     While the keyboard is elsewhere it is folded: the tokens, or the prompt where they are not known, and a line.
@@ -50,6 +50,7 @@ class PromptPane(PromptFrame, Pane):
     SCOPED_CSS = False  # as whether there is room for all notes is a matter of the screen
     DEFAULT_CSS = """
     PromptPane { height: auto; max-height: 60%; }
+    PromptPane #frame { height: 1; color: $text-muted; padding: 0 1; }
     PromptPane TokenStrip { margin: 0 1; max-height: 12; }
     PromptPane #notes { color: $text-muted; padding: 0 1; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     .-wide PromptPane #notes { height: auto; text-wrap: wrap; }
