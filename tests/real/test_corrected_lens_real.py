@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.terminal import ROOT
 from workbench.case import Case
 from workbench.methods.lens.fitting import FitLensRequest, FitLensResult, run
 from workbench.methods.lens.patchscope import PatchscopeRequest
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 LAYER = 16
+PAGE = ROOT / "docs" / "diagnosis.md"
 
 
 def test_it_is_nearer_to_the_answer_than_the_logit_lens_a_constant_and_a_shuffled_fit(
-    default_model: LoadedModel, shared_statistics: None, monkeypatch: pytest.MonkeyPatch
+    default_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fitted on few tokens, measured on few, to be quick; the documented figures are of 10,000 and 256."""
-    monkeypatch.setattr("workbench.methods.lens.held_out.TOKENS", 48)
-    fit = run(default_model, FitLensRequest(tokens=2_000), silent)
+    """Fitted on a page, measured on few tokens, to be quick; the documented figures are of 10,000 and 256."""
+    monkeypatch.setattr("workbench.methods.lens.held_out.TOKENS", 24)
+    fit = run(default_model, FitLensRequest(tokens=2_000, corpus=str(PAGE)), silent)
     assert isinstance(fit, FitLensResult)
     known, row = fit.about.held_out, LAYER + 1
     assert known.logit[row] > 10
