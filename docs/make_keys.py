@@ -46,6 +46,7 @@ PLACES = {
     "ChoiceField": "In the fields of a form",
     "ErasureDetail": "In the details of an erasure",
     "ReplayScreen": "In a replay",
+    "StartList": "In the list of the start",
     "SessionsScreen": "In the list of sessions",
     "ModelsScreen": "In the list of models",
     "JumpScreen": "In jump mode",

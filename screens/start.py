@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets.option_list import Option
 
+from screens.keys import Key
 from screens.messages import CaseChosen
 from screens.sessions import SessionList
 from workbench.case import Case
@@ -61,6 +64,10 @@ class StartList(SessionList):
     """The samples, one of which is asked about when it is chosen, and below them the recent sessions."""
 
     BORDER_TITLE = "Start"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(Key.CHOOSE, "select", "Choose", id="start.choose", tooltip="Ask about the case, or open the session"),
+    ]
 
     DEFAULT_CSS = """
     StartList { text-wrap: nowrap; text-overflow: ellipsis; }

@@ -57,6 +57,8 @@ def test_a_name_that_is_no_text_is_listed_as_any_other(folder: Path, workbench: 
     shown = workbench("sessions").out
     assert MARK in shown
     assert "bad⟨9D⟩.json" in shown
+    damaged = next(each for each in sessions_in([folder]) if each.has("bad"))
+    assert damaged.summary.startswith("bad⟨9D⟩.json is "), "why, first of all: a row has no room for the path"
     assert not raw_in(shown)
 
 

@@ -54,8 +54,9 @@ class ListedSession(Frozen):
     @property
     def summary(self) -> str:
         """All of it but the date, on one line."""
-        if self.problem:
-            return self.problem
+        if self.problem:  # which begins with the path, and a line has no room for that
+            name = visible(self.path.name)
+            return self.problem.replace(visible(str(self.path)), name).removeprefix("the session file ")
         about = self.prompt or "no prompt"
         named = f"{self.title} · {about}" if self.title else about
         parts = (named, count(self.steps, "step"), self.model or "no model", self.verdict)
