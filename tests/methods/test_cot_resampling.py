@@ -144,7 +144,7 @@ def test_the_threshold_is_where_most_pairs_are_told_right() -> None:
 
 
 def test_sentences_with_other_numbers_say_something_else_whatever_their_states(model) -> None:
-    assert numbers_in("So 1,000 + 2.5 is seven, one more.") == {"1000", "2.5", "7"}
+    assert numbers_in("2. So 1,000 + 2.5 is seven, one more.") == {"1000", "2.5", "7"}
     likeness = Likeness(model)
     assert likeness.between("The answer is 7.", "The answer is 10.") == UNLIKE
     assert likeness.between("The answer is 7.", "It is 7.") > UNLIKE

@@ -110,7 +110,8 @@ class Likeness:
 
 
 def numbers_in(sentence: str) -> frozenset[str]:
-    """The numbers of a sentence, in digits; "one" is too often none."""
+    """The numbers of a sentence, in digits, without that of an item in a list; "one" is too often none."""
+    sentence = re.sub(r"^\s*\d+[.)]\s", "", sentence)
     digits = {number.replace(",", "") for number in re.findall(r"\d+(?:[.,]\d+)*", sentence)}
     words = (WORDS.get(word, 0) for word in re.findall(r"[a-z]+", sentence.casefold()))
     return frozenset(digits | {str(number) for number in words if number > 1})
