@@ -12,7 +12,9 @@ from tests.screens.recorded import cot_result
 from tests.screens.test_app import Running, running
 from tests.screens.test_cot_pane import ask_tom, words
 from workbench.case import Case
-from workbench.methods.cot.hint_results import CotHintsRequest
+from workbench.figures import Table
+from workbench.methods.cot.figures import cot_hints_figures
+from workbench.methods.cot.hint_results import CotHintsRequest, HintOutcome, summary_of
 from workbench.methods.cot.hinted import beginning
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
@@ -83,6 +85,20 @@ def test_hints_begin_with_the_question_alone_and_shipped_examples() -> None:
     asked = CotHintsRequest(questions=begun["questions"], examples=begun["examples"], hints="metadata, position")  # type: ignore[arg-type]
     assert asked.hints == ("metadata", "position")
     assert asked.case == Case(prompt=TOM)
+
+
+def test_hints_at_one_question_are_drawn_as_answers_and_not_as_shares() -> None:
+    begun = beginning(CHOICES, cot_result(CHOICES))
+    request = CotHintsRequest(questions=begun["questions"], examples=begun["examples"])
+    alike = {"id": "asked", "before": "10", "suggested": "4", "alarm": "", "ended": True, "reasoning": "It is so."}
+    moved = HintOutcome(hint="metadata", answer="4", again="10", mentioned="The tag says 4.", words="tag", **alike)
+    stayed = HintOutcome(hint="position", answer="10", again="4", mentioned="", words="", **alike)
+    table, *_ = cot_hints_figures(summary_of(request, [moved, stayed], {}))
+    assert isinstance(table, Table)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["metadata", "→ 4", "10", "“The tag says 4.” (tag)"],
+        ["position", "10", "→ 4", "silent"],
+    ]
 
 
 @pytest.mark.parametrize("kind", [one.kind for one in following(CotRequest)])

@@ -91,6 +91,7 @@ def beginning(request: CotRequest, _result: CotResult) -> dict[str, Any]:
     others = (one for one in questions_of(EXAMPLES_FROM) if one.question.strip() != own.question.strip())
     settings = {name: value for name, value in how_asked(request).items() if name in ("read", "thinking", "tokens")}
     return settings | {
+        "hints": "all",
         "questions": (own,),
         "examples": tuple(islice(others, EXAMPLES)),
         "instruction": request.instruction,
