@@ -16,13 +16,13 @@ from workbench.errors import InputError, ModelError, NumericalError
 from workbench.lazy import nnsight, torch, transformers
 from workbench.models import adapters, devices, weights
 from workbench.models import anatomy as anatomy_of_models
-from workbench.models.anatomy import Anatomy, find_anatomy, path_in
+from workbench.models.anatomy import Anatomy, find_anatomy
 from workbench.models.beside import beside
-from workbench.models.forward.maps import end_with_maps
 from workbench.models.heads import Heads, find_heads
 from workbench.models.info import ModelInfo
+from workbench.models.prepared import named, prepare
 from workbench.models.store import checkpoint, integrity
-from workbench.models.tokens import EMBEDDED, EncodedCase, check_embedded, encode
+from workbench.models.tokens import EncodedCase, encode
 from workbench.protocol import Progress, silent
 from workbench.reading import is_file
 
@@ -249,10 +249,7 @@ def _import_libraries() -> None:
 def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapter: Path | None = None) -> LoadedModel:
     hf_model.eval().requires_grad_(False)
     anatomy = find_anatomy(hf_model)
-    _protect_overwritten(hf_model, anatomy)
-    for block in hf_model.get_submodule(anatomy.blocks).children():
-        end_with_maps(block)
-    _say_what_has_no_embedding(hf_model, anatomy, tokenizer)
+    prepare(hf_model, anatomy, tokenizer)
     config = hf_model.config.get_text_config(decoder=True)
     info = ModelInfo(
         name=name,
@@ -269,45 +266,12 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
         chat_template=bool(tokenizer.chat_template),
         adapter=None if adapter is None else adapter.name,
     )
-    return LoadedModel(hf_model, tokenizer, anatomy, info, _named(hf_model, anatomy))
+    return LoadedModel(hf_model, tokenizer, anatomy, info, named(hf_model, anatomy))
 
 
 def _context(config: Any) -> int:
     stated = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
     return next((number for number in stated if isinstance(number, int)), _CONTEXT_OF_ALIBI_MODELS)
-
-
-def _say_what_has_no_embedding(hf_model: Module, anatomy: Anatomy, tokenizer: Any) -> None:
-    """Make a token beyond the embedding's rows a sentence where it is used, and not an index that is out of range."""
-    embedding = anatomy.module(hf_model, anatomy.embedding)
-    rows = getattr(embedding, "num_embeddings", None)
-    if rows is not None and len(tokenizer) > rows:
-        setattr(tokenizer, EMBEDDED, rows)
-        embedding.register_forward_pre_hook(lambda _module, args: check_embedded(tokenizer, args[0].flatten().tolist()))
-
-
-def _protect_overwritten(hf_model: Module, anatomy: Anatomy) -> None:
-    """Let the block change a copy, so that the MLP output one has saved stays what it was."""
-    if anatomy.overwritten:
-        for layer in range(anatomy.n_layers):
-            module = anatomy.in_block(hf_model, layer, anatomy.overwritten)
-            module.register_forward_hook(lambda _module, _args, output: output.clone())
-
-
-def _named(hf_model: Module, anatomy: Anatomy) -> Any:
-    """The model for nnsight, with the names that `LoadedModel` lists."""
-    names = {anatomy.embedding: "embedding", anatomy.blocks: "blocks", anatomy.unembedding: "unembedding"}
-    if anatomy.final_norm:
-        names[anatomy.final_norm] = "final_norm"
-    if anatomy.down_projection:
-        names[anatomy.down_projection] = "down_projection"
-    nn = nnsight.NNsight(hf_model, rename=names)
-    for block in nn.blocks:
-        # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.
-        for name, path in (("attention", anatomy.attention), ("mlp", anatomy.mlp)):
-            if path:
-                object.__setattr__(block, name, block.get(path_in(block._module, path)))
-    return nn
 
 
 def _dtype(name: str, device: torch.device) -> Any:

@@ -9,7 +9,8 @@ import transformers
 
 from tests.tiny import ARCHITECTURES, CONTEXT, D_MODEL, HEADS, LAYERS, VOCABULARY, tiny_loaded, tiny_model
 from workbench.errors import ModelError
-from workbench.models.anatomy import LAYOUTS, find_anatomy, tensor_of, with_tensor
+from workbench.models.anatomy import find_anatomy, tensor_of, with_tensor
+from workbench.models.layouts import LAYOUTS
 
 IDS = torch.tensor([[5, 17, 200, 3, 42, 99, 250, 8], [7, 7, 130, 11, 260, 31, 2, 64]])
 BATCH, TOKENS = IDS.shape

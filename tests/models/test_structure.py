@@ -13,7 +13,8 @@ import transformers
 from tests.tiny import _enliven, tiny_tokenizer
 from workbench.errors import ModelError, WorkbenchError
 from workbench.loading import LoadedModel, wrap
-from workbench.models.anatomy import LAYOUTS, _keep, _keep_input, find_anatomy, tensor_of
+from workbench.models.anatomy import _keep, _keep_input, find_anatomy, tensor_of
+from workbench.models.layouts import LAYOUTS
 from workbench.protocol import silent
 from workbench.registry import method
 from workbench.scripting import request

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError, ModelError
 from workbench.lazy import torch, transformers
-from workbench.models.anatomy import path_in, tensor_of
+from workbench.models.anatomy import tensor_of
+from workbench.models.layouts import path_in
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,55 @@
+"""A model made ready for the methods: names for nnsight, blocks that end with maps, outputs that stay as they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.lazy import nnsight
+from workbench.models.anatomy import Anatomy
+from workbench.models.forward.maps import end_with_maps
+from workbench.models.layouts import path_in
+from workbench.models.tokens import EMBEDDED, check_embedded
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+def prepare(hf_model: Module, anatomy: Anatomy, tokenizer: Any) -> None:
+    """Change what a model's modules do around their forwards; before nnsight has it."""
+    _protect_overwritten(hf_model, anatomy)
+    for block in hf_model.get_submodule(anatomy.blocks).children():
+        end_with_maps(block)
+    _say_what_has_no_embedding(hf_model, anatomy, tokenizer)
+
+
+def named(hf_model: Module, anatomy: Anatomy) -> Any:
+    """The model for nnsight, with the names that `workbench.loading.LoadedModel` lists."""
+    names = {anatomy.embedding: "embedding", anatomy.blocks: "blocks", anatomy.unembedding: "unembedding"}
+    if anatomy.final_norm:
+        names[anatomy.final_norm] = "final_norm"
+    if anatomy.down_projection:
+        names[anatomy.down_projection] = "down_projection"
+    nn = nnsight.NNsight(hf_model, rename=names)
+    for block in nn.blocks:
+        # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.
+        for name, path in (("attention", anatomy.attention), ("mlp", anatomy.mlp)):
+            if path:
+                object.__setattr__(block, name, block.get(path_in(block._module, path)))
+    return nn
+
+
+def _protect_overwritten(hf_model: Module, anatomy: Anatomy) -> None:
+    """Let the block change a copy, so that the MLP output one has saved stays what it was."""
+    if anatomy.overwritten:
+        for layer in range(anatomy.n_layers):
+            module = anatomy.in_block(hf_model, layer, anatomy.overwritten)
+            module.register_forward_hook(lambda _module, _args, output: output.clone())
+
+
+def _say_what_has_no_embedding(hf_model: Module, anatomy: Anatomy, tokenizer: Any) -> None:
+    """Make a token beyond the embedding's rows a sentence where it is used, and not an index that is out of range."""
+    embedding = anatomy.module(hf_model, anatomy.embedding)
+    rows = getattr(embedding, "num_embeddings", None)
+    if rows is not None and len(tokenizer) > rows:
+        setattr(tokenizer, EMBEDDED, rows)
+        embedding.register_forward_pre_hook(lambda _module, args: check_embedded(tokenizer, args[0].flatten().tolist()))
