@@ -57,6 +57,8 @@ def way_on(
         return NextStep(_key_of(DiagnoseRequest), "diagnoses it")
     if diagnoses[-1].fixes:
         return NextStep(_key_of(FixRequest), "tries fixes")
+    if diagnoses[-1].failure == "unnamed":
+        return NextStep(Key.PROMPT, "names the target")
     if not any(isinstance(step.request, TraceRequest) for step in about):
         return NextStep(Key.TRACE, "traces where it sits")
     return NextStep(Key.REPORT, "writes the report")

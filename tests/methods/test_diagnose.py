@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,7 @@ from workbench.methods.diagnose.diagnosis import (
 from workbench.methods.diagnose.evidence import Evidence, odds
 from workbench.methods.diagnose.figures import changed_figures, finding_figures, stability_figures
 from workbench.methods.diagnose.passage import names
-from workbench.methods.diagnose.proposals import known_fact, propose_answers, propose_subject
+from workbench.methods.diagnose.proposals import NEXT_CHOICE, known_fact, propose_answers, propose_subject
 from workbench.methods.diagnose.rules import RULES, find
 from workbench.methods.diagnose.stability import FollowedToken, StabilityRequest, StabilityResult, VariedAnswer, vary
 from workbench.methods.diagnose.variants import Variant, reordered, variants
@@ -113,6 +114,9 @@ def test_target_and_foil_come_from_the_facts_and_the_first_choice() -> None:
 def test_the_target_of_a_passage_is_the_other_name_in_the_same_place() -> None:
     case, _ = propose_answers(Case(prompt=PASSAGE), " Oslo", " the")
     assert (case.target, case.foil) == ("Berlin", "Oslo")
+    begun = "Paris is the capital of Italy. Rome is the capital of France. By this text the capital of France is"
+    case, _ = propose_answers(Case(prompt=begun), " Paris", " the")
+    assert (case.target, case.foil) == ("Rome", "Paris")
 
 
 def test_the_foil_is_the_second_choice_where_the_first_is_wanted() -> None:
@@ -181,6 +185,7 @@ def evidence(*answers: VariedAnswer, prompt: str = "The capital of Australia is"
 
 
 ASKED = answer("asked", 0.2, 0.5)
+NAMED = "Canberra. Sydney. It is"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,11 @@ ASKED = answer("asked", 0.2, 0.5)
         (evidence(answer("asked", 0.0, 0.5, rank=5000), answer("phrasing", 0.0, 0.5, rank=900)), "knowledge"),
         (evidence(answer("asked", 0.0, 0.5, rank=400), answer("template", 0.02, 0.01, rank=300)), "knowledge"),
         (evidence(answer("asked", 0.0, 0.5, rank=50)), "uncertain"),
-        (evidence(ASKED, answer("order", 0.5, 0.2), prompt="Canberra. Sydney. It is"), "context"),
+        (evidence(ASKED, answer("order", 0.5, 0.2), prompt=NAMED), "context"),
+        (replace(evidence(ASKED, answer("start", 0.5, 0.2)), guessed=True), "unnamed"),
+        (replace(evidence(ASKED, answer("order", 0.5, 0.2), prompt=NAMED), guessed=True), "context"),
+        (replace(evidence(ASKED, prompt=NAMED), guessed=True), "unnamed"),
+        (evidence(ASKED, prompt=NAMED), "context"),
     ],
 )
 def test_each_kind_of_failure_is_found_where_it_was_measured(found: Evidence, failure: str) -> None:
@@ -210,6 +219,24 @@ def test_the_last_rule_always_holds_and_every_kind_has_one() -> None:
 
 
 # --- The whole ---
+
+
+def test_of_a_target_that_nobody_has_named_it_is_not_said_that_the_answer_is_wrong() -> None:
+    class Says(AskedHere):
+        """A model that says Tom, and next city."""
+
+        def __call__(self, request: Any) -> Any:
+            answered = super().__call__(request)
+            if request.kind == "continue":
+                first = answered.result.generated[0].model_copy(update={"text": " Tom", "runner_up": " city"})
+                answered.result = answered.result.model_copy(update={"generated": (first,)})
+            return answered
+
+    model = tiny_loaded("llama")
+    result = diagnose(model, DiagnoseRequest(case=Case(prompt="the cat and the")), silent, Says(model))
+    assert [each.origin for each in result.proposals if each.part == "target"] == [NEXT_CHOICE]
+    assert (result.failure, result.fixes) == ("unnamed", ())
+    assert result.sentences[0].text.startswith("the model says “Tom”, and next “city”: ")
 
 
 class AskedHere:

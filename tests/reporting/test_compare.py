@@ -159,6 +159,14 @@ def test_steps_of_two_sessions_are_paired_by_what_was_asked(canberra: Session) -
         compare_steps(canberra.steps[0], canberra.steps[1])
 
 
+def test_what_was_stopped_is_compared_only_where_nothing_was_finished(canberra: Session) -> None:
+    lens, *rest = canberra.steps
+    stopped = lens.model_copy(update={"id": 99, "status": "partial"})
+    shown = text(compare_sessions(canberra, canberra.model_copy(update={"steps": (stopped, lens, *rest)})))
+    assert "Logit lens · step 1 and step 1\n" in shown
+    assert "Logit lens · step 1 and step 99" not in shown
+
+
 def test_steps_without_results_say_so(canberra: Session) -> None:
     empty: Step = canberra.steps[0].model_copy(update={"result": None, "status": "cancelled"})
     assert "step 1 found nothing to compare" in text(compare_steps(empty, canberra.steps[2]))

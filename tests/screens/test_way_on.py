@@ -40,6 +40,7 @@ def step(request: Request, result: Result | None = None, edits: tuple[str, ...] 
 ASKED = step(LensRequest(case=HERO), lens_result(HERO))
 DIAGNOSED = step(DiagnoseRequest(case=HERO), DiagnoseResult.model_construct(case=HERO, fixes=("weights",)))
 NOTHING_TO_FIX = step(DiagnoseRequest(case=HERO), DiagnoseResult.model_construct(case=HERO, fixes=()))
+UNNAMED = step(DiagnoseRequest(case=HERO), DiagnoseResult.model_construct(case=HERO, fixes=(), failure="unnamed"))
 CANDIDATES = (
     FixCandidate.model_construct(case=REWORDED, edit=None),
     FixCandidate.model_construct(case=None, edit=EDIT),
@@ -58,6 +59,7 @@ SAVED = step(QueueRequest(action="save", path="x"), QueueResult(queue=ON, done="
         (HERO, (ASKED,), QueueState(), "D diagnoses it"),
         (HERO, (ASKED, DIAGNOSED), QueueState(), "F tries fixes"),
         (HERO, (ASKED, NOTHING_TO_FIX), QueueState(), "t traces where it sits"),
+        (HERO, (ASKED, UNNAMED), QueueState(), "p names the target"),
         (
             HERO,
             (ASKED, NOTHING_TO_FIX, step(TraceRequest.model_construct(case=HERO))),

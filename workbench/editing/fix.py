@@ -86,7 +86,7 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
             raise WorkbenchError(f"the diagnosis failed: {answered.why}")
         case, failure = answered.result.case, answered.result.failure
     suggested = next(rule for rule in RULES if rule.failure == failure)
-    if failure == "right" and not request.tries:
+    if not suggested.fixes and not request.tries:
         return FixResult(case=case, failure=failure, reason=f"{suggested.title}; {suggested.advice}")
     if not (case.target or "").strip():
         raise InputError("a fix makes the model say something; give a target")

@@ -62,6 +62,9 @@ def _(first: Heatmap, second: Heatmap) -> tuple[Figure, ...]:
         tuple(_minus(second.values[there[0]][at[0]], first.values[here][at[1]]) for at in columns)
         for there, here in ((row[:1], row[1]) for row in rows)
     )
+    known = [value for row in values for value in row if value is not None]
+    if known and max(map(abs, known)) < LEAST:
+        return said(line(_titled(first, f"{count(len(known), 'cell')} compared: {SAME}"), "good"))
     decimals = max(first.scale.decimals, 2)
     scale = Scale.signed((value for row in values for value in row), first.scale.unit, decimals)
     drawn = Heatmap(
@@ -127,10 +130,7 @@ def _heatmap_sums(first: Heatmap, second: Heatmap, drawn: Heatmap, rows: Matched
     if not cells:
         yield line("no cell is known in both", "muted")
         return
-    largest, row, column = max(cells, key=lambda cell: cell[0])
-    if largest < LEAST:
-        yield line(f"{count(len(cells), 'cell')} compared: {SAME}", "good")
-        return
+    _, row, column = max(cells, key=lambda cell: cell[0])
     where = f"{drawn.rows.name} {drawn.rows.labels[row]}, {drawn.columns.name} {drawn.columns.labels[column].strip()}"
     value = drawn.values[row][column] or 0.0
     mean = sum(cell[0] for cell in cells) / len(cells)

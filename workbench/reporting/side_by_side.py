@@ -68,9 +68,12 @@ def _headers(first: Session, second: Session) -> Iterator[str]:
 
 def _pairs(first: Iterable[Step], second: Iterable[Step]) -> tuple[list[tuple[Step, Step]], int]:
     """Steps that belong together, and how many are alone: equal requests with equal edits first, then equal requests,
-    then one case, then one kind.
+    then one case, then one kind. What was stopped comes last.
     """
-    left, right = ([step for step in steps if step.result is not None] for steps in (first, second))
+    left, right = (
+        sorted((step for step in steps if step.result is not None), key=lambda step: step.status != "done")
+        for steps in (first, second)
+    )
     pairs: list[tuple[Step, Step]] = []
     for key in (
         lambda step: (step.request, step.edits),

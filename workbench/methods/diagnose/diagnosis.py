@@ -14,7 +14,14 @@ from workbench.errors import InputError
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult
 from workbench.methods.diagnose.counterfactual import CounterfactualRequest
 from workbench.methods.diagnose.evidence import COMPLETE, Evidence
-from workbench.methods.diagnose.proposals import Proposal, known_fact, propose_answers, propose_subject
+from workbench.methods.diagnose.proposals import (
+    NEXT_CHOICE,
+    OTHER_NAME,
+    Proposal,
+    known_fact,
+    propose_answers,
+    propose_subject,
+)
 from workbench.methods.diagnose.rules import Failure, FindingSentence, FixKind, find
 from workbench.methods.diagnose.stability import StabilityRequest
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
@@ -170,7 +177,8 @@ class _Diagnosis:
         return DiagnoseResult(case=self._case, proposals=self._proposals, steps=tuple(self._asked))
 
     def _judged(self) -> DiagnoseResult:
-        evidence = Evidence(self._case, self._found)
+        guessed = any(each.origin in (OTHER_NAME, NEXT_CHOICE) for each in self._proposals)
+        evidence = Evidence(self._case, self._found, guessed)
         rule = find(evidence)
         return DiagnoseResult(
             case=self._case,

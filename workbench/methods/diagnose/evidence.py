@@ -33,12 +33,15 @@ occlusion. On “The capital of Australia is” both correlate 0.300 at 5 % (720
 class Evidence:
     """The case with whatever was proposed, and for each name of a step its number and its result.
 
+    ``guessed``: the target is one that neither a person nor a shipped fact has said to be right.
+
     Names are ``continue``, ``stability``, ``attribution``, ``occlusion``, ``counterfactual``, ``lens``, ``heads``
     and ``trace``; a step that failed is missing.
     """
 
     case: Case
     steps: Mapping[str, tuple[int, Result]]
+    guessed: bool = False
 
     def step(self, name: str) -> int:
         """The number of a step, 0 where there is none or it is not recorded."""
@@ -208,9 +211,10 @@ LEAST = 0.001
 """A smaller probability is written by its power of ten: 0.000 would say that there is none."""
 
 
-def odds(answer: VariedAnswer) -> str:
+def odds(answer: VariedAnswer, *, foil_first: bool = False) -> str:
     """The two probabilities of an answer, in words."""
-    return f"{_p(answer.target)} against {_p(answer.foil)}"
+    both = (answer.foil, answer.target) if foil_first else (answer.target, answer.foil)
+    return " against ".join(map(_p, both))
 
 
 def _p(followed: FollowedToken | None) -> str:

@@ -10,6 +10,10 @@ from workbench.methods.diagnose.passage import names, words
 from workbench.protocol import Frozen
 from workbench.spans import BLANK
 
+OTHER_NAME = "the other name that the prompt could mean"
+NEXT_CHOICE = "the model's next choice: name the right one"
+"""Where a target comes from that neither a person nor a shipped fact has said to be right."""
+
 
 class Proposal(Frozen):
     """A part of the case that nobody named, and where it comes from."""
@@ -45,12 +49,10 @@ def propose_answers(case: Case, top: str, second: str) -> tuple[Case, tuple[Prop
         if fact is not None:
             found.append(Proposal(part="target", text=fact[1], origin="the shipped facts"))
         elif (other := _other_name(case, foil or top)) is not None:
-            found.append(Proposal(part="target", text=other, origin="the other name that the prompt could mean"))
+            found.append(Proposal(part="target", text=other, origin=OTHER_NAME))
         else:
             text = second if _same(top, foil) or foil is None else top
-            found.append(
-                Proposal(part="target", text=text.strip(), origin="the model's next choice: name the right one")
-            )
+            found.append(Proposal(part="target", text=text.strip(), origin=NEXT_CHOICE))
         target = found[-1].text
     if foil is None:
         wrong = not _same(top, target)
@@ -81,17 +83,22 @@ def propose_subject(case: Case, moved: dict[str, float]) -> tuple[Case, tuple[Pr
 
 
 def _other_name(case: Case, answer: str) -> str | None:
-    """A name in a passage that stands where the answer that was given stands: the word before it is the same."""
-    place = _before(case.prompt, answer.strip())
+    """A name in a passage that stands where the answer that was given stands."""
+    place = _place(case.prompt, answer.strip())
     if place is None:
         return None
-    others = [name for name in names(case.prompt) if not _same(name, answer) and _before(case.prompt, name) == place]
+    others = [name for name in names(case.prompt) if not _same(name, answer) and _place(case.prompt, name) == place]
     return others[0] if others else None
 
 
-def _before(prompt: str, name: str) -> str | None:
-    match = re.search(rf"(\w+)\W+{re.escape(name)}\b", prompt) if name else None
-    return match[1] if match else None
+def _place(prompt: str, name: str) -> tuple[str, str] | None:
+    """Where a name stands first: the word before it in its sentence, or the word after it where it begins one."""
+    match = re.search(rf"(?:(\w+)[^\w.!?]+)?\b{re.escape(name)}\b(?:[^\w.!?]+(\w+))?", prompt) if name else None
+    if match is None:
+        return None
+    if match[1]:
+        return "after", match[1]
+    return ("before", match[2]) if match[2] else None
 
 
 def _same(one: str | None, other: str | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 from workbench.methods.diagnose.evidence import Evidence, odds
 from workbench.protocol import Frozen
 
-Failure = Literal["right", "context", "prompt", "recall", "knowledge", "uncertain"]
+Failure = Literal["right", "context", "unnamed", "prompt", "recall", "knowledge", "uncertain"]
 
 FixKind = Literal["prompt", "in-context", "weights", "steer"]
 """Another prompt, the fact before the prompt, an edit of the weights, a direction added to the states."""
@@ -64,6 +64,20 @@ def _said(evidence: Evidence, name: str, text: str, value: float) -> FindingSent
 def _failure(e: Evidence) -> Iterator[FindingSentence]:
     if e.asked is not None and e.margin is not None:
         yield _said(e, "stability", f"“{e.target}” has {odds(e.asked)} for “{e.foil}” as asked", e.margin)
+
+
+def _choices(e: Evidence) -> Iterator[FindingSentence]:
+    if e.asked is not None and e.margin is not None:
+        text = f"the model says “{e.foil}”, and next “{e.target}”: {odds(e.asked, foil_first=True)}"
+        yield _said(e, "stability", text, e.margin)
+
+
+def _stable(e: Evidence) -> Iterator[FindingSentence]:
+    if e.stability is not None and len(e.stability.answers) > 1:
+        asked, *others = e.stability.answers
+        same = sum(each.top == asked.top for each in others)
+        text = f"{same} of {len(others)} other starts and phrasings have the same first choice"
+        yield _said(e, "stability", text, same / len(others))
 
 
 def _turned(e: Evidence, *kinds: str) -> Iterator[FindingSentence]:
@@ -133,7 +147,12 @@ def _is_right(e: Evidence) -> bool:
 
 
 def _is_copied(e: Evidence) -> bool:
-    """The foil stands in the prompt, and moving what stands there turns the answer, or the target stands there too."""
+    """The foil stands in the prompt, and moving what stands there turns the answer, or the target stands there too.
+
+    Where the target is guessed, something must turn the answer: else nothing says that the place is a wrong one.
+    """
+    if e.guessed and e.turned("order", "start", "template") is None:
+        return False
     return e.is_in_prompt(e.foil) and (e.turned("order") is not None or e.is_in_prompt(e.target))
 
 
@@ -174,6 +193,14 @@ RULES: tuple[Rule, ...] = (
         says=_together(_failure, lambda e: _turned(e, "order", "start"), _changed, _written),
         fixes=("prompt", "in-context"),
         advice="change the order of the passage or what is prepended; no weight has to change",
+    ),
+    Rule(
+        failure="unnamed",
+        title="unnamed: what the model should say is not known",
+        holds=lambda e: e.guessed,
+        says=_together(_choices, _stable, _changed, _layers),
+        fixes=(),
+        advice="name the target if another answer is wanted: nothing measured here says that this one is wrong",
     ),
     Rule(
         failure="prompt",
