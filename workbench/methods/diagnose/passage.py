@@ -8,8 +8,8 @@ from functools import cache
 SMALL = frozenset(
     re.findall(
         r"\w+",
-        "A According After An And Answer As At Because Before But By For From He Here How I If In It Its My No Of On Or "
-        "Question She So That The Then There They This To We What When Where Which Who Why With Yes You",
+        "A According After An And Answer As At Because Before But By For From He Here How I If In It Its My No Of On "
+        "Or Question She So That The Then There They This To We What When Where Which Who Why With Yes You",
     )
 )
 """Words that are written with a capital where they begin a sentence, and are no names."""
