@@ -236,7 +236,7 @@ def test_of_a_target_that_nobody_has_named_it_is_not_said_that_the_answer_is_wro
     result = diagnose(model, DiagnoseRequest(case=Case(prompt="the cat and the")), silent, Says(model))
     assert [each.origin for each in result.proposals if each.part == "target"] == [NEXT_CHOICE]
     assert (result.failure, result.fixes) == ("unnamed", ())
-    assert result.sentences[0].text.startswith("the model says “Tom”, and next “city”: ")
+    assert result.sentences[0].text.startswith("the model says “Tom”; compared with “city”: ")
 
 
 class AskedHere:

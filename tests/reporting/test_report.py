@@ -217,6 +217,26 @@ def test_an_edit_that_a_fix_made_has_its_scores_and_what_speaks_against_it() -> 
     assert made.edit.id in markdown_page(model_card_section(session, SOURCE))
 
 
+def test_a_prompt_that_a_fix_proposed_is_told_with_what_the_model_said_then() -> None:
+    session = diagnosed_and_fixed()
+    *before, last = session.steps
+    asked = next(step for step in sample("australia").steps if step.request.kind == "lens")
+    assert asked.case is not None
+    tried = FixCandidate(name="prompt", title="separator prepended", case=asked.case)
+    assert isinstance(last.result, FixResult)
+    fixes = last.model_copy(update={"result": last.result.model_copy(update={"candidates": (tried,)})})
+    session = session.model_copy(update={"steps": (*before, fixes, asked.model_copy(update={"id": 10}))})
+    told = "Of the fixes of step 9 another prompt was used, in step 10: separator prepended. It went on with “Sydney”"
+    assert read(session).count(told) == 2  # in plain language, and among the interventions
+
+
+def test_a_long_prompt_is_cut_between_words_in_the_title() -> None:
+    steps = (sample("australia").steps[0],)
+    case = Case(prompt="word " * 40)
+    cut = steps[0].model_copy(update={"request": ContinueRequest(case=case), "result": None})
+    assert report_of(Session(steps=(cut,))).title == f"Why “{'word ' * 15}…” is continued as it is"
+
+
 def test_who_reviewed_and_decided_can_be_given_or_filled_in() -> None:
     assert "Reviewed by A. Reviewer" in read(sample("tom"), reviewer="A. Reviewer").replace("byA", "by A")
     page = Page(html_page(report_of(sample("tom"), SOURCE)))

@@ -16,7 +16,7 @@ from workbench.methods.diagnose.diagnosis import DiagnoseResult
 from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.registry import method
-from workbench.reporting.edits import applied, edits_of, queue_after
+from workbench.reporting.edits import applied, edits_of, prompts_used, queue_after
 from workbench.session import Session, Step
 from workbench.wording import count
 
@@ -24,6 +24,10 @@ NO_PROOF = (
     "This is not a proof of cause. Every number here says what was measured on this model, with these prompts and "
     "settings. A method can mislead, and an edit that repairs one answer can spoil others that nobody asked about."
 )
+
+
+MOST_IN_TITLE = 80
+"""Characters of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,11 @@ def title_of(session: Session) -> str:
     if session.title:
         return session.title
     cases = cases_of(session)
-    return f"Why “{cases[0].prompt.strip()[:80]}” is continued as it is" if cases else "A session without a prompt"
+    if not cases:
+        return "A session without a prompt"
+    prompt = cases[0].prompt.strip()
+    short = prompt if len(prompt) <= MOST_IN_TITLE else f"{prompt[:MOST_IN_TITLE].rsplit(maxsplit=1)[0]} …"
+    return f"Why “{short}” is continued as it is"
 
 
 def in_plain_language(session: Session) -> tuple[Figure, ...]:
@@ -167,7 +175,18 @@ def _what_was_done(session: Session) -> Iterator[str]:
             yield f"Fixes were tried and taken back, {tried} in all (step {step.id}): {step.result.reason}."
 
 
+def prompts_in_words(session: Session) -> Iterator[str]:
+    """The prompts of fixes that were used, and what the model said then."""
+    for fix, title, used in prompts_used(session):
+        said_then = next(answers_of([used]), None)
+        then = (
+            "" if said_then is None else f" It went on with “{said_then.text.strip()}” ({said_then.probability:.2f})."
+        )
+        yield f"Of the fixes of step {fix.id} another prompt was used, in step {used.id}: {title}.{then}"
+
+
 def _what_was_changed(session: Session) -> Iterator[str]:
+    yield from prompts_in_words(session)
     edits = edits_of(session)
     queue = last_queue(session)
     if not edits:

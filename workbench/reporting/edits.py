@@ -1,4 +1,4 @@
-"""The edits of a session, whichever way they came into the queue: by an edit, a fix, a comparison, or from a file."""
+"""What a session did about a failure: its edits, whichever way they came into the queue, and prompts of fixes."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ def applied(session: Session) -> tuple[TriedEdit, ...]:
     queued = {info.id for info in edits_of(session)} - made
     tried = {each.info.id: each for step in session.steps for each in tried_in(step)}
     return tuple(each for name, each in tried.items() if name in queued)
+
+
+def prompts_used(session: Session) -> tuple[tuple[Step, str, Step], ...]:
+    """The prompts of a fix that were asked with afterwards: the fix, what it was, and the first such step."""
+    found = []
+    for place, step in enumerate(session.steps):
+        for candidate in step.result.candidates if isinstance(step.result, FixResult) else ():
+            after = (each for each in session.steps[place + 1 :] if each.case == candidate.case)
+            if candidate.case is not None and (used := next(after, None)) is not None:
+                found.append((step, candidate.title, used))
+    return tuple(found)
 
 
 def tried_in(step: Step) -> Iterator[TriedEdit]:

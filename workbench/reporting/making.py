@@ -10,7 +10,14 @@ from pathlib import Path
 from workbench import __version__
 from workbench.figures import Figure, line, said
 from workbench.reading import read_bytes
-from workbench.reporting.account import NO_PROOF, case_figures, finding_figures, in_plain_language, title_of
+from workbench.reporting.account import (
+    NO_PROOF,
+    case_figures,
+    finding_figures,
+    in_plain_language,
+    prompts_in_words,
+    title_of,
+)
 from workbench.reporting.interventions import intervention_sections, limit_figures, regression_figures
 from workbench.reporting.report import Blank, Code, Report, Section
 from workbench.reporting.steps import settings_table, step_section, warnings_table
@@ -36,14 +43,15 @@ class Source:
 def report_of(session: Session, source: Source | None = None, reviewer: str = "", decision: str = "") -> Report:
     """The whole report of a session."""
     changes = tuple(intervention_sections(session))
-    no_change = () if changes else said(line("Nothing was changed in the model.", "muted"))
+    prompts = tuple(prompts_in_words(session))
+    no_change = () if changes else (line("Nothing was changed in the model.", "muted"),)
     return Report(
         title=title_of(session),
         sections=(
             Section(heading="In plain language", anchor="plain", blocks=in_plain_language(session)),
             Section(heading="Finding", anchor="finding", blocks=(*finding_figures(session), *_notes(session))),
             Section(heading="Case and answers", anchor="case", blocks=case_figures(session)),
-            Section(heading="Interventions", anchor="interventions", blocks=no_change),
+            Section(heading="Interventions", anchor="interventions", blocks=said(*prompts, *no_change)),
             *changes,
             Section(heading="Regressions", anchor="regressions", blocks=regression_figures(session)),
             Section(heading="Warnings", anchor="warnings", blocks=warnings_table(session)),

@@ -68,7 +68,7 @@ def _failure(e: Evidence) -> Iterator[FindingSentence]:
 
 def _choices(e: Evidence) -> Iterator[FindingSentence]:
     if e.asked is not None and e.margin is not None:
-        text = f"the model says “{e.foil}”, and next “{e.target}”: {odds(e.asked, foil_first=True)}"
+        text = f"the model says “{e.foil}”; compared with “{e.target}”: {odds(e.asked, foil_first=True)}"
         yield _said(e, "stability", text, e.margin)
 
 
@@ -198,7 +198,7 @@ RULES: tuple[Rule, ...] = (
         failure="unnamed",
         title="unnamed: what the model should say is not known",
         holds=lambda e: e.guessed,
-        says=_together(_choices, _stable, _changed, _layers),
+        says=_together(_choices, _stable, _changed),
         fixes=(),
         advice="name the target if another answer is wanted: nothing measured here says that this one is wrong",
     ),
