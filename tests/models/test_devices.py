@@ -79,7 +79,9 @@ def test_a_method_finds_the_same_in_a_divided_model(kind, tmp_path):
 EDITORS = {
     "rome": {"layer": 1, "prefixes": 2, "prefix_tokens": 3, "steps": 3},
     "memit": {"layers": "1", "prefixes": 2, "prefix_tokens": 3, "steps": 3},
+    "alphaedit": {"layers": "1", "prefixes": 2, "prefix_tokens": 3, "steps": 3, "energy": 0.5},
     "ft-m": {"layer": 1, "steps": 2},
+    "ft-batch": {"layer": 1, "epochs": 1},
     "grace": {"layer": 1, "steps": 2},
 }
 
