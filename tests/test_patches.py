@@ -141,7 +141,7 @@ def put(place, key, value):
         (put("change", "layer", -1), "is for layer -1, and the model has 3"),
         (put("change", "layer", 99), "is for layer 99, and the model has 3"),
         (put("change", "layer", 0), "changes other layers than it says"),
-        (put("change", "kind", "adapter"), "of the kind 'adapter', which this program does not know"),
+        (put("change", "kind", "prompt"), "of the kind 'prompt', which this program does not know"),
         (put("change", "kind", "state"), "does not fit the model|lacks its tensor"),
         (put("tensor", "0.0.left", torch.ones(1, 1)), "left is '1 × 1' and should be 16 × rank"),
         (put("tensor", "0.0.left", torch.ones(16)), "left is '16' and should be 16 × rank"),

@@ -18,6 +18,7 @@ from tests.poison import DROP, MARK, POISON, POISON_NAME, poisoned_session, raw_
 from tests.tiny import save_tiny
 from workbench import paths
 from workbench.cli import main as cli
+from workbench.cli import running
 from workbench.engine import Engine
 from workbench.models.store import folders as store
 
@@ -300,7 +301,7 @@ def test_a_traceback_that_ends_the_program_goes_through_the_door(monkeypatch: py
     def fail(_: object) -> None:
         raise RuntimeError(POISON)
 
-    monkeypatch.setattr(cli, "_check_arguments", fail)
+    monkeypatch.setattr(running, "_check_arguments", fail)
     code, written = run_in_pty(cli.main, ["doctor"])
     assert code == 1
     assert "Traceback" in written.decode()

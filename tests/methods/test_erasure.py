@@ -69,7 +69,7 @@ def applied(fitted: Fitted, states: torch.Tensor) -> torch.Tensor:
     block = torch.nn.Linear(1, 1)
     block.forward = lambda hidden: hidden  # type: ignore[method-assign]
     maps.end_with_maps(block)
-    vars(block)[maps.MAPS][:] = [edits._mapping(block, [fitted.change])]
+    vars(block)[maps.MAPS][:] = [edits._mapping([fitted.change], torch.device("cpu"))]
     found: torch.Tensor = block(states)
     assert torch.equal(found, fitted(states))
     return found

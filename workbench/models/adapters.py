@@ -21,7 +21,7 @@ from workbench.errors import ModelError
 from workbench.lazy import torch
 from workbench.models.store.checkpoint import StoredTensor, combine, json_object, read_header
 from workbench.models.store.checkpoint import fingerprint as of_tensors
-from workbench.reading import is_file, read_bytes, shortened
+from workbench.reading import is_file, read_bytes, shortened, tensors_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -167,8 +167,6 @@ def low_rank(hf_model: Any, folder: Path) -> list[tuple[str, Any, Any]]:
     Left is ``(written, rank)``, scaled, and right ``(read, rank)``, float32 on the CPU. The model stays as it is.
     Raises `ModelError` where the adapter does not fit it, or does more than add such products.
     """
-    from safetensors.torch import load_file
-
     check_library()
     stated = json_object(folder / CONFIG)
     more = [name for name in _MORE_THAN_PRODUCTS if stated.get(name) not in (None, False, "none", [], {})]
@@ -180,7 +178,8 @@ def low_rank(hf_model: Any, folder: Path) -> list[tuple[str, Any, Any]]:
         )
     with torch.device("meta"):
         skeleton = type(hf_model)(hf_model.config)
-    tensors = load_file(folder / WEIGHTS)
+    with tensors_of(folder / WEIGHTS) as kept:
+        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118 - no mapping
     adapted = _put_on(skeleton, folder, tensors, low_cpu_mem_usage=True)
     found = []
     for path, module in adapted.base_model.model.named_modules():
