@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from workbench.errors import InputError
 from workbench.lazy import torch
+from workbench.models.anatomy import matrix_shape
 from workbench.reading import quoted
 
 if TYPE_CHECKING:
@@ -310,17 +311,6 @@ def in_order(maps: Iterable[StateMap]) -> list[StateMap]:
         first, *others = some
         found += first.together([first, *others])
     return found
-
-
-def matrix_shape(module: Module) -> tuple[int, int]:
-    """What a matrix writes and what it reads, whatever way round the model stores it."""
-    written, read = module.weight.shape  # type: ignore[misc]
-    return (read, written) if input_first(module) else (written, read)
-
-
-def input_first(module: Module) -> bool:
-    """Whether a module stores its matrix as what it reads by what it writes."""
-    return type(module).__name__ == "Conv1D"
 
 
 def _matrix(model: LoadedModel, layer: int, module: str) -> Module:

@@ -17,10 +17,10 @@ from weakref import ref
 
 from pydantic import Field, model_validator
 
-from workbench.editing.changes import Change, PromptPrefix, StateMap, WeightUpdate, in_order, input_first
+from workbench.editing.changes import Change, PromptPrefix, StateMap, WeightUpdate, in_order
 from workbench.errors import Cancelled, InputError
 from workbench.lazy import torch
-from workbench.models.anatomy import tensor_of, with_tensor
+from workbench.models.anatomy import input_first, tensor_of, with_tensor
 from workbench.models.forward.maps import MAPS
 from workbench.protocol import Frozen
 from workbench.shapes import different

@@ -135,23 +135,33 @@ def with_tensor(output: Any, states: torch.Tensor) -> Any:
     return states.reshape(output.shape)
 
 
+def matrix_shape(module: Module) -> tuple[int, int]:
+    """What a matrix writes and what it reads, whatever way round the model stores it."""
+    written, read = module.weight.shape  # type: ignore[misc]
+    return (read, written) if input_first(module) else (written, read)
+
+
+def input_first(module: Module) -> bool:
+    """Whether a module stores its matrix as what it reads by what it writes."""
+    return type(module).__name__ == "Conv1D"
+
+
 def _anatomy(model: Any, layout: Layout, *, measured: bool) -> Anatomy:
     config = model.config
     blocks = model.get_submodule(layout.blocks)
     down_projection = blocks[0].get_submodule(layout.down_projection) if layout.down_projection else None
-    in_first = type(down_projection).__name__ == "Conv1D"
     return Anatomy(
         architecture=config.model_type,
         n_layers=len(blocks),
         d_model=config.hidden_size,
-        d_mlp=_expert_width(config) if down_projection is None else down_projection.weight.shape[0 if in_first else 1],
+        d_mlp=_expert_width(config) if down_projection is None else matrix_shape(down_projection)[1],
         embedding=layout.embedding,
         blocks=layout.blocks,
         attention=layout.attention,
         mlp=layout.mlp,
         down_projection=layout.down_projection,
         down_projection_missing="" if down_projection is not None else "mixture of experts",
-        down_projection_in_first=in_first,
+        down_projection_in_first=down_projection is not None and input_first(down_projection),
         final_norm=layout.final_norm if has_module(model, layout.final_norm) else None,
         projection=layout.projection if layout.projection and has_module(model, layout.projection) else None,
         unembedding=layout.unembedding,
@@ -168,19 +178,18 @@ def _measured(model: Any, found: Structure) -> Anatomy:
     config = model.config.get_text_config(decoder=True)
     block = model.get_submodule(f"{found.blocks}.0")
     down = block.get_submodule(found.down_projection) if found.down_projection else None
-    in_first = type(down).__name__ == "Conv1D"
     return Anatomy(
         architecture=model.config.model_type,
         n_layers=len(model.get_submodule(found.blocks)),
         d_model=config.hidden_size,
-        d_mlp=down.weight.shape[0 if in_first else 1] if down is not None else _expert_width(config),
+        d_mlp=_expert_width(config) if down is None else matrix_shape(down)[1],
         embedding=found.embedding,
         blocks=found.blocks,
         attention=found.attention or "",
         mlp=found.mlp or "",
         down_projection=found.down_projection,
         down_projection_missing=found.no_down_projection,
-        down_projection_in_first=in_first,
+        down_projection_in_first=down is not None and input_first(down),
         final_norm=found.final_norm,
         projection=None,
         unembedding=found.unembedding,

@@ -149,6 +149,6 @@ def has_module(root: Module, path: str) -> bool:
 
 
 def _names_an_attribute(root: Module, path: str) -> bool:
-    """As `_has`, but None counts: it is what a model holds in place of an optional part that it leaves out."""
+    """As `has_module`, but None counts: it is what a model holds in place of an optional part that it leaves out."""
     parent, _, name = path.rpartition(".")
     return has_module(root, parent) and hasattr(root.get_submodule(parent), name)

@@ -19,6 +19,7 @@ from workbench.methods.cot.about import AboutReasoning
 from workbench.methods.cot.figures import cot_figures
 from workbench.methods.cot.places import sentence_spans
 from workbench.methods.cot.result import CotResult
+from workbench.methods.heads.names import named
 from workbench.models.forward.suppressing import each_layers_weights
 from workbench.models.tokentext import display
 from workbench.numbers import rounded
@@ -67,7 +68,7 @@ class ReceiverHead(Frozen):
     @property
     def name(self) -> str:
         """As heads are named everywhere."""
-        return f"L{self.layer}H{self.head}"
+        return named(self.layer, self.head)
 
 
 class ReceiversResult(Result):
