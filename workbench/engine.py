@@ -312,9 +312,10 @@ class Engine:
         progress(0, 1, stage="importing torch")
         from workbench.loading import load
 
-        self._model = None  # the old one's memory is free before the new one needs it
-        gc.unfreeze()
-        gc.collect()
+        if self._model is not None:
+            self._model = None  # the old one's memory is free before the new one needs it
+            gc.unfreeze()
+            gc.collect()
         model = load(request.model, request.dtype, request.device, progress, request.device_map)
         # What torch and transformers brought is here to stay. Looking through its million objects for garbage would
         # stop every thread for a third of a second, the screen's too.
