@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.widget import Widget
 
+from screens.marking import mark
 from screens.panes.pane import Pane
 from screens.widgets.tab_line import TabLine
 
@@ -46,18 +47,15 @@ class Columns(Container):
         self.bring(active)
         for side in ("left", "right"):
             for place, pane in enumerate(each for each in self._asked_for if side == each.SIDE):
-                pane.set_class(pane is active, "-active")
-                pane.set_class(place == 0, "-foremost")
-                pane.set_class(place > 1, "-covered")
-        self.set_class(active.SIDE == "left", "-left-active")
+                mark(pane, {"-active": pane is active, "-foremost": place == 0, "-covered": place > 1})
+        mark(self, {"-left-active": active.SIDE == "left"}, self.children)
 
     def stand_out(self, alone: Pane | None) -> None:
         """Mark the pane with the keyboard, and the one that is seen ``alone``, if any.
 
-        By a class, as with ``:focus-within`` all of a pane is styled again at every step from field to field.
+        By a class, as with ``:focus-within`` all of a pane is styled anew at every step from field to field.
         """
         for pane in (self._prompt, *self._others):
-            pane.set_class(pane.has_focus_within, "-with-keyboard")
-            pane.set_class(pane is alone, "-zoomed")
-        for column in self.query("#left, #right"):
-            column.set_class(alone is not None and alone.parent is column, "-zoomed")
+            mark(pane, {"-with-keyboard": pane.has_focus_within, "-zoomed": pane is alone})
+        for column in self.children:
+            mark(column, {"-zoomed": alone is not None and alone.parent is column}, column.children)

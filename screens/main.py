@@ -18,6 +18,7 @@ from screens.answers import KeptSteps, active_edits
 from screens.columns import Columns
 from screens.jump import JumpScreen
 from screens.keys import Key
+from screens.marking import mark
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved, FollowUp
 from screens.notes import Annotated, Noted, NotesScreen
 from screens.panes import PANES
@@ -149,6 +150,9 @@ class MainScreen(Sized):
         if self.has_class("-start"):
             self._start.focus_content()
 
+    def _leave_start(self) -> None:
+        mark(self, {"-start": False}, (self._start, *self.panes))
+
     def watch_active(self) -> None:
         """Show the pane that was asked for."""
         self._columns.show_pane(self.others[self.active - 2])
@@ -174,7 +178,7 @@ class MainScreen(Sized):
     def watch_case(self) -> None:
         """One case for all panes."""
         if self.case is not None:
-            self.remove_class("-start")
+            self._leave_start()
         for pane in self.panes:
             pane.case = self.case
 
@@ -256,7 +260,7 @@ class MainScreen(Sized):
     def _take(self, step: Step, job: int | None = None) -> None:
         """Show a step in the panes that accept it, and remember what it answers."""
         if step.result is not None and self._home_of(step.request):
-            self.remove_class("-start")
+            self._leave_start()
         for pane in self._accepting(step.request):
             if step.result is not None and (question := pane.question(step.request)):
                 self.answers.keep(question, step)
@@ -392,7 +396,7 @@ class MainScreen(Sized):
     def action_pane(self, number: int) -> None:
         """Put the keyboard into a pane, and show it where only one is shown."""
         if number > 1:
-            self.remove_class("-start")  # samples and recent sessions make room for the pane
+            self._leave_start()  # samples and recent sessions make room for the pane
             self.active = number
         self.panes[number - 1].focus_content()
 

@@ -17,6 +17,7 @@ from textual.widgets import Input, Static, TextArea
 
 from screens.answers import edits_in_words
 from screens.keys import Key
+from screens.marking import mark
 from screens.messages import CaseChanged
 from screens.panes.pane import Pane
 from screens.panes.prompt.folded import PREPENDED, FoldedCase
@@ -299,9 +300,10 @@ class PromptPane(Pane, PromptFrame):
         if not self.is_mounted:
             return
         case = self.edited()
-        self.query_one(TokenStrip).stale = self._drawn is not None and case != self._drawn
+        tokens = self.query_one(TokenStrip)
+        tokens.stale = self._drawn is not None and case != self._drawn
         as_tokens = self._drawn is not None and case.prompt == self._drawn.prompt
-        self.set_class(not as_tokens, "-edited")
+        mark(self, {"-edited": not as_tokens}, (tokens,))
         notes = self._encoded.notes if self._encoded is not None and case == self._drawn else ()
         self.query_one(FoldedCase).show(case, as_tokens, notes)
 
