@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import typer.main
 from hypothesis import HealthCheck, settings
 
 from workbench import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from workbench.loading import LoadedModel
 
 REAL_MODELS = paths.models_folder()
@@ -91,6 +95,14 @@ def one_thread() -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_made_once() -> Iterator[None]:
+    """The command line that a process has is made of the signatures of all commands once, not at each of its calls."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")
