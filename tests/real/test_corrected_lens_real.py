@@ -27,7 +27,7 @@ def test_it_is_nearer_to_the_answer_than_the_logit_lens_a_constant_and_a_shuffle
 ) -> None:
     """Fitted on a page, measured on few tokens, to be quick; the documented figures are of 10,000 and 256."""
     monkeypatch.setattr("workbench.methods.lens.held_out.TOKENS", 24)
-    fit = run(default_model, FitLensRequest(tokens=2_000, corpus=str(PAGE)), silent)
+    fit = run(default_model, FitLensRequest(tokens=1_000, corpus=str(PAGE)), silent)
     assert isinstance(fit, FitLensResult)
     known, row = fit.about.held_out, LAYER + 1
     assert known.logit[row] > 10

@@ -9,6 +9,8 @@ import pytest
 from tests.terminal.conftest import Recorded, Start
 from tests.terminal.test_story import ANSWER, PROMPT, row_at_cursor
 from workbench.editing.edit import EditResult
+from workbench.editing.editors.rome.details import RomeDetails
+from workbench.editing.suite.regression import SuiteResult
 from workbench.session import load_session
 
 pytestmark = pytest.mark.terminal
@@ -27,6 +29,54 @@ def typed(terminal: Recorded, key: str, path: Path) -> None:
     terminal.press(key)
     terminal.until("Close")
     terminal.press(*str(path), "\r")
+
+
+def assert_repaired(made: EditResult) -> None:
+    """What the edit does to the fact, and to what is next to it."""
+    assert [said.top for said in made.before] == [" Sydney", " Canberra"]
+    assert [said.top for said in made.after] == [" Canberra", " Canberra"]
+    assert made.after[0].target > 0.9
+    assert made.sound, made.checks
+    assert isinstance(made.details, RomeDetails)
+    assert made.details.layer_from == "known for this model"
+
+    suite = made.suite
+    assert suite is not None
+    for role in ("rewrite", "neighborhood"):
+        score = suite.score(role, "as-is")
+        assert score is not None
+        assert score.score >= score.score_before
+    after = suite.score("paraphrase", "separator")
+    assert after is not None
+    assert after.score == 1.0
+    unrelated = suite.score("unrelated", "as-is")
+    assert unrelated is not None
+    assert unrelated.score >= unrelated.score_before - 0.05
+    assert suite.perplexity is not None
+    assert suite.perplexity_before is not None
+    assert suite.perplexity < 1.01 * suite.perplexity_before
+
+
+def assert_as_before_any_edit(suite: SuiteResult) -> None:
+    """What the suite says of the default model without an edit."""
+    outcomes = {(outcome.fact, outcome.prepend): outcome for outcome in suite.outcomes}
+    rewrite = outcomes[0, "as-is"].before
+    assert (rewrite.target, rewrite.against) == pytest.approx((0.341, 0.362), abs=0.005)
+    assert (rewrite.top, rewrite.passes, rewrite.exact) == (" Sydney", False, False)
+    after = outcomes[0, "separator"].before
+    assert (after.target, after.against) == pytest.approx((0.456, 0.418), abs=0.005)
+    assert after.passes
+    assert after.exact
+
+    # The phrasing that begins with its subject is lost as it stands, and known after BOS or separator.
+    [first] = [index for index, fact in enumerate(suite.suite.facts) if fact.prompt.startswith("Australia ")]
+    assert outcomes[first, "as-is"].first_position
+    assert not outcomes[first, "separator"].first_position
+
+    for role in ("neighborhood", "unrelated", "attribute"):
+        score = suite.score(role, "separator")
+        assert score is not None
+        assert (score.score_before, score.exact_before) == (1.0, 1.0)
 
 
 def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_patch(
@@ -57,7 +107,9 @@ def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_pa
     terminal.assert_ended_cleanly()
     made = next(step.result for step in load_session(session).steps if step.request.kind == "edit")
     assert isinstance(made, EditResult)
+    assert_repaired(made)
     assert made.suite is not None
+    assert_as_before_any_edit(made.suite)
 
     again = start(*CASE, "--session", tmp_path / "new.json", columns=160, rows=48)
     again.until(ANSWER)
