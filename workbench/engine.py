@@ -50,6 +50,9 @@ BEHIND = 8
 
 THREAD = "engine"
 
+NUMBERS = itertools.count(1)
+"""Of jobs: those of all engines of the program, for a later one to have a higher number."""
+
 
 class LoadRequest(Request):
     """Load a model: a catalogue name, a directory, a GGUF file or a hub id. It replaces the one before."""
@@ -108,8 +111,11 @@ Listener = Callable[[Event], None]
 
 
 @dataclass
-class _Job:
-    """``edits`` and ``queue`` are the model's when it began; ``ended`` is set once its step is being recorded."""
+class Job:
+    """What an engine has been asked.
+
+    ``edits`` and ``queue`` are the model's when it began; ``ended`` is set once its step is being recorded.
+    """
 
     id: int
     request: Request
@@ -132,21 +138,22 @@ class Engine:
     def __init__(self, listener: Listener, record: Callable[[Step], Step] | None = None) -> None:
         self._listener = listener
         self._record = record
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, _Job] = {}
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: dict[int, Job] = {}
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
-        self._current: _Job | None = None  # the one that was submitted; what it asks is cancelled with it
-        self._behind: list[_Job] = []  # whose rest waits for what was asked meanwhile
-        self._next: _Job | None = None  # what was taken out of the queue and could not go before all that
+        self._current: Job | None = None  # the one that was submitted; what it asks is cancelled with it
+        self._behind: list[Job] = []  # whose rest waits for what was asked meanwhile
+        self._next: Job | None = None  # what was taken out of the queue and could not go before all that
         self._finishing = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
 
     def submit(self, request: Request) -> int:
         """Queue a request and return the number of its job."""
-        job = _Job(next(self._numbers), request)
+        return self._put(Job(next(NUMBERS), request))
+
+    def _put(self, job: Job) -> int:
         with self._lock:
             self._waiting[job.id] = job
         self._queue.put(job)
@@ -186,14 +193,14 @@ class Engine:
             self._do(job)
         self._model = None
 
-    def _do(self, job: _Job) -> None:
+    def _do(self, job: Job) -> None:
         before, self._current = self._current, job
         self._run(job)
         self._current = before
         with self._lock:
             del self._waiting[job.id]
 
-    def _let_others_go_first(self, job: _Job) -> None:
+    def _let_others_go_first(self, job: Job) -> None:
         """Run what was asked meanwhile, before the rest of a job that nobody waits for.
 
         The rest is not wanted where the model has other edits then, or where another model was asked for.
@@ -220,9 +227,9 @@ class Engine:
                 job.cancelled.set()
         self._behind.remove(job)
 
-    def _ask(self, job: _Job, request: Request) -> Step:
+    def _ask(self, job: Job, request: Request) -> Step:
         """Answer what a job asks of another method: a step of its own, which is cancelled with the job."""
-        asked = _Job(next(self._numbers), request, job.cancelled)
+        asked = Job(next(NUMBERS), request, job.cancelled)
         with self._lock:
             self._waiting[asked.id] = asked
         try:
@@ -234,7 +241,7 @@ class Engine:
             raise Cancelled
         return step
 
-    def _run(self, job: _Job) -> Step:
+    def _run(self, job: Job) -> Step:
         job.started, job.clock = datetime.now(UTC), time.perf_counter()
         if self._model is not None:
             job.edits, job.queue = self._model.edits.active, self._model.edits.state
@@ -258,7 +265,7 @@ class Engine:
 
     def _finish(
         self,
-        job: _Job,
+        job: Job,
         status: Status,
         result: Result | None,
         queue: QueueState | None,
@@ -293,7 +300,7 @@ class Engine:
             self._listener(Finished(job.id, step, unsaved, queue))
         return step
 
-    def _answer(self, job: _Job, progress: _Reporter) -> Result:
+    def _answer(self, job: Job, progress: _Reporter) -> Result:
         request = job.request
         if isinstance(request, LoadRequest):
             return self._load(request, progress)
@@ -353,7 +360,7 @@ class _Reporter:
 
     background = ""
 
-    def __init__(self, job: _Job, listener: Listener, let_others: Callable[[_Job], None]) -> None:
+    def __init__(self, job: Job, listener: Listener, let_others: Callable[[Job], None]) -> None:
         self._job = job
         self._listener = listener
         self._let_others = let_others

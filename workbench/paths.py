@@ -20,6 +20,11 @@ def cache_folder() -> Path:
     return Path(home) / "cache" if home else Path(platformdirs.user_cache_dir(_APP))
 
 
+def log_file() -> Path:
+    """Where the app and its workers write what would go to stderr."""
+    return cache_folder() / "log.txt"
+
+
 def models_folder() -> Path:
     """Converted and added models, one folder each."""
     return cache_folder() / "models"

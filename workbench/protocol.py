@@ -126,7 +126,8 @@ class Method:
     it has none of its own. Where it ``opens`` anything, that is made of a request, its result, one of its figures and a
     place (row, column) in it: what is asked when a person opens that place, None where there is nothing to ask. A
     method that ``asks`` others is run with an `Asking` as its fourth argument; it changes no edit itself. A method of
-    sweeps has ``collect``: from the whole request and the results of its shards to that of one run.
+    sweeps has ``collect``: from the whole request and the results of its shards to that of one run; with ``records``,
+    which reads so many of those that a file or a shipped set has (None: all), it can be asked for in the app.
     A method that ``follows`` a kind of request is offered in the pane of that one: ``begins`` makes of such a request
     and its result what it then begins with, settings (for its form) and fields that nobody types.
     ``limits`` is a sentence about what its results cannot show, for reports. ``background`` is the stage of its
@@ -146,6 +147,7 @@ class Method:
     begins: Callable[[Any, Any], Mapping[str, Any]] = lambda _request, _result: {}
     limits: str = ""
     collect: Callable[[Any, Any], Result] | None = None
+    records: Callable[[str, int | None], tuple[Any, ...]] | None = None
     background: str = ""
 
     @property

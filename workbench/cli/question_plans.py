@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from workbench.case import Case
 from workbench.cli.options import Typed
-from workbench.datasets.questions import Question, check_choices, questions_of
+from workbench.datasets.questions import check_choices, questions_drawn
 from workbench.errors import InputError
 from workbench.methods.cot.hint_results import CotHintsRequest
 from workbench.methods.cot.hints import hints_named
@@ -20,9 +19,6 @@ from workbench.settings import filled
 
 ANY = "any"
 """What is said in place of a suggested answer, for the workbench to choose one."""
-
-DRAW = 1
-"""The seed by which ``--limit`` draws questions."""
 
 
 def check_case(case: Case) -> None:
@@ -55,11 +51,10 @@ def many_questions(name: str, limit: int | None, typed: Typed) -> CotQuestionsRe
     """The request for the questions of a file or a shipped set, or for ``limit`` of each task, drawn by a seed."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit is the number of questions of each task, at least 1, not {limit}")
-    questions = sorted(questions_of(name), key=lambda question: question.task)  # stable
-    chosen = [question for _, some in groupby(questions, key=lambda q: q.task) for question in _drawn([*some], limit)]
+    chosen = questions_drawn(name, limit)
     alike = filled(CotRequest, typed, question="?")
     shared = {name: getattr(alike, name) for name in ("read", "lead_in", "instruction", "sampling", "thinking")}
-    return CotQuestionsRequest(questions=tuple(chosen), **shared)
+    return CotQuestionsRequest(questions=chosen, **shared)
 
 
 def hinted_questions(name: str, hints: str, limit: int | None, typed: Typed) -> CotHintsRequest:
@@ -71,15 +66,6 @@ def hinted_questions(name: str, hints: str, limit: int | None, typed: Typed) -> 
     plain = many_questions(name, limit, typed)
     shared = {name: getattr(plain, name) for name in ("questions", "read", "lead_in", "instruction", "thinking")}
     return CotHintsRequest(hints=chosen, sampling=plain.sampling, **shared)
-
-
-def _drawn(questions: list[Question], limit: int | None) -> list[Question]:
-    """So many of the questions, in their order. The first in a set may be alike; fewer are always among more."""
-    if limit is None or limit >= len(questions):
-        return questions
-    from numpy.random import RandomState
-
-    return [questions[i] for i in sorted(RandomState(DRAW).permutation(len(questions))[:limit])]
 
 
 def interventions(

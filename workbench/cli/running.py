@@ -14,7 +14,7 @@ import typer
 from workbench import leaving
 from workbench.cli import output
 from workbench.errors import Cancelled, InputError, WorkbenchError
-from workbench.paths import cache_folder
+from workbench.paths import log_file
 
 BAD_INPUT, CANCELLED = 2, 130
 
@@ -50,7 +50,7 @@ def _check_arguments(arguments: list[str]) -> None:
 
 def log_to_file() -> None:
     """The app owns the terminal, so what would go to stderr goes to a file."""
-    file = cache_folder() / "log.txt"
+    file = log_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     _log_to(logging.FileHandler(file, encoding="utf-8"))
     logging.captureWarnings(True)

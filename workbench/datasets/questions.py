@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ SHIPPED = ("arithmetic", "common-sense", "ethical-judgement")
 FEWEST_CHOICES, MOST_CHOICES = 2, 26
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+DRAW = 1
+"""The seed by which a limit draws questions."""
 
 LETTERED = re.compile(r"(?:\(?(?P<letter>[A-Za-z])(?:\)|\.|:)(?P<rest>(?:\s.*)?)|(?P<alone>[A-Za-z]))", re.DOTALL)
 """A choice by its letter, with its text after it or not: B, (B), B), B. ice, (B) ice."""
@@ -100,6 +104,24 @@ def questions_of(name: str) -> tuple[Question, ...]:
         file = resources.files("workbench") / "data" / "questions" / f"{name}.jsonl"
         return _read(file.read_text(encoding="utf-8"), name)
     return read_questions(Path(name))
+
+
+def questions_drawn(name: str, limit: int | None) -> tuple[Question, ...]:
+    """The questions of a set or a file by task, of each ``limit`` that a seed draws, in their order.
+
+    The first in a set may be alike; fewer are always among more. Raises `InputError`.
+    """
+    questions = sorted(questions_of(name), key=lambda question: question.task)  # stable
+    by_task = (list(some) for _, some in groupby(questions, key=lambda question: question.task))
+    return tuple(question for some in by_task for question in _drawn(some, limit))
+
+
+def _drawn(questions: list[Question], limit: int | None) -> list[Question]:
+    if limit is None or limit >= len(questions):
+        return questions
+    from numpy.random import RandomState
+
+    return [questions[i] for i in sorted(RandomState(DRAW).permutation(len(questions))[:limit])]
 
 
 def read_questions(path: Path) -> tuple[Question, ...]:

@@ -123,9 +123,34 @@ def facts_edit_figures(result: FactsEditResult) -> tuple[Figure, ...]:
         growth = result.perplexity / result.perplexity_before - 1
         perplexity = f"held-out perplexity {result.perplexity_before:.2f} → {result.perplexity:.2f} ({growth:+.2%})"
         parts += said(f"{perplexity}, {seconds:.1f} s an edit")
+        parts += _records(result)
     failing = [fact for fact in result.failing if fact.role in MUST_CHANGE]
     unusable = (line(f"record {name}: {reason}", "warning") for name, reason in result.unusable.items())
     return (*parts, *said(*(_failing(fact) for fact in failing[:MOST_FAILING]), *rest(len(failing)), *unusable))
+
+
+MOST_RECORDS = 100
+"""Records that are listed; the rest is counted, and all are in the JSON."""
+
+
+def _records(result: FactsEditResult) -> tuple[Figure, ...]:
+    """A row for each record that was edited by itself, with its own scores in %."""
+    first = next((score.prepend for record in result.records for score in record.scores), None)
+    rows = []
+    for record in result.records[:MOST_RECORDS]:
+        scores = {score.role: f"{100 * score.score:.0f}" for score in record.scores if score.prepend == first}
+        own = (scores.get(role, "–") for role in SCORED)
+        rows.append((record.id, record.title, *own, f"{record.perplexity:.2f}", f"{record.seconds:.1f}"))
+    numbers = [*(SCORES[role] for role in SCORED), "perplexity", "seconds"]
+    spare = (0, 0, 0, 1, 1)
+    columns = (
+        "record",
+        Column(heading="edit", wraps=True),
+        *(Column(heading=name, right=True, spare=each) for name, each in zip(numbers, spare, strict=True)),
+    )
+    left = len(result.records) - len(rows)
+    more = [line(f"… and {count(left, 'record')} more", "muted")] if left else []
+    return (Table(title=f"Records · {first}", columns=columns, rows=tuple(rows)), *said(*more))
 
 
 def _sequence(result: FactsEditResult) -> Curves:

@@ -22,6 +22,7 @@ RECORDS = Method(
     records.run,
     facts_edit_figures,
     collect=records.collect,
+    records=records.named_records,
 )
 BISECTION = Method("Bisection", bisection.BisectRequest, bisection.BisectResult, bisection.run, bisect_figures)
 STEER_SWEEP = Method(

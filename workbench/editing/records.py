@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from workbench.case import Prepend
-from workbench.datasets.suites import EditRecord, Role, Suite
+from workbench.datasets.suites import EditRecord, Role, Suite, read_records
 from workbench.editing.advice import advice, remember_curve
 from workbench.editing.edit import WithSettings, check
 from workbench.editing.editor import Made
@@ -41,6 +41,7 @@ from workbench.editing.suite.scores import RoleScore, harmonics, mean_scores, su
 from workbench.errors import InputError, NumericalError
 from workbench.models.tokentext import display
 from workbench.numbers import rounded
+from workbench.paths import written_path
 from workbench.protocol import Check, Frozen, Progress, Result, part
 from workbench.remembering import remember, remembered
 from workbench.shards import RecordsSweep
@@ -68,6 +69,11 @@ class FactsEditRequest(WithSettings, RecordsSweep):
     def cannot_be_shared(self) -> str:
         """Edits that stay are computed with those before them."""
         return "edits on top of each other are made one after the other" if self.sequence or self.batch else ""
+
+
+def named_records(name: str, limit: int | None) -> tuple[EditRecord, ...]:
+    """The first records of a file. Raises `InputError`."""
+    return read_records(written_path(name))[:limit]
 
 
 class FailingFact(Frozen):

@@ -9,6 +9,9 @@ from pydantic import Field
 from workbench.protocol import Frozen
 from workbench.shapes import LayerCount
 
+BYTES = {"float64": 8, "float32": 4}
+"""A number's; 2 of any other type."""
+
 
 class ModelInfo(Frozen):
     """A loaded model as the trust strip and the session header know it.
@@ -32,3 +35,8 @@ class ModelInfo(Frozen):
     attention_kernel: str
     chat_template: bool
     adapter: Annotated[str | None, Field(exclude_if=lambda adapter: adapter is None)] = None
+
+    @property
+    def bytes(self) -> int:
+        """Those of its weights."""
+        return self.parameters * BYTES.get(self.dtype, 2)

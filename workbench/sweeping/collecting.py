@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from workbench.errors import InputError
+from workbench.protocol import Result
 from workbench.reading import MOST_BYTES, BadJson, Unreadable, first_problem, parse, read_bytes
 from workbench.registry import method
 from workbench.session import FORMAT, Step, session_from
@@ -52,6 +53,21 @@ def collected(steps: Sequence[Step]) -> Step:
         request=request,
         result=collect(request, [step.result for step in ordered]),
     )
+
+
+def so_far(request: RecordsSweep, of: int, results: Mapping[int, Result]) -> Result | None:
+    """What the shards that are there come to, by their numbers, as if the sweep were over their records alone.
+
+    Records are dealt out in turn, so that those of some shards are dealt out to as many in the same way. None where
+    that is nothing yet.
+    """
+    collect = method(request.kind).collect
+    assert collect is not None, f"{request.kind} is a sweep that cannot be collected"
+    there = tuple(one for place, one in enumerate(request.every) if place // request.TOGETHER % of + 1 in results)
+    try:
+        return collect(request.model_copy(update={request.OVER: there}), [results[each] for each in sorted(results)])
+    except InputError:  # no record of these could be used
+        return None
 
 
 def shards_in(files: Sequence[Path]) -> tuple[list[Step], set[str]]:

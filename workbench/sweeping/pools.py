@@ -10,7 +10,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import IO, Any, Protocol
 
 from workbench.engine import LoadRequest
 from workbench.errors import WorkbenchError
@@ -20,6 +21,9 @@ RETRIES = 2
 """How often a shard is given to another worker when the one that had it has died."""
 
 LOOK_EVERY = 0.1  # seconds between two looks whether somebody wants to leave
+
+Look = Callable[[], None]
+"""Called again and again while workers are waited for. What it raises ends that."""
 
 Told = Callable[[int, float], None]
 """Hears the number of a shard and the share of it that is done."""
@@ -40,14 +44,24 @@ class WorkerPool(Protocol):
 class LocalPool:
     """Processes on this machine, one a GPU where there are any.
 
-    Raises `WorkbenchError` where the model cannot be loaded.
+    Cores are divided among them and the ``others`` who compute here. Their ``messages`` are added to a file, or go to
+    stderr. Raises `WorkbenchError` where the model cannot be loaded, and what ``look`` raises.
     """
 
-    def __init__(self, load: LoadRequest, workers: int) -> None:
+    def __init__(
+        self,
+        load: LoadRequest,
+        workers: int,
+        look: Look = lambda: None,
+        messages: Path | None = None,
+        others: int = 0,
+    ) -> None:
         self._load = load
-        self._threads = max(1, (os.cpu_count() or 1) // workers)
+        self.look = look
+        self._messages = messages
+        self._threads = max(1, (os.cpu_count() or 1) // (workers + others))
         self._said: queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]] = queue.SimpleQueue()
-        self._workers = [_Worker(load, number, self._threads, self._said) for number in range(workers)]
+        self._workers = [self._worker(number) for number in range(workers)]
         try:
             self.model = self._first_loaded()
         except BaseException:
@@ -68,15 +82,11 @@ class LocalPool:
                 if lost is not None:
                     died[lost] += 1
                     if died[lost] > RETRIES:
-                        raise WorkbenchError(
-                            f"the workers of shard {lost}/{of} died {died[lost]} times; see their messages"
-                        )
+                        raise WorkbenchError(f"the workers of shard {lost}/{of} died {died[lost]} times; {self._why}")
                     waiting.appendleft(lost)
                 elif worker.model is None:
-                    raise WorkbenchError(
-                        "a worker died while it loaded the model; see its messages, or use fewer workers"
-                    )
-                worker = self._workers[place] = _Worker(self._load, place, self._threads, self._said)
+                    raise WorkbenchError(f"a worker died while it loaded the model; {self._why}, or use fewer workers")
+                worker = self._workers[place] = self._worker(place)
             elif "progress" in said and worker.number is not None:
                 done, total, _ = said["progress"]
                 told(worker.number, done / max(total, 1))
@@ -92,17 +102,30 @@ class LocalPool:
         for worker in self._workers:
             worker.end()
 
+    def _worker(self, place: int) -> _Worker:
+        if self._messages is None:
+            return _Worker(self._load, place, self._threads, self._said)
+        self._messages.parent.mkdir(parents=True, exist_ok=True)
+        with self._messages.open("a", encoding="utf-8") as messages:
+            return _Worker(self._load, place, self._threads, self._said, messages)
+
+    @property
+    def _why(self) -> str:
+        """Where the reason stands."""
+        return f"see {self._messages}" if self._messages else "see its messages"
+
     def _first_loaded(self) -> ModelInfo:
         while True:
             worker, said = self._hear()
             if said is None:
-                raise WorkbenchError("a worker died while it loaded the model; see its messages")
+                raise WorkbenchError(f"a worker died while it loaded the model; {self._why}")
             if worker.model is not None:
                 return worker.model
 
     def _hear(self) -> tuple[_Worker, dict[str, Any] | None]:
         """The next message of any worker, None where it has died. Looks up often, for ctrl+c to be noticed."""
         while True:
+            self.look()
             try:
                 worker, said = self._said.get(timeout=LOOK_EVERY)
             except queue.Empty:
@@ -117,7 +140,14 @@ class LocalPool:
 class _Worker:
     """One process. ``number`` is that of the shard it has, ``model`` what it has loaded."""
 
-    def __init__(self, load: LoadRequest, place: int, threads: int, said: queue.SimpleQueue[Any]) -> None:
+    def __init__(
+        self,
+        load: LoadRequest,
+        place: int,
+        threads: int,
+        said: queue.SimpleQueue[Any],
+        messages: IO[str] | None = None,
+    ) -> None:
         self.number: int | None = None
         self.model: ModelInfo | None = None
         self._sweep = ""
@@ -125,6 +155,7 @@ class _Worker:
             [sys.executable, "-P", "-m", "workbench.sweeping.worker", str(place), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=messages,
             text=True,
             encoding="utf-8",
             start_new_session=True,  # ctrl+c is for us; they are ended below

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -13,16 +14,23 @@ from workbench.engine import LoadRequest
 from workbench.errors import InputError, WorkbenchError
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
-from workbench.protocol import Frozen
+from workbench.protocol import Frozen, Result
 from workbench.reading import Unreadable, read_text
 from workbench.session import Step
 from workbench.shards import RecordsSweep
-from workbench.sweeping.collecting import collected
+from workbench.sweeping.collecting import collected, so_far
 from workbench.sweeping.pools import LocalPool, WorkerPool
 from workbench.sweeping.worker import ShardAnswer, as_step
 
 SHARDS_EACH = 8
 """Shards for each worker. What dies loses a shard at most; each costs the unedited model's perplexity once more."""
+
+
+SHARDS_SEEN = 200
+"""So many where somebody looks on, who is shown what there is with each."""
+
+SELDOM = 10
+"""So many times as long as it took to put together what there is, before that is done again."""
 
 
 class Spread(Frozen):
@@ -51,14 +59,20 @@ def check(request: RecordsSweep) -> None:
         raise InputError(f"{why}, so they cannot be shared out; leave --workers, --ray and --shard out")
 
 
-def run(pool: WorkerPool, request: RecordsSweep, workers: int, told: Callable[[int, int, str], None]) -> Step:
-    """The step of the whole sweep. ``told`` hears how many of how many records are done.
+def run(
+    pool: WorkerPool,
+    request: RecordsSweep,
+    workers: int,
+    told: Callable[[int, int, str], None],
+    show: Callable[[Result], None] | None = None,
+) -> Step:
+    """The step of the whole sweep. ``told`` hears how many of how many records are done, ``show`` what they gave.
 
     Shards that an earlier run with as many workers has finished on these weights are not run again. Raises
     `InputError`, and `WorkbenchError` where a shard fails or its workers die.
     """
     check(request)
-    of = min(request.most_shards, SHARDS_EACH * workers)
+    of = min(request.most_shards, max(SHARDS_EACH * workers, SHARDS_SEEN if show else 1))
     text = request.model_dump_json()
     folder = _folder(pool, text, of)
     records = len(request.every)
@@ -74,9 +88,24 @@ def run(pool: WorkerPool, request: RecordsSweep, workers: int, told: Callable[[i
         say()
 
     steps: dict[int, Step] = {}
+    due = 0.0  # from when on it may be put together again
+
+    def show_all() -> None:
+        nonlocal due
+        began = time.monotonic()
+        if show is None or began < due:
+            return
+        found = so_far(request, of, {number: step.result for number, step in steps.items() if step.result is not None})
+        if found is not None:
+            show(found)
+        now = time.monotonic()
+        due = now + SELDOM * (now - began)
+
     for number in share:
         if (kept := _kept(folder / f"{number}.json")) is not None:
             steps[number], share[number] = as_step(kept, request, of), 1.0
+    if steps:
+        show_all()
     say()
     left = [number for number in share if number not in steps]
     for answer in pool.answers(text, left, of, within) if left else ():
@@ -89,6 +118,7 @@ def run(pool: WorkerPool, request: RecordsSweep, workers: int, told: Callable[[i
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / f"{number}.json", answer)
         steps[number], share[number] = step, 1.0
+        show_all()
         say()
     return collected(list(steps.values()))
 

@@ -1,7 +1,8 @@
 """A process that answers shards of one sweep: lines of JSON in, lines of JSON out. Started by `LocalPool`.
 
 In: what to load, then a whole sweep as a string, then its shards, one [number, of] a line; and so on. Out: what was
-loaded, then progress and an answer for each shard.
+loaded, then progress and an answer for each shard. Where the input ends nobody is left to hear an answer, and the
+process ends at once: what its records gave is in the cache.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import queue
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -85,6 +87,8 @@ def spread_devices(device: str, worker: int) -> str:
 
 def main() -> None:
     """Answer until the input ends. What libraries print goes to stderr."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker, threads = int(sys.argv[1]), int(sys.argv[2])
@@ -92,19 +96,24 @@ def main() -> None:
 
     if threads:
         torch.set_num_threads(threads)
-    load = LoadRequest.model_validate_json(sys.stdin.readline())
+    load = LoadRequest.model_validate_json(lines.get())
     if load.device_map is None:
         load = load.model_copy(update={"device": spread_devices(load.device, worker)})
     shards = Shards(load.model_dump_json())
     _write(out, {"model": shards.model and shards.model.model_dump(), "error": shards.error})
-    for line in sys.stdin:
-        asked = json.loads(line)
+    while True:
+        asked = json.loads(lines.get())
         if isinstance(asked, str):
             shards.take(asked)
             continue
         number, of = asked
         _write(out, {"answer": shards.answer(number, of, lambda *told: _write(out, {"progress": told}))})
-    shards.close()
+
+
+def _listen(lines: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
 
 
 def _write(out: TextIO, what: dict[str, Any]) -> None:

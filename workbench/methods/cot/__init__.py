@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.datasets.questions import questions_drawn
 from workbench.methods.cot import hinted, many_questions, receivers, resampling, states, suppression, truncation
 from workbench.methods.cot.about import beginning, how_asked
 from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
@@ -25,6 +26,7 @@ COT_QUESTIONS = Method(
     cot_questions_figures,
     limits=LIMITS,
     collect=many_questions.collect,
+    records=questions_drawn,
 )
 COT_HINTS = Method(
     "Hints at an answer",

@@ -22,4 +22,5 @@ TRACE_FACTS = Method(
     facts_trace_figures,
     limits=LIMITS,
     collect=facts.collect,
+    records=facts.named_facts,
 )

@@ -25,7 +25,7 @@ from workbench.methods.tracing.setup import check_subject
 from workbench.models.forward import corruption
 from workbench.models.tokens import EncodedCase
 from workbench.numbers import rounded
-from workbench.paths import cache_folder
+from workbench.paths import cache_folder, written_path
 from workbench.protocol import Check, Frozen, Progress, Result
 from workbench.reading import Unreadable, read_text
 from workbench.remembering import remember, remembered
@@ -155,6 +155,11 @@ def read_facts(path: Path) -> tuple[TracedFact, ...]:
     if not facts:
         raise InputError(f"{path} holds no facts; write one JSON object a line, with prompt, subject and target")
     return tuple(facts)
+
+
+def named_facts(name: str, limit: int | None) -> tuple[TracedFact, ...]:
+    """The first facts of a file. Raises `InputError`."""
+    return read_facts(written_path(name))[:limit]
 
 
 def _fact(fields: Any, where: str) -> TracedFact:
