@@ -39,6 +39,7 @@ class Key(StrEnum):
     EDITS = "e", "open the form of an edit for what is on screen"
     REASONING = "r", "let the model reason about what is on screen"
     ERASURE = "z", "open the form of an erasure"
+    RECORDS = "number_sign", "open the form of a sweep over the records of a file"
     CONTINUE = "g", "go on: let the model continue what is on screen"
     KEEP = "G", "append the continuation to the prompt"
     AGAIN = "Y", "ask again all that is drawn of another prompt, or with other edits, about what is on screen"

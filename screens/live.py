@@ -15,6 +15,7 @@ from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
+from screens.beside import Beside
 from screens.history import load_history, remember
 from screens.main import MainScreen, queue_of
 from screens.messages import Ask, CancelAsked, Cursor, EngineSaid
@@ -32,6 +33,7 @@ from workbench.errors import InputError, SessionError
 from workbench.last import LastPlace
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step, StepError
+from workbench.sweeping.beside import SweepEngine
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class LiveScreen(MainScreen):
         self._make_engine = engine
         self._engine: Engine | None = None
         self._waiting: set[int] = set()
+        self._beside = Beside(lambda: SweepEngine(self._hear, self._record))
         self.typed: TypedCase | None = None  # before this was there
         self._history = paths.sessions_folder().parent / "history.jsonl"
         super().__init__(case or self._last_case(), load_history(self._history), self._session_folders())
@@ -75,7 +78,9 @@ class LiveScreen(MainScreen):
     def save_and_stop(self, within: float) -> bool:
         """Save what has been computed and where the user is, and stop the engine. Returns whether that stopped."""
         with self._ending:
+            self._beside.cancel_all()
             stopped = self._engine.close(within) if self._engine is not None else True
+            stopped = self._beside.close(within) and stopped
             try:
                 self._recording.close()
             except SessionError as error:
@@ -165,8 +170,12 @@ class LiveScreen(MainScreen):
 
     @on(Ask)
     def ask(self, message: Ask) -> None:
-        """Give a pane's request to the engine."""
-        self._submit(message.request)
+        """Give a pane's request to the engine, or to workers beside it."""
+        if message.workers:
+            self._beside.share(message.request, self._load, message.workers, self.model)
+            self.status.beside = self._beside.said
+        else:
+            self._submit(message.request)
 
     @on(Annotated)
     def annotate(self, message: Annotated) -> None:
@@ -181,7 +190,12 @@ class LiveScreen(MainScreen):
 
     @on(CancelAsked)
     def cancel(self) -> None:
-        """Stop what is running; what waits goes on. While nothing runs yet, all of it stops."""
+        """Stop what is running; what waits goes on. While nothing runs yet, all of it stops.
+
+        Beside it may run a sweep, which is stopped from its own pane.
+        """
+        if self._beside.cancel(self._with_keyboard.takes):
+            return
         if self._engine is not None and self._waiting:
             progress = self.status.progress
             self._engine.cancel(progress.job if progress else None)
@@ -195,6 +209,9 @@ class LiveScreen(MainScreen):
     def engine_said(self, message: EngineSaid) -> None:
         """Pass an event on; loads and saving are this screen's own business."""
         event = message.event
+        if self._beside.hear(event):
+            self._hear_beside(event)
+            return
         if isinstance(event, Started):
             self.status.message = ""
         if isinstance(event, Finished):
@@ -204,11 +221,25 @@ class LiveScreen(MainScreen):
         with self.app.batch_update():
             self.hear(event)
 
-    def _finished(self, event: Finished) -> None:
-        step = event.step
+    def _hear_beside(self, event: Event) -> None:
+        """Of a sweep that workers answer. Whoever looks at something else is told when it has ended."""
+        self.status.beside = self._beside.said
+        if isinstance(event, Finished):
+            self._saved(event)
+            pane = self._home_of(event.step.request)
+            if pane is not None and not pane.has_focus_within:
+                self.notify(f"{pane.TITLE}: {event.step.why or event.step.status}", title="Sweep", markup=False)
+        with self.app.batch_update():
+            self.hear(event, beside=True)
+
+    def _saved(self, event: Finished) -> None:
         self.status.session = self._recording.path
         if event.unsaved:
             self.notify(event.unsaved, title="Saving", severity="error", timeout=20, markup=False)
+
+    def _finished(self, event: Finished) -> None:
+        step = event.step
+        self._saved(event)
         if isinstance(step.result, LoadResult):
             self._loaded(step.result)
         elif step.error is not None:
@@ -294,6 +325,7 @@ class LiveScreen(MainScreen):
 
     def _choose_model(self, name: str | None) -> None:
         if name is not None:
+            self._beside.cancel_all()  # which are of the model before
             self._load = self._load.model_copy(update={"model": name})
             self._submit(self._load)
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.keys import key_to_character
 from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Label
@@ -212,11 +213,16 @@ class MainScreen(Sized):
         for pane in self.panes:
             pane.model = after
 
-    def hear(self, event: Event) -> None:
-        """Pass an event of the engine on to the status line and to the panes that accept its request."""
+    def hear(self, event: Event, *, beside: bool = False) -> None:
+        """Pass an event of the engine on to the status line and to the panes that accept its request.
+
+        What others do ``beside`` the engine changes nothing of its model, and is not the running job.
+        """
         if isinstance(event, Finished):
-            self.status.progress = None
             self._take(event.step, event.job)
+            if beside:
+                return
+            self.status.progress = None
             self._complete(event.step)
             if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
                 self.queue = event.queue
@@ -233,7 +239,7 @@ class MainScreen(Sized):
                 pane.started(event.request)
             elif not self._overtaken(pane, event.request, event.job):
                 pane.show_progress(event)
-        if isinstance(event, Progressed):
+        if isinstance(event, Progressed) and not beside:
             self.status.progress = event
 
     def show_step(self, step: Step) -> None:
@@ -585,6 +591,7 @@ class MainScreen(Sized):
             what, key = "continuation", "g"
         else:
             what, key = pane.TITLE if pane else request.kind, pane.ASK_KEY if pane else ""
+        key = key_to_character(key) or key
         return f"The last step was interrupted: {what}. Press {key or 'enter in the prompt'} to run it again."
 
     @property

@@ -44,11 +44,13 @@ class CaseChanged(Message):
 class Ask(Message):
     """A pane asks for a request to be run. The app gives it to the engine.
 
-    ``show``: the pane that draws the answer is to be shown, and given the keyboard.
+    ``show``: the pane that draws the answer is to be shown, and given the keyboard. ``workers``: so many processes are
+    to answer, a sweep, while the engine is free for others.
     """
 
     request: Request
     show: bool = False
+    workers: int = 0
 
 
 @dataclass

@@ -15,12 +15,14 @@ from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.patching import PatchPane
 from screens.panes.steering import SteeringPane
+from screens.panes.sweeps.pane import SweepPane
 from screens.panes.trace.pane import TracePane
 from screens.panes.watch import WatchPane
 from workbench.registry import methods
 
 OWN: tuple[type[Pane], ...] = (
     LensPane, AttributionPane, TracePane, EditsPane, CotPane, ErasurePane, SteeringPane, FixPane, PatchPane, WatchPane,
+    SweepPane,
 )  # fmt: skip
 """Panes that are more than a picture."""
 

@@ -49,7 +49,7 @@ class EditorForm(Form):
     def _show_settings(self) -> None:
         chosen = self._editors.get(self._field("editor").value.strip())
         if chosen is not None:
-            self.query_one(SettingsFields).show(chosen.settings, self.defaults(chosen))
+            self.query_one(SettingsFields).show(chosen.settings, defaults=self.defaults(chosen))
 
     @on(Input.Submitted)
     def submit(self, message: Input.Submitted) -> None:

@@ -61,9 +61,12 @@ class SettingsFields(Container):
             yield label
             yield field
 
-    def show(self, model: type[Frozen], defaults: Hints = EMPTY) -> None:
-        """Show the settings of this model only, with its own defaults, or with what is said here of them."""
-        shown = {setting.name: setting for setting in settings_of(model)}
+    def show(self, *models: type[Frozen], defaults: Hints = EMPTY) -> None:
+        """Show the settings of these models only, with their own defaults, or with what is said here of them.
+
+        Of a setting that several have, it is the first one's.
+        """
+        shown = {setting.name: setting for model in reversed(models) for setting in settings_of(model)}
         for name in self._settings:
             setting = shown.get(name)
             for widget in self.query(f".{name}"):

@@ -20,7 +20,10 @@ LEAST = 12
 
 
 class StatusLine(Widget):
-    """One row. Without a job it says what is loaded; with one, the stage, a bar and the time left."""
+    """One row. Without a job it says what is loaded; with one, the stage, a bar and the time left.
+
+    ``beside`` says how far a sweep is that workers answer meanwhile.
+    """
 
     DEFAULT_CSS = """
     StatusLine { height: 1; background: $panel; color: $text-muted; padding: 0 1; }
@@ -31,6 +34,7 @@ class StatusLine(Widget):
     message: reactive[str] = reactive("")
     session: reactive[Path | None] = reactive[Path | None](None)
     waiting: reactive[int] = reactive(0)
+    beside: reactive[str] = reactive("")
     zoomed: reactive[bool] = reactive(False)
     way_on: reactive[str] = reactive("")
 
@@ -82,6 +86,8 @@ class StatusLine(Widget):
         head = describe_job(self.progress, self.waiting) if self.progress else Text(self.message)
         if head.plain:
             parts.insert(0, head)
+        if self.beside:
+            parts.insert(1 if head.plain else 0, Text(self.beside))
         if self.zoomed:
             parts.insert(0, Text("this pane alone; esc shows all"))
         return Text(" · ", no_wrap=True, overflow="ellipsis").join(parts)

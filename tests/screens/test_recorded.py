@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from screens.panes import OWN
+from screens.panes.sweeps.pane import SweepPane
 from tests.mutant_sessions import replaying
 from tests.screens.parts import FOLDER, parts
 from tests.screens.record import STORIES, Story, asks
@@ -42,6 +43,7 @@ def test_every_request_that_a_pane_of_its_own_takes_was_recorded() -> None:
         PatchRequest,
         PasteRequest,
         WatchRequest,
+        *SweepPane.accepts,
     }  # whose own tests have results of them
     taken = {request for pane in OWN for request in pane.accepts}
     assert taken - elsewhere <= {type(step.request) for step in steps()}

@@ -141,13 +141,8 @@ def _records(result: FactsEditResult) -> tuple[Figure, ...]:
         scores = {score.role: f"{100 * score.score:.0f}" for score in record.scores if score.prepend == first}
         own = (scores.get(role, "–") for role in SCORED)
         rows.append((record.id, record.title, *own, f"{record.perplexity:.2f}", f"{record.seconds:.1f}"))
-    numbers = [*(SCORES[role] for role in SCORED), "perplexity", "seconds"]
-    spare = (0, 0, 0, 1, 1)
-    columns = (
-        "record",
-        Column(heading="edit", wraps=True),
-        *(Column(heading=name, right=True, spare=each) for name, each in zip(numbers, spare, strict=True)),
-    )
+    numbers = (Column(heading=name, right=True) for name in ("effic", "gener", "specif", "perpl", "s"))
+    columns = ("record", Column(heading="edit", wraps=True), *numbers)
     left = len(result.records) - len(rows)
     more = [line(f"… and {count(left, 'record')} more", "muted")] if left else []
     return (Table(title=f"Records · {first}", columns=columns, rows=tuple(rows)), *said(*more))

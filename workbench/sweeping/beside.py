@@ -19,6 +19,9 @@ from workbench.wording import bytes_in_words, count
 PROCESS = 2**29
 """Bytes of a worker beside its weights: Python, torch, the states of a batch."""
 
+STAGE = "records"
+"""What a sweep is at once it has begun: so many of so many."""
+
 
 @dataclass
 class SharedJob(Job):
@@ -60,7 +63,7 @@ class SweepEngine(Engine):
             found = result
 
         def told(done: int, total: int, _stage: str) -> None:
-            progress(done, total, found, stage="records")
+            progress(done, total, found, stage=STAGE)
 
         try:
             progress(0, len(request.every), stage=f"loading the model in {count(job.workers, 'worker')}")

@@ -28,8 +28,6 @@ PLACEHOLDERS: dict[PathPurpose, str] = {
 }
 LONGEST = 40
 """Letters of a subject or target in a name."""
-BYTES = {"float64": 8, "float32": 4}
-"""A number's; 2 of any other type."""
 
 
 class PathLine(Form):
@@ -123,4 +121,4 @@ def _safe(text: str) -> str:
 
 
 def _megabytes(model: ModelInfo) -> int:
-    return max(1, round(model.parameters * BYTES.get(model.dtype, 2) / 1e6))
+    return max(1, round(model.bytes / 1e6))
