@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.test_sweeping import EDITS, same, step_of
+from tests.test_sweeping import EDITS, FACTS, knowing, same, step_of
 from tests.tiny import save_tiny, tiny_loaded
 from tests.waiting import LONG, PAUSE
 from workbench.editing.records import FactsEditRequest, FactsEditResult
@@ -162,6 +162,15 @@ def test_what_some_shards_gave_is_what_a_run_of_their_records_gives(there: tuple
     assert isinstance(found, FactsEditResult)
     wanted = [record.id for place, record in enumerate(records) if place % of + 1 in there]
     assert [record.id for record in found.records] == wanted
+
+
+def test_what_some_shards_of_a_trace_gave_is_the_average_of_their_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = knowing(monkeypatch)
+    whole = FACTS.model_copy(update={"noise_std": 0.1})
+    results: dict[int, Result] = {n: step_of(model, whole.sharded(n, 4)).result for n in (1, 3)}  # type: ignore[misc]
+    own = tuple(fact for place, fact in enumerate(whole.facts) if place % 4 in (0, 2))
+    wanted = step_of(model, whole.model_copy(update={"facts": own})).result
+    assert so_far(whole, 4, results) == wanted
 
 
 def test_nothing_is_found_while_no_record_could_be_edited() -> None:

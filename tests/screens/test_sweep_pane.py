@@ -162,10 +162,14 @@ async def test_a_sweep_fills_in_while_other_questions_are_answered_and_is_stoppe
         sweeps.say_finished(1, 2, "partial")
         sweeps.say_started(2)
         sweeps.say(2, 1)
-        await run.until(lambda: "1 of 3 records" in run.text)
+        await run.until(lambda: "Edits of records by ROME: 1 of 3 records" in run.text)
         assert "Edits of records by GRACE · 3" in run.text, "it stays where it was looked at"
         sweeps.say_finished(2, 3)
         await run.until(lambda: "by 2 editors" in run.text)
+        assert "stopped" not in run.text
+        await run.pilot.press("m")
+        await run.until(lambda: "stopped; what is done is kept, # goes on" in run.text)
+        assert "Edits of records by GRACE · 3" in run.text
         assert "sweep" not in run.text.splitlines()[-2]
         kept = [(step.status, step.request) for step in run.main.recorded().steps if "facts" in step.request.kind]
         assert kept == [("partial", sweeps.asked[0][0]), ("done", sweeps.asked[1][0])]

@@ -66,7 +66,7 @@ class SweepEngine(Engine):
             progress(done, total, found, stage=STAGE)
 
         try:
-            progress(0, len(request.every), stage=f"loading the model in {count(job.workers, 'worker')}")
+            progress(0, 0, stage=f"loading the model in {count(job.workers, 'worker')}")
             pool = self._pool_for(job)
             result = spread.run(pool, request, job.workers, told, show).result
         except BaseException:

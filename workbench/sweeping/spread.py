@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +77,8 @@ def run(
     folder = _folder(pool, text, of)
     records = len(request.every)
     share = dict.fromkeys(range(1, of + 1), 0.0)
+    steps: dict[int, Step] = {}
+    look = _Look(request, of, show)
     sizes = {number: len(request.sharded(number, of).places) for number in share}
 
     def say() -> None:
@@ -85,27 +87,13 @@ def run(
 
     def within(number: int, part: float) -> None:
         share[number] = min(part, 0.999)
+        look(steps)
         say()
-
-    steps: dict[int, Step] = {}
-    due = 0.0  # from when on it may be put together again
-
-    def show_all() -> None:
-        nonlocal due
-        began = time.monotonic()
-        if show is None or began < due:
-            return
-        found = so_far(request, of, {number: step.result for number, step in steps.items() if step.result is not None})
-        if found is not None:
-            show(found)
-        now = time.monotonic()
-        due = now + SELDOM * (now - began)
 
     for number in share:
         if (kept := _kept(folder / f"{number}.json")) is not None:
             steps[number], share[number] = as_step(kept, request, of), 1.0
-    if steps:
-        show_all()
+    look(steps)
     say()
     left = [number for number in share if number not in steps]
     for answer in pool.answers(text, left, of, within) if left else ():
@@ -118,9 +106,29 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / f"{number}.json", answer)
         steps[number], share[number] = step, 1.0
-        show_all()
+        look(steps)
         say()
     return collected(list(steps.values()))
+
+
+class _Look:
+    """Shows what the shards that are there come to: as soon as there are more, but seldom where that takes long."""
+
+    def __init__(self, request: RecordsSweep, of: int, show: Callable[[Result], None] | None) -> None:
+        self._request, self._of, self._show = request, of, show
+        self._shown = 0
+        self._due = 0.0
+
+    def __call__(self, steps: Mapping[int, Step]) -> None:
+        began = time.monotonic()
+        if self._show is None or len(steps) == self._shown or began < self._due:
+            return
+        self._shown = len(steps)
+        results = {number: step.result for number, step in steps.items() if step.result is not None}
+        if (found := so_far(self._request, self._of, results)) is not None:
+            self._show(found)
+        now = time.monotonic()
+        self._due = now + SELDOM * (now - began)
 
 
 def _folder(pool: WorkerPool, request: str, of: int) -> Path:

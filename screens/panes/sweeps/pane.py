@@ -59,7 +59,7 @@ class SweepPane(PicturePane):
         super().__init__()
         self._found: dict[Hashable, tuple[Request, Result]] = {}
         self._seen: Hashable = None
-        self._drawn: Result | None = None
+        self._ended: dict[Hashable, str] = {}  # how, where it was not well
 
     def compose_picture(self) -> ComposeResult:
         """The form and the figures."""
@@ -127,7 +127,7 @@ class SweepPane(PicturePane):
 
     def clear(self) -> None:
         """Begin empty again."""
-        self._found, self._seen, self._drawn = {}, None, None
+        self._found, self._ended, self._seen = {}, {}, None
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
@@ -156,14 +156,15 @@ class SweepPane(PicturePane):
         if step.result is not None:
             self._seen = self.slot(step.request)
         super().show_step(step)
+        self._ended[self.slot(step.request)] = self._status
         if step.status == "done" and self._seen_with() and COMPARED in self._places:
             self._look_at(COMPARED)
 
     def how_far(self, progress: Progressed) -> str:
-        """How many records, where workers answer."""
-        if progress.stage != STAGE:
-            return super().how_far(progress)
-        return f"{progress.done} of {progress.total} {progress.stage}"
+        """How many records, where workers answer; and of which sweep, where that is not the one that is seen."""
+        counted = f"{progress.done} of {progress.total} {progress.stage}"
+        far = counted if progress.stage == STAGE else super().how_far(progress)
+        return far if self._seen in (None, self.slot(progress.request)) else f"{_name(progress.request)}: {far}"
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep it in place of the one before."""
@@ -212,6 +213,8 @@ class SweepPane(PicturePane):
 
     def _look_at(self, place: Hashable) -> None:
         self._seen = place
+        if not self._under_way:
+            self._status = self._ended.get(place, "")
         self.draw()
         self.draw_frame()
 
@@ -237,10 +240,9 @@ class SweepPane(PicturePane):
         """Which sweep, and over how many records."""
         request, _ = self._shown or (None, None)
         assert isinstance(request, RecordsSweep)
-        by = f" by {editor(request.editor).title}" if isinstance(request, FactsEditRequest) else ""
-        if self._seen == COMPARED:
-            by = f" by {count(len(self._edited()), 'editor')}"
-        return f"{method(request.kind).title}{by} · {len(request.every)}"
+        by = f" by {count(len(self._edited()), 'editor')}"
+        name = method(request.kind).title + by if self._seen == COMPARED else _name(request)
+        return f"{name} · {len(request.every)}"
 
     def legend(self) -> Content:
         """What can be done here."""
@@ -252,3 +254,9 @@ class SweepPane(PicturePane):
     def checks(self) -> tuple[Check, ...]:
         """The method's own."""
         return self._shown[1].checks if self._shown else ()
+
+
+def _name(request: Request) -> str:
+    """What a sweep is called."""
+    by = f" by {editor(request.editor).title}" if isinstance(request, FactsEditRequest) else ""
+    return f"{method(request.kind).title}{by}"
