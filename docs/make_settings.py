@@ -12,6 +12,7 @@ from workbench.editing.editors import EDITORS, editor
 from workbench.protocol import Frozen
 from workbench.registry import methods
 from workbench.settings import Setting, settings_of
+from workbench.sweeping.asked import SweepAsked
 
 INTRODUCTION = """\
 # Settings
@@ -27,6 +28,7 @@ def page() -> str:
     lines = [INTRODUCTION, "## Methods\n"]
     for method in methods():
         lines += section(f"{method.title} (`{method.kind}`)", method.request)
+    lines += section("A sweep in the app (`#`), whatever its method", SweepAsked)
     lines += ["## Editors\n", "What can be set of an editor is set beside what can be set of the edit.\n"]
     for each in map(editor, EDITORS):
         lines += section(f"{each.title} (`{each.name}`), of a {each.of}", each.settings)

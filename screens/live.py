@@ -14,6 +14,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.keys import key_to_character
 
 from screens.beside import Beside
 from screens.history import load_history, remember
@@ -341,7 +342,8 @@ class LiveScreen(MainScreen):
         for number, pane in enumerate(self.others, 2):
             if pane.ASK_KEY:
                 run = partial(self.action_ask, number)
-                yield SystemCommand(pane.TITLE, f"Run it for this prompt (key {pane.ASK_KEY})", run)
+                key = key_to_character(pane.ASK_KEY) or pane.ASK_KEY
+                yield SystemCommand(pane.TITLE, f"{pane.what_asking_does()} (key {key})", run)
         yield SystemCommand("Continue", "Let the model continue the prompt greedily", self.action_continue)
         yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self.action_keep)
         yield SystemCommand("Export", "Tables, pictures, a command or Python of what is shown", self.action_export)

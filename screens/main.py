@@ -64,7 +64,7 @@ class MainScreen(Sized):
         ),
         Binding(Key.NEXT_PANE, "next_pane", "Next pane", id="pane.next", tooltip="The one after this", show=False),
         *(
-            Binding(pane.ASK_KEY, f"ask({number})", pane.TITLE, id=f"ask.{number}", tooltip="Run it for this prompt")
+            Binding(pane.ASK_KEY, f"ask({number})", pane.TITLE, id=f"ask.{number}", tooltip=pane.what_asking_does())
             for number, pane in enumerate(PANES, 2)
             if pane.ASK_KEY
         ),

@@ -59,6 +59,11 @@ class Pane(Widget):
         self.answers = KeptSteps()
         self.case_on_screen: Callable[[], Case | None] = lambda: self.case
 
+    @classmethod
+    def what_asking_does(cls) -> str:
+        """In a few words, beside its key."""
+        return "Run it for this prompt" if cls.ABOUT_PROMPT else "Open its form"
+
     @property
     def edits(self) -> Edits:
         """The edits that the model has now."""
