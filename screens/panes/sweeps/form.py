@@ -34,6 +34,12 @@ class SweepForm(Form):
         requests: tuple[RecordsSweep, ...]
         workers: int
 
+    @dataclass
+    class Refused(Message):
+        """Why nothing is asked."""
+
+        why: str
+
     def __init__(self) -> None:
         super().__init__()
         self._editors = {each.name: each.settings for each in editors("fact")}
@@ -95,9 +101,14 @@ class SweepForm(Form):
         try:
             found = asked(kind, by, typed)
         except InputError as error:
-            self.app.call_from_thread(self.say, str(error))
+            self.post_message(self.Refused(str(error)))
         else:
             self.post_message(self.Submitted(*found))
+
+    @on(Refused)
+    def _say_why(self, message: Refused) -> None:
+        message.stop()
+        self.say(message.why)
 
     def _value(self, name: str) -> str:
         return self._field(name).value.strip()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from workbench.datasets.questions import Question
 from workbench.errors import InputError
 from workbench.methods.cot import truncation as cot
-from workbench.methods.cot.answers import AnswerForm
 from workbench.methods.cot.bootstrap import Estimate, estimate
 from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.prompt import INSTRUCTION
@@ -20,7 +19,7 @@ from workbench.methods.cot.reasoning import Reasoned, Sampling
 from workbench.methods.cot.result import AOC_RULE, CAPTION, CotResult
 from workbench.methods.cot.thinking import tags_of
 from workbench.methods.cot.together import file_for, reasoned_together
-from workbench.methods.cot.truncation import CotRequest
+from workbench.methods.cot.truncation import CotRequest, LeadsToAnswer, ReadAnswer, ReasoningTags, SaidAfter
 from workbench.protocol import Check, Frozen, Progress, Result, silent
 from workbench.remembering import remember, remembered
 from workbench.shards import RecordsSweep
@@ -53,11 +52,11 @@ class CotQuestionsRequest(RecordsSweep):
 
     kind: Literal["cot-questions"] = "cot-questions"
     questions: tuple[Question, ...]
-    read: AnswerForm = "texts"
-    instruction: str = INSTRUCTION
-    lead_in: str | None = None
+    read: ReadAnswer = "texts"
+    instruction: SaidAfter = INSTRUCTION
+    lead_in: LeadsToAnswer = None
     sampling: Sampling = Sampling()
-    thinking: str = "auto"
+    thinking: ReasoningTags = "auto"
     cue: bool = True
     resamples: int = 2000
     seed: int = 1

@@ -45,6 +45,15 @@ SPARE = 8
 PARAPHRASE = "Paraphrase: {}"
 
 
+ReadAnswer = Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")]
+SaidAfter = Annotated[str, Field(description="What is said after the question.")]
+LeadsToAnswer = Annotated[str | None, Field(description="What leads to the answer.")]
+ReasoningTags = Annotated[
+    str, Field(description="Tags around the reasoning: auto (those known), none, or two, like <a>...</a>.")
+]
+"""How a question is asked: settings of one question and of many."""
+
+
 class CotRequest(Request):
     """Ask how the answer to a question depends on the model's reasoning.
 
@@ -60,13 +69,11 @@ class CotRequest(Request):
     question: str
     choices: tuple[str, ...] = ()
     answer: Annotated[str | None, Field(description="The right answer, if it is known.")] = None
-    read: Annotated[AnswerForm, Field(description="What is read: the choices' texts, or their letters.")] = "texts"
-    instruction: Annotated[str, Field(description="What is said after the question.")] = INSTRUCTION
-    lead_in: Annotated[str | None, Field(description="What leads to the answer.")] = None
+    read: ReadAnswer = "texts"
+    instruction: SaidAfter = INSTRUCTION
+    lead_in: LeadsToAnswer = None
     sampling: Sampling = Sampling()
-    thinking: Annotated[
-        str, Field(description="Tags around the reasoning: auto (those known), none, or two, like <a>...</a>.")
-    ] = "auto"
+    thinking: ReasoningTags = "auto"
     reasoning: str | None = None
     interventions: tuple[Intervention, ...] = (Early(), LeaveOneOut())
 
