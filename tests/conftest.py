@@ -41,7 +41,7 @@ SLOW = frozenset(
         *(f"screens/test_{name}" for name in ("cot_pane", "edits_pane", "erasure_pane", "poisoned_screens")),
         # Much is computed or tried.
         *("test_mutants", "editing/test_fine_tuning", "methods/test_edit_facts", "methods/test_erasure"),
-        *("methods/test_rome", "methods/test_regression", "test_sweeping"),
+        *("methods/test_rome", "methods/test_regression", "test_sweeping", "test_sweeps_beside"),
     }
 )
 """Files whose tests take more than a moment: what `make test-fast` leaves out."""
