@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +77,15 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(paths.HOME_VARIABLE, str(home))
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     return home
+
+
+@pytest.fixture(autouse=True)
+def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny random models read some lines of the held-out prose; all of it tells no more of them."""
+    if request.node.get_closest_marker("real") is None:
+        held_out = importlib.import_module("workbench.editing.suite.held_out")
+        page = held_out.held_out_text()[:500]
+        monkeypatch.setattr(held_out, "held_out_text", lambda: page)
 
 
 @pytest.fixture
