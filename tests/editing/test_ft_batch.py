@@ -203,7 +203,7 @@ def test_without_a_layer_it_is_a_late_one_and_the_loss_is_drawn_by_epoch():
     made = FT_BATCH.make(tiny_loaded("llama"), CASES, FtBatchSettings(epochs=2, rate=0.01), silent)
     assert made.details.layer == 1
     lines, drawn = FT_BATCH.figures(made.details)
-    assert lines.lines[0].text.startswith("layer 1 (70% of the depth), ")
+    assert lines.lines[0].text.startswith("layer 1 (70% of the depth, not measured on this model), ")
     assert [value for _, value in drawn.curves[0].points] == list(made.details.losses)
     assert (drawn.x, drawn.places) == ("epoch", (0, 1, 2))
 

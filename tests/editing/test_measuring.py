@@ -9,7 +9,9 @@ import pytest
 from tests.methods.cot_models import roomy
 from tests.tiny import tiny_loaded
 from workbench.datasets.suites import Suite, suite_for
-from workbench.editing import measuring
+from workbench.editing import layers, measuring
+from workbench.editing.carried import carried_over
+from workbench.editing.editors import EDITORS, editor
 from workbench.editing.layers import chosen_layer, chosen_layers, keep_layer, measured_layer
 from workbench.editing.measuring import MeasureRequest, run
 from workbench.errors import InputError, ModelError
@@ -18,6 +20,7 @@ from workbench.methods.tracing.setup import default_window
 from workbench.protocol import silent
 from workbench.registry import method
 from workbench.scripting import request
+from workbench.settings import filled
 
 
 def short_suite(case: Any) -> Suite | None:
@@ -89,3 +92,30 @@ def test_a_window_of_more_than_a_third_says_so() -> None:
         asked = request("trace", case=case, kinds=kinds, window=window, samples=2, estimate=False)
         checks = method("trace").run(tiny_loaded("llama"), asked, silent).checks
         assert any(check.name == "window" and "more than a third" in check.text for check in checks) == said
+
+
+def test_what_was_measured_on_these_weights_goes_before_what_is_known_of_the_model(monkeypatch: Any) -> None:
+    model = tiny_loaded("llama")
+    info = model.info
+    monkeypatch.setitem(layers.LAYERS, (info.architecture, info.layers, info.d_model), 1)
+    assert chosen_layer(model, None) == (1, "known for this model")
+    keep_layer(info.fingerprint, 2)
+    assert chosen_layer(model, None) == (2, "measured on this model")
+
+
+def test_a_default_that_was_measured_on_another_model_says_so(monkeypatch: Any) -> None:
+    info = tiny_loaded("llama").info
+    grace, memit = editor("grace"), editor("memit")
+    (said,) = carried_over(memit, memit.settings(), info)
+    assert said.text == "covariance 1500 as measured on the default model, not on this one"
+    assert carried_over(memit, filled(memit.settings, {"covariance": "500"}), info) == ()
+    assert carried_over(grace, grace.settings(), info)[0].text.startswith("radius as measured on the default model")
+    assert grace.where(info) == "1, 28% of the depth, not measured on this model"
+    monkeypatch.setattr(layers, "DEFAULT_MODEL", (info.architecture, info.layers, info.d_model))
+    assert carried_over(memit, memit.settings(), info) == ()
+    assert grace.where(info) == "1, 28% of the depth"
+
+
+def test_every_default_that_an_editor_says_was_measured_is_one_of_its_settings() -> None:
+    for by in map(editor, EDITORS):
+        assert set(by.measured) <= set(by.settings.model_fields)

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema
 from workbench.case import Case
 from workbench.datasets.suites import EditRecord, Suite, suite_for
 from workbench.editing.advice import advice
+from workbench.editing.carried import carried_over
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors import EDITORS, editor
 from workbench.editing.layers import found_by_sweep
@@ -177,6 +178,7 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
     model.edits.add(made.edit)
     keep_edit(model.info.fingerprint, made.edit)
     after = said(model, case) if case is not None else ()
+    carried = carried_over(by, settings, model.info)
     result = EditResult(
         editor=by.name,
         details=found_by_sweep(made.details) if swept else made.details,
@@ -187,7 +189,12 @@ def run(model: LoadedModel, request: EditRequest, progress: Progress) -> EditRes
         sound=all(gate.level != "warn" for gate in made.gates),
         sweep=swept,
         queue=model.edits.state,
-        checks=(*((success(after[0], encoded),) if rewrites and encoded else ()), *made.gates, *made.details.checks),
+        checks=(
+            *((success(after[0], encoded),) if rewrites and encoded else ()),
+            *made.gates,
+            *made.details.checks,
+            *carried,
+        ),
     )
     if told := advice(model.info.fingerprint, len(model.edits.active)):
         result = result.model_copy(update={"checks": (told, *result.checks)})

@@ -76,7 +76,8 @@ class Editor:
     is to draw of these. ``many``: it makes one edit of several cases at once. ``trained_as`` names what else its edits
     of a model depend on, such as a network that is trained anew now and then. ``tried`` is the kind of fix as which
     it is tried where nobody names editors: in context, by steering, or in the weights; "" where it is not. ``where``
-    says in a few words which layers of a model it changes unless others are asked for.
+    says in a few words which layers of a model it changes unless others are asked for. ``measured`` names the settings
+    whose defaults were found by measuring on the default model and may not suit another one.
     """
 
     name: str
@@ -92,3 +93,4 @@ class Editor:
     trained_as: Callable[[LoadedModel], str] = lambda _: ""
     tried: Literal["in-context", "steer", "weights", ""] = ""
     where: Callable[[ModelInfo], str] = lambda _: ""
+    measured: tuple[str, ...] = ()

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
     from workbench.models.info import ModelInfo
 
-LAYERS = {("llama", 30, 576): 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, ("gptj", 28, 4096): 5}
+DEFAULT_MODEL = ("llama", 30, 576)
+"""The default model, by architecture, layers and width: what is not as published was measured on it."""
+
+LAYERS = {DEFAULT_MODEL: 5, ("gpt2", 48, 1600): 17, ("gpt2", 24, 1024): 8, ("gptj", 28, 4096): 5}
 """Where to edit, by architecture, layers and width: the default model by our measurement (docs/edits.md), the others
 as published (arXiv 2202.05262; the code that came with it)."""
 
 RANGES = {
-    ("llama", 30, 576): (4, 8),
+    DEFAULT_MODEL: (4, 8),
     ("llama", 32, 4096): (4, 8),
     ("gpt2", 48, 1600): (13, 17),
     ("gptj", 28, 4096): (3, 8),
@@ -47,10 +50,21 @@ class LayerDetails(Details):
     layer_from: str
 
 
+def is_default_model(info: ModelInfo) -> bool:
+    """Whether it is the model on which the defaults were measured, or one of its size."""
+    return (info.architecture, info.layers, info.d_model) == DEFAULT_MODEL
+
+
+def at_depth(info: ModelInfo, depth: float) -> tuple[int, str]:
+    """The layer at a part of the depth that was measured on the default model, and where it comes from."""
+    elsewhere = "" if is_default_model(info) else ", not measured on this model"
+    return round(depth * (info.layers - 1)), f"{depth:.0%} of the depth{elsewhere}"
+
+
 def known_layer(info: ModelInfo) -> int | None:
-    """The layer that was measured as the best to edit, by us, by the authors of a method, or on these weights here."""
-    ours = LAYERS.get((info.architecture, info.layers, info.d_model))
-    return measured_layer(info.fingerprint) if ours is None else ours
+    """The layer that was measured as the best to edit: on these weights here, by us, or by the authors of a method."""
+    here = measured_layer(info.fingerprint)
+    return LAYERS.get((info.architecture, info.layers, info.d_model)) if here is None else here
 
 
 def where_one(info: ModelInfo) -> str:
@@ -71,8 +85,7 @@ def chosen_layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
 
 def _layer_of(info: ModelInfo) -> tuple[int, str]:
     if (known := known_layer(info)) is not None:
-        listed = (info.architecture, info.layers, info.d_model) in LAYERS
-        return known, "known for this model" if listed else "measured on this model"
+        return known, "known for this model" if measured_layer(info.fingerprint) is None else "measured on this model"
     return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth, not measured: try --sweep"
 
 

@@ -19,6 +19,7 @@ from workbench.editing.editors.steering.steering import (
     change,
     described,
     direction_checks,
+    layer_checks,
     layers_of,
     pairs_check,
     set_of,
@@ -131,7 +132,11 @@ def run(model: LoadedModel, request: SteerSweepRequest, progress: Progress) -> S
         away=contrast.away,
         by=request.by,
         directions=tuple(map(described, directions)),
-        checks=(*direction_checks(directions), pairs_check(model, contrast)),
+        checks=(
+            *direction_checks(directions),
+            *layer_checks(model, request.layers),
+            pairs_check(model, contrast),
+        ),
     )
     before = observe(model, contrast, request.tokens, part(progress, 100, 100, whole, "unsteered: {}"))
     replies = replies_perplexity(model, before)

@@ -18,7 +18,7 @@ from pydantic import Field
 from workbench.editing.changes import DenseChange
 from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import LayerDetails, check_layer
+from workbench.editing.layers import LayerDetails, at_depth, check_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import continuations
 from workbench.figures import Curve, Curves, Figure, said
@@ -113,7 +113,7 @@ def make(model: LoadedModel, cases: Cases, settings: FtBatchSettings, progress: 
 def _layer(model: LoadedModel, asked: int | None) -> tuple[int, str]:
     if asked is not None:
         return asked, "asked for"
-    return round(DEPTH * (model.info.layers - 1)), f"{DEPTH:.0%} of the depth"
+    return at_depth(model.info, DEPTH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,4 +250,5 @@ FT_BATCH = Editor(
     make,
     figures,
     many=True,
+    where=lambda info: ", ".join(map(str, at_depth(info, DEPTH))),
 )

@@ -21,6 +21,7 @@ from workbench.editing.editors.grace.prompts import KeyToken, prompts_of
 from workbench.editing.editors.grace.reach import reach_checks, without_codebooks
 from workbench.editing.editors.grace.value import Descent, Learned, learn
 from workbench.editing.gates import gate, gates
+from workbench.editing.layers import at_depth
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import continuations, rewrites
 from workbench.errors import InputError
@@ -42,6 +43,9 @@ RADIUS: dict[KeyToken, float] = {"subject": 0.35, "last": 0.1}
 """The deferral radius, as a part of the key's length. By our measurement too."""
 
 
+RADIUS_HELP = "How far a key reaches, in lengths of the key; else as measured on the default model."
+
+
 class GraceSettings(Settings):
     """Where the keys are taken, how far they reach, and how their values are learned (rate as published)."""
 
@@ -49,9 +53,7 @@ class GraceSettings(Settings):
         "subject"
     )
     layer: Annotated[int | None, Field(ge=0, description="Where the codebook is; else a part of the depth.")] = None
-    radius: Annotated[
-        float | None, Field(gt=0, le=2, description="How far a key reaches, in lengths of the key; else as measured.")
-    ] = None
+    radius: Annotated[float | None, Field(gt=0, le=2, description=RADIUS_HELP)] = None
     steps: Annotated[int, Field(ge=1, le=1000, description="Most steps of Adam.")] = 100
     rate: Annotated[float, Field(gt=0, le=100, description="Adam's learning rate.")] = 1.0
     enough: Annotated[
@@ -130,8 +132,7 @@ def label_of(answers: tuple[int, ...]) -> int:
 def _layer(model: LoadedModel, settings: GraceSettings) -> tuple[int, str]:
     if settings.layer is not None:
         return settings.layer, "asked for"
-    depth = DEPTH[settings.key]
-    return round(depth * (model.info.layers - 1)), f"{depth:.0%} of the depth"
+    return at_depth(model.info, DEPTH[settings.key])
 
 
 def _codebook(layer: int, learned: Learned, radius: float, label: int) -> Codebook:
@@ -142,5 +143,17 @@ def _codebook(layer: int, learned: Learned, radius: float, label: int) -> Codebo
 
 
 GRACE = Editor(
-    "grace", "GRACE", "fact", GraceSettings, GraceDetails, _check, _fits, make, figures, many=True, tried="weights"
+    "grace",
+    "GRACE",
+    "fact",
+    GraceSettings,
+    GraceDetails,
+    _check,
+    _fits,
+    make,
+    figures,
+    many=True,
+    tried="weights",
+    measured=("radius",),
+    where=lambda info: ", ".join(map(str, at_depth(info, DEPTH["subject"]))),
 )

@@ -124,5 +124,6 @@ ALPHAEDIT = Editor(
     make,
     spread_figures,
     many=True,
+    measured=("energy", "l2"),
     where=where_several,
 )

@@ -37,7 +37,8 @@ class MemitSettings(SpreadSettings):
     """
 
     covariance: Annotated[
-        float, Field(ge=0, description="Weight of what other text's keys receive: more keeps more and writes less.")
+        float,
+        Field(ge=0, description="Weight (λ) of what other text's keys receive: more keeps more and writes less."),
     ] = 1500.0
 
 
@@ -76,5 +77,6 @@ MEMIT = Editor(
     spread_figures,
     many=True,
     tried="weights",
+    measured=("covariance",),
     where=where_several,
 )

@@ -18,7 +18,7 @@ from workbench.editing.editors.rome.contexts import prefixes_of
 from workbench.editing.editors.steering.directions import PairText, read_from_pairs
 from workbench.editing.editors.steering.steering import change, direction_checks, layers_of
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import LayerDetails
+from workbench.editing.layers import LayerDetails, at_depth
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_continuation
 from workbench.editing.said import Said, said
@@ -170,7 +170,7 @@ def _with_foil(model: LoadedModel, case: Case) -> Case:
 def _layer(info: ModelInfo, settings: AnswerSteeringSettings) -> tuple[int, str]:
     if settings.layer is not None:
         return settings.layer, "asked for"
-    return round(DEPTH * (info.layers - 1)), f"{DEPTH:.0%} of the depth"
+    return at_depth(info, DEPTH)
 
 
 def figures(details: SteeredAnswer) -> tuple[Figure, ...]:
@@ -201,5 +201,5 @@ STEER_ANSWER = Editor(
     make,
     figures,
     tried="steer",
-    where=lambda info: str(_layer(info, AnswerSteeringSettings())[0]),
+    where=lambda info: ", ".join(map(str, at_depth(info, DEPTH))),
 )

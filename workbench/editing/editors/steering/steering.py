@@ -18,6 +18,7 @@ from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.editors.steering.directions import By, Direction, encoded_pairs, read_directions
 from workbench.editing.editors.steering.figures import steered_figures
 from workbench.editing.editors.steering.steered import ReadDirection, Steered
+from workbench.editing.layers import DEFAULT_MODEL
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.suite.behaviour import ObservedReplies, behaviour_checks, compare, observe, replies_perplexity
 from workbench.errors import InputError
@@ -31,14 +32,16 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-LAYERS = {("llama", 30, 576): 8}
+LAYERS = {DEFAULT_MODEL: 8}
 """Where to steer, by architecture, layers and width: the default model where a usable strength was found first; a sweep
 over layers may find a better one (docs/steering.md)."""
 
 DEPTH = 0.3
 """Where to steer a model that nobody has measured, as a part of its layers."""
 
-WHERE = "Where to steer: 12, 10-14 or 8,12 (a sweep: at each by itself); else one layer."
+WHERE = (
+    "Where to steer: 12, 10-14 or 8,12 (a sweep: at each by itself); else where it is known, or at 30 % of the depth."
+)
 
 PARITY = {"float32": 1e-4}
 PARITY_OF_HALF = 0.1
@@ -66,6 +69,15 @@ def set_of(contrast: str | None, digest: str | None) -> ContrastSet:
     if digest is not None and digest != found.digest:
         raise InputError(f"{contrast} is not what it was when this was asked; ask anew")
     return found
+
+
+def layer_checks(model: LoadedModel, asked: Sequence[int] | None) -> tuple[Check, ...]:
+    """Where nobody named a layer and none is known for the model: that this one is a guess."""
+    info = model.info
+    if asked is not None or (info.architecture, info.layers, info.d_model) in LAYERS:
+        return ()
+    text = f"{DEPTH:.0%} of the depth, not measured on this model: try a sweep over --layers"
+    return (Check(name="layer", text=text),)
 
 
 def layers_of(model: LoadedModel, asked: Sequence[int] | None) -> tuple[int, ...]:
@@ -100,7 +112,12 @@ def make(model: LoadedModel, cases: Cases, settings: ContrastSettings, progress:
     found = steered(model, contrast, settings, directions, before, after)
     sign = 1 if settings.strength > 0 else -1
     gates = behaviour_checks(found.behaviour, sign)
-    checks = (*direction_checks(directions), parity_check(model, parity), pairs_check(model, contrast))
+    checks = (
+        *direction_checks(directions),
+        *layer_checks(model, settings.layers),
+        parity_check(model, parity),
+        pairs_check(model, contrast),
+    )
     return Made(edit, found.model_copy(update={"checks": checks}), gates)
 
 
