@@ -31,7 +31,7 @@ from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
 from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen, Progress, Request, Result
-from workbench.registry import method
+from workbench.registry import check_remote, method
 from workbench.session import Status, Step, StepError
 
 if TYPE_CHECKING:
@@ -55,13 +55,17 @@ NUMBERS = itertools.count(1)
 
 
 class LoadRequest(Request):
-    """Load a model: a catalogue name, a directory, a GGUF file or a hub id. It replaces the one before."""
+    """Load a model: a catalogue name, a directory, a GGUF file or a hub id. It replaces the one before.
+
+    A ``remote`` one stays where it is, and what is asked of it is sent there (`workbench.remote`).
+    """
 
     kind: Literal["load"] = "load"
     model: str
     dtype: str = "auto"
     device: str = "auto"
     device_map: Annotated[str | None, Field(exclude_if=lambda named: named is None)] = None
+    remote: Annotated[bool, Field(exclude_if=lambda asked: not asked)] = False
 
 
 class LoadResult(Result):
@@ -142,6 +146,7 @@ class Engine:
         self._waiting: dict[int, Job] = {}
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
+        self._is_remote = False
         self._current: Job | None = None  # the one that was submitted; what it asks is cancelled with it
         self._behind: list[Job] = []  # whose rest waits for what was asked meanwhile
         self._next: Job | None = None  # what was taken out of the queue and could not go before all that
@@ -307,6 +312,10 @@ class Engine:
         if self._model is None:
             raise WorkbenchError("no model is loaded; load one first")
         answers = method(request.kind)
+        if self._is_remote:
+            check_remote(answers)
+            assert answers.remote is not None, "it has been checked"
+            return answers.remote(self._model, request, progress)
         if answers.asks:
             return answers.run(self._model, request, progress, partial(self._ask, job))
         if answers.background:
@@ -323,13 +332,18 @@ class Engine:
             self._model = None  # the old one's memory is free before the new one needs it
             gc.unfreeze()
             gc.collect()
-        model = load(request.model, request.dtype, request.device, progress, request.device_map)
+        if request.remote:
+            from workbench.remote import reach
+
+            model: LoadedModel = reach(request.model, progress)
+        else:
+            model = load(request.model, request.dtype, request.device, progress, request.device_map)
         # What torch and transformers brought is here to stay. Looking through its million objects for garbage would
         # stop every thread for a third of a second, the screen's too.
         gc.freeze()
         for module in model.checkpoints:
             module.register_forward_pre_hook(self._checkpoint)
-        self._model = model
+        self._model, self._is_remote = model, request.remote
         return LoadResult(model=model.info)
 
     def _checkpoint(self, _: object, arguments: tuple[object, ...]) -> None:

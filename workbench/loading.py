@@ -188,7 +188,7 @@ def load(
     """
     from workbench.models.store.catalog import resolve
 
-    beside(_import_libraries, lambda: progress(0, 1, stage="importing torch"))
+    beside(import_libraries, lambda: progress(0, 1, stage="importing torch"))
     place = devices.placement(device, device_map)
     precision = _dtype(dtype, place.device)
     base, own = adapters.split(spec)
@@ -241,7 +241,7 @@ def _load_folder(
         return _assemble(place.put(hf_model), tokenizer, name, fingerprint, adapter)
 
 
-def _import_libraries() -> None:
+def import_libraries() -> None:
     """Import what a model needs, by looking up what is used of it."""
     _ = (torch.nn, transformers.AutoTokenizer, transformers.AutoModelForCausalLM, nnsight.NNsight)
 
@@ -259,7 +259,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
         layers=anatomy.n_layers,
         d_model=anatomy.d_model,
         vocabulary=config.vocab_size,
-        context=_context(config),
+        context=context_of(config),
         dtype=str(hf_model.dtype).removeprefix("torch."),
         device=devices.devices_of(hf_model),
         attention_kernel=config._attn_implementation,
@@ -269,7 +269,8 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
     return LoadedModel(hf_model, tokenizer, anatomy, info, named(hf_model, anatomy))
 
 
-def _context(config: Any) -> int:
+def context_of(config: Any) -> int:
+    """The longest prompt that a model reads, in tokens, as far as its configuration says."""
     stated = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
     return next((number for number in stated if isinstance(number, int)), _CONTEXT_OF_ALIBI_MODELS)
 

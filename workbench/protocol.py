@@ -130,6 +130,7 @@ class Method:
     which reads so many of those that a file or a shipped set has (None: all), it can be asked for in the app.
     A method that ``follows`` a kind of request is offered in the pane of that one: ``begins`` makes of such a request
     and its result what it then begins with, settings (for its form) and fields that nobody types.
+    ``remote`` runs it, as ``run`` does, on a model that is elsewhere (`workbench.remote.RemoteModel`).
     ``limits`` is a sentence about what its results cannot show, for reports. ``background`` is the stage of its
     progress from which on nobody waits for the rest: whatever is asked then goes first. Such a method changes no edit.
     """
@@ -149,6 +150,7 @@ class Method:
     collect: Callable[[Any, Any], Result] | None = None
     records: Callable[[str, int | None], tuple[Any, ...]] | None = None
     background: str = ""
+    remote: Callable[..., Result] | None = None
 
     @property
     def kind(self) -> str:

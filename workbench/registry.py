@@ -13,6 +13,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from workbench.errors import InputError
 from workbench.protocol import Frozen, Method, Request, Result
 
 METHODS: dict[str, str] = {
@@ -67,6 +68,13 @@ def method(kind: str) -> Method:
 def methods() -> Iterator[Method]:
     """Every method, in the order of the registry. Imports all of them."""
     return map(method, METHODS)
+
+
+def check_remote(answers: Method) -> None:
+    """Raise `InputError` for a method that cannot be asked of a model which is elsewhere, naming those that can."""
+    if answers.remote is None:
+        able = ", ".join(each.kind for each in methods() if each.remote)
+        raise InputError(f"“{answers.title}” needs the weights here; --remote serves {able}")
 
 
 class _OfItsMethod:

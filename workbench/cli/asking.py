@@ -16,11 +16,13 @@ from workbench.cli.common_options import (
     Chat,
     Device,
     DeviceMap,
+    DryRun,
     Dtype,
     Foil,
     Json,
     ModelName,
     Prepended,
+    Remote,
     SessionPath,
     Subject,
     Target,
@@ -33,6 +35,7 @@ from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.figures import Figure
 from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Frozen, Method, Request
+from workbench.registry import check_remote, method
 from workbench.session import Step
 from workbench.settings import filled
 from workbench.sweeping.spread import Spread
@@ -41,7 +44,7 @@ CHECK_FAILED = 1
 """The exit code when what was asked for was done, and did not pass."""
 
 CASE = ("prompt", "subject", "target", "foil", "prepend", "chat")
-LOAD = ("model", "dtype", "device", "device_map")
+LOAD = ("model", "dtype", "device", "device_map", "remote")
 
 
 def _of_a_case(
@@ -62,6 +65,8 @@ def _of_a_model(
     dtype: Dtype = "auto",
     device: Device = "auto",
     device_map: DeviceMap = None,
+    remote: Remote = False,
+    dry_run: DryRun = False,
     apply: Apply = None,
     session: SessionPath = None,
     json: Json = False,
@@ -75,7 +80,7 @@ class Plan:
 
     ``others`` are like it, and run and printed whatever became of those before; ``together`` draws the steps of all.
     With ``spread`` they are sweeps, answered by several workers. ``passes`` says of its result whether the command
-    succeeds; ``unless`` is the sentence when it does not.
+    succeeds; ``unless`` is the sentence when it does not. A ``dry_run`` prints what would be sent to a remote model.
     """
 
     request: Request
@@ -86,6 +91,7 @@ class Plan:
     others: tuple[Request, ...] = ()
     together: Callable[[Sequence[Step]], tuple[Figure, ...]] = lambda _: ()
     spread: Spread | None = None
+    dry_run: bool = False
 
 
 def asks(
@@ -118,7 +124,7 @@ def asks(
                 plan = _applying(common["apply"], plan)
             if getattr(plan.request, "case", None) == case and not case.prompt.strip():  # before a model is fetched
                 raise InputError("the prompt is empty; give the text that the model is to continue, in quotes")
-            carry_out(plan, load, common["session"], common["json"])
+            carry_out(replace(plan, dry_run=common["dry_run"]), load, common["session"], common["json"])
 
         every = [*shared.values(), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *settings]
         command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
@@ -140,7 +146,7 @@ def asks_of_model(*models: type[Frozen]) -> Callable[[Callable[..., Request]], C
             typed = {setting.name: given.pop(setting.name) for setting in settings}
             load = LoadRequest(**{name: common[name] for name in LOAD})
             plan = _applying(common["apply"], Plan(to_request(typed, **given)))
-            carry_out(plan, load, common["session"], common["json"])
+            carry_out(replace(plan, dry_run=common["dry_run"]), load, common["session"], common["json"])
 
         command.__signature__ = inspect.Signature([*own, *shared.values(), *settings])  # type: ignore[attr-defined]
         command.__name__, command.__doc__ = to_request.__name__, to_request.__doc__
@@ -183,6 +189,18 @@ def asks_method(method: Method) -> Callable[..., None]:
 
 def carry_out(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
     """Load the model, run the plan, and print its step. Raises what came in between."""
+    if load.remote:
+        if plan.spread:
+            raise InputError("workers load models of their own; leave out --workers and --ray, or --remote")
+        if (load.dtype, load.device, load.device_map) != ("auto", "auto", None):
+            raise InputError("a remote model is loaded already; leave out --dtype, --device and --device-map")
+        for request in (plan.request, *plan.before, *plan.after, *plan.others):
+            check_remote(method(request.kind))
+    if plan.dry_run:
+        from workbench.cli.remotely import print_parcel
+
+        print_parcel(plan.request, load, json)
+        return
     from workbench.cli.spreading import SpreadEngine
     from workbench.cli.step_report import (  # not at the top: the app paints sooner without tables and bars
         print_figures,

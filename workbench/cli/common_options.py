@@ -27,6 +27,10 @@ DeviceMap = Annotated[
         show_default=False,
     ),
 ]
+Remote = Annotated[
+    bool, typer.Option("--remote", help="Ask a model at NDIF, by its hub id, with the key in NDIF_API_KEY.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what --remote would send, and send nothing.")]
 Apply = Annotated[
     Path | None,
     typer.Option(

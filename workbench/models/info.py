@@ -12,6 +12,9 @@ from workbench.shapes import LayerCount
 BYTES = {"float64": 8, "float32": 4}
 """A number's; 2 of any other type."""
 
+REMOTE = "remote"
+"""In the place of a device, where the model is elsewhere (`workbench.remote`); its name says at which address."""
+
 
 class ModelInfo(Frozen):
     """A loaded model as the trust strip and the session header know it.

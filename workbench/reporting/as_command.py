@@ -17,6 +17,7 @@ from workbench.errors import InputError
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
+from workbench.models.info import REMOTE, ModelInfo
 from workbench.protocol import Frozen, Request
 from workbench.registry import method
 from workbench.session import Session, Step
@@ -30,7 +31,7 @@ LONGEST_ARGUMENT = 100_000
 def as_command(session: Session, step: Step) -> str:
     """One line to be typed, or several where the request is too long for an argument."""
     model = session.model
-    options = [] if model is None else [f"--model={model.name}", f"--dtype={model.dtype}"]
+    options = [] if model is None else _loading(model)
     note = f"  # it was run with edits on: {one_line(', '.join(step.edits))}" if step.edits else ""
     arguments = _arguments(step.request)
     if arguments is not None and all(
@@ -42,6 +43,13 @@ def as_command(session: Session, step: Step) -> str:
     if len(text) > LONGEST_ARGUMENT:
         return f"{shlex.join(['workbench', 'run', '-', *options])} <<'REQUEST'{note}\n{text}\nREQUEST"
     return shlex.join(["workbench", "run", *options, text]) + note
+
+
+def _loading(model: ModelInfo) -> list[str]:
+    """The options by which a model is loaded again, or asked where it is."""
+    if model.device == REMOTE:
+        return [f"--model={model.name.partition(' at ')[0]}", "--remote"]
+    return [f"--model={model.name}", f"--dtype={model.dtype}"]
 
 
 def request_json(request: Request) -> str:

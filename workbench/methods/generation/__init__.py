@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.methods.generation import remote
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult, run
 from workbench.methods.generation.figures import continuation_figures
 from workbench.protocol import Method
@@ -13,5 +14,6 @@ CONTINUE = Method(
     run,
     continuation_figures,
     help="Continue the prompt greedily, with the probability of every token.",
+    remote=remote.run,
     limits="Only the likeliest continuation is shown; sampling gives others.",
 )

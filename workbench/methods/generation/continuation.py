@@ -52,22 +52,14 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
 
     Raises `InputError` for a case that cannot be encoded or has no room after it, `NumericalError` for NaN logits.
     """
-    if request.tokens < 1:
-        raise InputError(f"the number of tokens to continue by must be at least 1, not {request.tokens}")
-    encoded = model.encode(request.case)
-    room = model.info.context - len(encoded.ids)
-    if room < 1:
-        raise InputError(f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue")
+    encoded, total = room_for(model, request)
     stops = stop_ids(model)
     ids: list[int] = []
     generated: list[ContinuedToken] = []
     ended = False
 
     def found() -> ContinueResult:
-        text = model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return ContinueResult(encoded=encoded, generated=tuple(generated), text=text, ended=ended)
-
-    total = min(request.tokens, room)
+        return ContinueResult(encoded=encoded, generated=tuple(generated), text=text_of(model, ids), ended=ended)
 
     def choose(_row: int, _at: int, logits: Tensor) -> int:
         nonlocal ended
@@ -89,3 +81,20 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
 
     generate(model, [encoded.ids], total, choose)
     return found()
+
+
+def room_for(model: LoadedModel, request: ContinueRequest) -> tuple[EncodedCase, int]:
+    """The case, and how many tokens at most are generated after it. Raises `InputError` as `run` does."""
+    if request.tokens < 1:
+        raise InputError(f"the number of tokens to continue by must be at least 1, not {request.tokens}")
+    encoded = model.encode(request.case)
+    room = model.info.context - len(encoded.ids)
+    if room < 1:
+        raise InputError(f"the prompt fills the whole context of {model.info.context} tokens; shorten it to continue")
+    return encoded, min(request.tokens, room)
+
+
+def text_of(model: LoadedModel, ids: list[int]) -> str:
+    """What generated tokens decode to together."""
+    text: str = model.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return text

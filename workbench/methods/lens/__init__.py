@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from workbench.methods.lens import fitting, patchscope
+from workbench.methods.lens import fitting, patchscope, remote
 from workbench.methods.lens.figures import lens_figures
 from workbench.methods.lens.logit_lens import STAGES, LensRequest, LensResult, run
 from workbench.protocol import Method
 
-LENS = Method("Logit lens", LensRequest, LensResult, run, lens_figures, background=STAGES[1])
+LENS = Method("Logit lens", LensRequest, LensResult, run, lens_figures, background=STAGES[1], remote=remote.run)
 LENS_FIT = Method("Lens fit", fitting.FitLensRequest, fitting.FitLensResult, fitting.run, fitting.fit_figures)
 PATCHSCOPE = Method(
     "Patchscope",

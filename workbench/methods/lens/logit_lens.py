@@ -7,7 +7,7 @@ each state to the final residual stream first.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -17,14 +17,17 @@ from workbench.errors import InputError
 from workbench.lazy import nnsight, torch
 from workbench.memory import in_batches
 from workbench.methods.lens.corrected import chosen_lens, fit_checks
+from workbench.methods.lens.row_numbers import row_numbers
 from workbench.methods.lens.translators import LensFit, LensName
 from workbench.models.anatomy import tensor_of
-from workbench.models.tokens import EncodedCase, TokenChoice, token_texts
+from workbench.models.tokens import EncodedCase, token_texts
 from workbench.numbers import significant
 from workbench.protocol import Check, Frozen, Progress, Request, Result
 from workbench.shapes import LayerCount, as_many
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from workbench.loading import LoadedModel
 
 PARITY = 1e-3
@@ -146,7 +149,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     other weights, `NumericalError` for NaN logits.
     """
     encoded = model.encode(request.case)
-    order = _order(request, len(encoded.ids))
+    order = order_of(request, len(encoded.ids))
     fit, translators = chosen_lens(model, request.lens, request.lens_file, progress)
     progress(0, len(order), stage=STAGES[0])
     states, logits = _forward(model, encoded.ids)
@@ -160,7 +163,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
 
     def found() -> LensResult:
         checks = (
-            _parity_check(parity, model.info.dtype),
+            parity_check(parity, model.info.dtype),
             *(fit_checks(fit, (model.info.layers + 1) // 2, edited=edited) if fit else ()),
             *_first_position_check(columns, separated),
         )
@@ -182,7 +185,8 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
             rows = torch.stack([translators.logits(model, row, each).float() for row, each in enumerate(some)])
         parity = max(parity, float((rows[-1] - logits[positions].float()).abs().max()))
         for index, position in enumerate(positions):
-            columns[position] = _column(model, rows[:, index], encoded, request.top_k)
+            numbers = row_numbers(rows[:, index], rows[-1:, index], request.top_k, watched(encoded))
+            columns[position] = column_of(numbers, model.tokenizer, encoded)
 
     with torch.no_grad():
         read(order[:1])
@@ -195,7 +199,7 @@ def run(model: LoadedModel, request: LensRequest, progress: Progress) -> LensRes
     return found()
 
 
-def _order(request: LensRequest, n_tokens: int) -> list[int]:
+def order_of(request: LensRequest, n_tokens: int) -> list[int]:
     """The tokens asked for, the first one first and its neighbors next: where the cursor goes from there."""
     wanted = range(n_tokens) if request.positions is None else [_index(p, n_tokens) for p in request.positions]
     first = _index(request.first, n_tokens) if request.first is not None else max(wanted, default=n_tokens - 1)
@@ -223,33 +227,31 @@ def _forward(model: LoadedModel, ids: tuple[int, ...]) -> tuple[torch.Tensor, to
     return torch.cat(list(states)), logits[0]
 
 
-def _column(model: LoadedModel, logits: torch.Tensor, encoded: EncodedCase, top_k: int) -> LensColumn:
-    """Turn the logits of one token's rows ``(layers + 1, vocabulary)`` into plain numbers."""
-    log_p = logits.log_softmax(dim=-1)
-    p = log_p.exp()
-    top = p.topk(min(top_k, p.shape[-1]), dim=-1)
-    entropy = -(p * log_p).nan_to_num(0.0).sum(dim=-1) / math.log(2)  # 0 · log 0 counts as 0
-    kl = (p[-1] * (log_p[-1] - log_p)).nan_to_num(0.0).sum(dim=-1)
-    k = top.indices.shape[-1]
-    texts = token_texts(model.tokenizer, top.indices.flatten().tolist())
-    target, foil = encoded.target, encoded.foil
-    difference = logits[:, target.id] - logits[:, foil.id] if target and foil else None
+def column_of(
+    numbers: Mapping[str, torch.Tensor], tokenizer: PreTrainedTokenizerBase, encoded: EncodedCase
+) -> LensColumn:
+    """One token's rows as plain numbers, from what `row_numbers` says of them and of the `watched` tokens."""
+    rows, k = numbers["top"].shape
+    texts = token_texts(tokenizer, numbers["top"].flatten().tolist())
+    tracks = [
+        TokenTrack(probability=significant(p), rank=tuple(rank.tolist()))
+        for p, rank in zip(numbers["p"].T, numbers["rank"].T, strict=True)
+    ]
+    logits = numbers["logit"]
     return LensColumn(
-        top_tokens=tuple(tuple(texts[row * k : (row + 1) * k]) for row in range(len(logits))),
-        top_probabilities=significant(top.values),
-        entropy=significant(entropy.clamp(min=0) + 0.0),  # and −0 is 0
-        kl=significant(kl.clamp(min=0)),
-        target=_track(logits, p, target),
-        foil=_track(logits, p, foil),
-        logit_difference=None if difference is None else significant(difference),
+        top_tokens=tuple(tuple(texts[row * k : (row + 1) * k]) for row in range(rows)),
+        top_probabilities=significant(numbers["top_p"]),
+        entropy=significant(numbers["entropy"]),
+        kl=significant(numbers["kl"]),
+        target=tracks[0] if encoded.target else None,
+        foil=tracks[-1] if encoded.foil else None,
+        logit_difference=significant(logits[:, 0] - logits[:, 1]) if encoded.target and encoded.foil else None,
     )
 
 
-def _track(logits: torch.Tensor, p: torch.Tensor, token: TokenChoice | None) -> TokenTrack | None:
-    if token is None:
-        return None
-    rank = (logits > logits[:, token.id : token.id + 1]).sum(dim=-1) + 1
-    return TokenTrack(probability=significant(p[:, token.id]), rank=tuple(rank.tolist()))
+def watched(encoded: EncodedCase) -> tuple[int, ...]:
+    """The tokens that are followed through the layers: target, then foil, as far as there are any."""
+    return tuple(choice.id for choice in (encoded.target, encoded.foil) if choice)
 
 
 def _answer_after_separator(model: LoadedModel, case: Case) -> LensAnswer | None:
@@ -268,7 +270,7 @@ def _answer_after_separator(model: LoadedModel, case: Case) -> LensAnswer | None
     )
 
 
-def _parity_check(parity: float, dtype: str) -> Check:
+def parity_check(parity: float, dtype: str) -> Check:
     """The lens' last row against the model's own logits; half precision rounds more coarsely."""
     allowed = PARITY if dtype == "float32" else 0.5
     return Check(name="lens parity", text=f"{parity:.0e}", level="ok" if parity <= allowed else "warn")

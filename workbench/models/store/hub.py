@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 from workbench.errors import Cancelled, ModelError
 from workbench.protocol import Progress
 
-_WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.tiktoken", "merges.txt", "vocab.txt")
+_DESCRIBING = ("*.json", "*.jinja", "tokenizer.model", "*.tiktoken", "merges.txt", "vocab.txt")
+_WANTED = (*_DESCRIBING, "*.safetensors")
 _HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")
 _LOOK_EVERY = 0.1  # seconds: how soon a cancelled job is noticed
 
@@ -26,15 +28,30 @@ def is_hub_id(spec: str) -> bool:
     return _HUB_ID.fullmatch(spec) is not None
 
 
-def cached(spec: str) -> Path | None:
+def cached(spec: str, wanted: Sequence[str] = _WANTED) -> Path | None:
     """The folder of a model that the hub's cache holds already, or None."""
     from huggingface_hub import errors, snapshot_download
 
     try:
-        folder = snapshot_download(spec, allow_patterns=list(_WANTED), local_files_only=True)
+        folder = snapshot_download(spec, allow_patterns=list(wanted), local_files_only=True)
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         return None
     return Path(folder) if (Path(folder) / "config.json").is_file() else None
+
+
+def described(spec: str, progress: Progress, *, fetch: bool) -> Path:
+    """The folder of a model's configuration and tokenizer, without weights. Raises `ModelError` as `download` does.
+
+    Where they are not to be fetched, they must be in the hub's cache.
+    """
+    if (here := cached(spec, _DESCRIBING)) is not None:
+        return here
+    if not fetch:
+        raise ModelError(
+            f"config.json and tokenizer of {spec} are not in the hub's cache, and a dry run fetches nothing; fetch "
+            f"them with: hf download {spec} --include '*.json'"
+        )
+    return _fetched(spec, _DESCRIBING, progress)
 
 
 def download(spec: str, progress: Progress) -> Path:
@@ -43,9 +60,16 @@ def download(spec: str, progress: Progress) -> Path:
     Raises `ModelError` where there is no such model, access is not granted, the hub cannot be reached, or the model
     has no safetensors. What ``progress`` raises stops the download.
     """
+    folder = _fetched(spec, _WANTED, progress)
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{spec} has no safetensors weights; use a model that has, or convert it to safetensors")
+    return folder
+
+
+def _fetched(spec: str, wanted: Sequence[str], progress: Progress) -> Path:
     bars = _Bars()
     pool = ThreadPoolExecutor(max_workers=1)  # progress is told on the caller's thread, which may own a model
-    future = pool.submit(_snapshot, spec, bars)
+    future = pool.submit(_snapshot, spec, wanted, bars)
     try:
         while not _is_done(future):
             done, total = bars.bytes()
@@ -53,22 +77,17 @@ def download(spec: str, progress: Progress) -> Path:
     finally:
         bars.stopped.set()
         pool.shutdown(wait=False)  # a connection that hangs must not hold up the cancelled one
-    folder = future.result()
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{spec} has no safetensors weights; use a model that has, or convert it to safetensors")
-    return folder
+    return future.result()
 
 
-def _snapshot(spec: str, bars: _Bars) -> Path:
+def _snapshot(spec: str, wanted: Sequence[str], bars: _Bars) -> Path:
     # Each by name: the package fills itself on demand, and its submodules are no attributes before they are imported.
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its advice would be written across the screen
     try:
-        folder = snapshot_download(
-            spec, allow_patterns=list(_WANTED), tqdm_class=bars.make, library_name="lm-workbench"
-        )
+        folder = snapshot_download(spec, allow_patterns=list(wanted), tqdm_class=bars.make, library_name="lm-workbench")
     except errors.GatedRepoError as error:
         raise ModelError(
             f"{spec} is gated: ask for access on its page, then set HF_TOKEN (or run: hf auth login) and try again"
