@@ -31,7 +31,7 @@ from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
 from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen, Progress, Request, Result
-from workbench.registry import check_remote, method
+from workbench.registry import check_divided, check_remote, method
 from workbench.session import Status, Step, StepError
 
 if TYPE_CHECKING:
@@ -316,6 +316,8 @@ class Engine:
             check_remote(answers)
             assert answers.remote is not None, "it has been checked"
             return answers.remote(self._model, request, progress)
+        if self._model.divided:
+            check_divided(answers)
         if answers.asks:
             return answers.run(self._model, request, progress, partial(self._ask, job))
         if answers.background:

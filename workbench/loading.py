@@ -105,6 +105,11 @@ class LoadedModel:
         return encode(self.tokenizer, case, self.info.context - room, self.edits.prefix)
 
     @property
+    def divided(self) -> bool:
+        """Whether this process has only a part of every matrix, beside others."""
+        return bool(devices.parts_of(self.hf))
+
+    @property
     def block_modules(self) -> list[Module]:
         """The blocks, first layer first."""
         return list(self.hf.get_submodule(self.anatomy.blocks).children())
@@ -231,7 +236,8 @@ def _load_folder(
             lambda: weights.read_tokenizer(folder), lambda: progress(1, 3, stage="reading the tokenizer")
         )
         hf_model = beside(
-            lambda: weights.read_weights(folder, dtype, adapter), lambda: progress(2, 3, stage="loading the weights")
+            lambda: weights.read_weights(folder, dtype, adapter, place.divided),
+            lambda: progress(2, 3, stage="loading the weights"),
         )
         fingerprint = hashed(progress)
     integrity.check_weights(folder, fingerprint)

@@ -131,6 +131,7 @@ class Method:
     A method that ``follows`` a kind of request is offered in the pane of that one: ``begins`` makes of such a request
     and its result what it then begins with, settings (for its form) and fields that nobody types.
     ``remote`` runs it, as ``run`` does, on a model that is elsewhere (`workbench.remote.RemoteModel`).
+    ``divided``: it finds the same of a model whose matrices are divided over several processes.
     ``limits`` is a sentence about what its results cannot show, for reports. ``background`` is the stage of its
     progress from which on nobody waits for the rest: whatever is asked then goes first. Such a method changes no edit.
     """
@@ -151,6 +152,7 @@ class Method:
     records: Callable[[str, int | None], tuple[Any, ...]] | None = None
     background: str = ""
     remote: Callable[..., Result] | None = None
+    divided: bool = False
 
     @property
     def kind(self) -> str:

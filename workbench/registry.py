@@ -77,6 +77,13 @@ def check_remote(answers: Method) -> None:
         raise InputError(f"“{answers.title}” needs the weights here; --remote serves {able}")
 
 
+def check_divided(answers: Method) -> None:
+    """Raise `InputError` for a method that needs whole matrices, naming those that do not."""
+    if not answers.divided:
+        able = ", ".join(each.kind for each in methods() if each.divided)
+        raise InputError(f"“{answers.title}” needs whole matrices; --device-map tp serves {able}: use auto for others")
+
+
 class _OfItsMethod:
     """Lets pydantic read a request or a result by its kind, when it is met and not before."""
 

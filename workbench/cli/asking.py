@@ -28,14 +28,15 @@ from workbench.cli.common_options import (
     Target,
 )
 from workbench.cli.options import Typed, parameters
-from workbench.cli.output import echo_json, remark
+from workbench.cli.output import echo_json, hush, remark
 from workbench.editing.operations import QueueRequest
 from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.figures import Figure
+from workbench.models.devices import TENSOR_PARALLEL, is_first_process
 from workbench.models.store import DEFAULT_MODEL
 from workbench.protocol import Frozen, Method, Request
-from workbench.registry import check_remote, method
+from workbench.registry import check_divided, check_remote, method
 from workbench.session import Step
 from workbench.settings import filled
 from workbench.sweeping.spread import Spread
@@ -189,12 +190,21 @@ def asks_method(method: Method) -> Callable[..., None]:
 
 def carry_out(plan: Plan, load: LoadRequest, session: Path | None, json: bool) -> None:
     """Load the model, run the plan, and print its step. Raises what came in between."""
+    requests = (plan.request, *plan.before, *plan.after, *plan.others)
+    if load.device_map == TENSOR_PARALLEL:
+        if plan.spread:
+            raise InputError("workers load whole models: leave out --workers and --ray, or --device-map tp")
+        if not is_first_process():  # they all do the same, and the first one says it
+            hush()
+            session = None
+        for request in requests:
+            check_divided(method(request.kind))
     if load.remote:
         if plan.spread:
             raise InputError("workers load models of their own; leave out --workers and --ray, or --remote")
         if (load.dtype, load.device, load.device_map) != ("auto", "auto", None):
             raise InputError("a remote model is loaded already; leave out --dtype, --device and --device-map")
-        for request in (plan.request, *plan.before, *plan.after, *plan.others):
+        for request in requests:
             check_remote(method(request.kind))
     if plan.dry_run:
         from workbench.cli.remotely import print_parcel

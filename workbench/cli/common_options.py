@@ -23,7 +23,7 @@ DeviceMap = Annotated[
     str | None,
     typer.Option(
         "--device-map",
-        help="Deal the weights out over several devices: auto, balanced or a file of JSON.",
+        help="Deal the weights out over several devices: auto, balanced, a file of JSON; tp under torchrun.",
         show_default=False,
     ),
 ]

@@ -12,8 +12,10 @@ import base64
 import codecs
 import io
 import logging
+import os
 import sys
 import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from workbench import early_terminal
@@ -109,6 +111,11 @@ class Door(io.TextIOBase):
 def open_doors() -> None:
     """Wrap stdout and stderr in doors, for the rest of the program: a traceback comes last of all."""
     sys.stdout, sys.stderr = results(), remarks()
+
+
+def hush() -> None:
+    """Print nothing from now on, as another process says the same."""
+    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the program
 
 
 def results() -> Door:

@@ -7,6 +7,7 @@ as if it were the only one. States are small beside weights: 16 kB for a token o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 AUTOMATIC = ("auto", "balanced")
 """Device maps that are made here, which come to the same: as much on each GPU as on the others, then the CPU."""
 
+TENSOR_PARALLEL = "tp"
+"""The device map that divides every matrix over the processes that torchrun has started, by transformers' own plan."""
+
 _MOST_BYTES = 10_000_000
 
 
@@ -30,22 +34,29 @@ _MOST_BYTES = 10_000_000
 class Placement:
     """One device, or what ``device_map`` says: devices by the paths of modules, empty where they are still to be made.
 
-    ``named`` is the map as it was asked for.
+    ``named`` is the map as it was asked for. With ``divided`` the weights are read where they stay: by each process its
+    part of every matrix.
     """
 
     device: torch.device
     device_map: Mapping[str, str] | None = None
     named: str = ""
+    divided: bool = False
 
     def put(self, hf_model: Any) -> Any:
         """A model that lies on the CPU, put there. Raises `InputError` where a map does not fit it, `OutOfMemory`."""
+        if self.divided:
+            if hf_model.device.type == "cuda":  # each process has its own, which threads forget
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            return hf_model
         if self.device_map is None:
             return _moved(hf_model, self.device)
         return _spread(hf_model, self.device_map or _balanced(hf_model), self.named)
 
 
 def placement(device: str, device_map: str | None) -> Placement:
-    """Where a model is to be put. ``device`` "auto" is CUDA, then MPS, then CPU; a map is "auto", "balanced" or a file.
+    """Where a model is to be put. ``device`` "auto" is CUDA, then MPS, then CPU; a map is "auto", "balanced", "tp" or a
+    file.
 
     A file is JSON: the paths of modules with their devices, of which a longer path stands before a shorter one, and an
     empty one is the whole model. A number is that of a GPU, as in the maps of the accelerate library. Raises
@@ -57,6 +68,13 @@ def placement(device: str, device_map: str | None) -> Placement:
         raise InputError(f"--device {device} is one device, and --device-map deals out several: leave one of them out")
     if device_map in AUTOMATIC:
         return Placement(_device("auto"), {}, device_map)
+    if device_map == TENSOR_PARALLEL:
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            raise InputError(
+                "--device-map tp divides every matrix over several processes; start them with: torchrun --standalone "
+                "--nproc-per-node N -m workbench …"
+            )
+        return Placement(_device("auto"), named=device_map, divided=True)
     places = _read(device_map)
     return Placement(
         next((each for each in places.values() if each.type != "cpu"), torch.device("cpu")),
@@ -66,8 +84,21 @@ def placement(device: str, device_map: str | None) -> Placement:
 
 
 def devices_of(hf_model: Any) -> str:
-    """The devices that hold weights, that of the first weights first: ``cuda:0+cuda:1``."""
+    """The devices that hold weights, that of the first weights first: ``cuda:0+cuda:1``; ``2 × cuda`` of processes."""
+    if parts := parts_of(hf_model):
+        return f"{parts} × {hf_model.device.type}"
     return "+".join(dict.fromkeys(str(parameter.device) for parameter in hf_model.parameters()))
+
+
+def parts_of(hf_model: Any) -> int:
+    """Over how many processes every matrix is divided, 0 where none is."""
+    size = getattr(hf_model, "_tp_size", None)
+    return int(size) if isinstance(size, int) and size > 1 else 0
+
+
+def is_first_process() -> bool:
+    """Whether this is the process of those started by torchrun that speaks for all, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _device(name: str) -> torch.device:
@@ -107,8 +138,8 @@ def _read(device_map: str) -> dict[str, torch.device]:
     path = Path(device_map).expanduser()
     if not is_file(path):
         raise InputError(
-            f"there is no file {shortened(device_map, 100)}; --device-map takes auto, balanced or a file of JSON such "
-            'as {"": "cuda:0", "model.layers.9": "cuda:1"}'
+            f"there is no file {shortened(device_map, 100)}; --device-map takes auto, balanced, tp or a file of JSON "
+            'such as {"": "cuda:0", "model.layers.9": "cuda:1"}'
         )
     try:
         found = parse(read_text(path, _MOST_BYTES))

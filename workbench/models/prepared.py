@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import nnsight
 from workbench.models.anatomy import Anatomy
+from workbench.models.devices import parts_of
 from workbench.models.forward.maps import end_with_maps
 from workbench.models.layouts import path_in
 from workbench.models.tokens import EMBEDDED, check_embedded
@@ -29,6 +30,8 @@ def named(hf_model: Module, anatomy: Anatomy) -> Any:
         names[anatomy.final_norm] = "final_norm"
     if anatomy.down_projection:
         names[anatomy.down_projection] = "down_projection"
+    if parts_of(hf_model):
+        _keep_together(hf_model)
     nn = nnsight.NNsight(hf_model, rename=names)
     for block in nn.blocks:
         # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.
@@ -36,6 +39,19 @@ def named(hf_model: Module, anatomy: Anatomy) -> Any:
             if path:
                 object.__setattr__(block, name, block.get(path_in(block._module, path)))
     return nn
+
+
+def _keep_together(hf_model: Module) -> None:
+    """Let nnsight see what modules with divided matrices give when the processes have put it together.
+
+    Where nothing is said, it takes the place of the function that does so, for its own, which does not know the layout
+    of this version of transformers.
+    """
+    from nnsight.intervention.source import BODY_FORWARD
+
+    for module in hf_model.modules():
+        if "forward" in vars(module):
+            vars(module)[BODY_FORWARD] = True
 
 
 def _protect_overwritten(hf_model: Module, anatomy: Anatomy) -> None:

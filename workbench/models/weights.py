@@ -40,10 +40,11 @@ def read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def read_weights(folder: Path, dtype: Any, adapter: Path | None = None) -> Any:
+def read_weights(folder: Path, dtype: Any, adapter: Path | None = None, divided: bool = False) -> Any:
     """The model of a folder, on the CPU, with an adapter of another or the same folder merged into it.
 
-    Raises `ModelError` where tensors lack, have no place in the model or hold NaN, `OutOfMemory`.
+    ``divided``: this process's part of every matrix, on its own device. Raises `ModelError` where tensors lack, have no
+    place in the model or hold NaN, or no plan divides it; `OutOfMemory`.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -52,6 +53,8 @@ def read_weights(folder: Path, dtype: Any, adapter: Path | None = None) -> Any:
         with quiet(), adapters.only_base(folder) as base:
             state, added = _parted(folder) if adapter == folder else (None, {})
             how = {"dtype": dtype, "output_loading_info": True, "trust_remote_code": False, "local_files_only": True}
+            if divided:
+                how["distributed_config"] = transformers.distributed.DistributedConfig(tp_plan="auto")
             if state is None:
                 of = transformers.AutoModelForCausalLM
                 hf_model, found = of.from_pretrained(base, use_safetensors=True, **how)
@@ -70,6 +73,11 @@ def read_weights(folder: Path, dtype: Any, adapter: Path | None = None) -> Any:
             "the model again"
         )
     _refuse_unexpected(folder, sorted(found["unexpected_keys"]))
+    if divided and not hf_model.tp_plan:
+        raise ModelError(
+            f"the transformers library has no plan for dividing a {hf_model.config.model_type} model; use --device-map "
+            "auto in one process"
+        )
     if adapter is not None:
         with quiet():
             hf_model = adapters.merge(hf_model, adapter, added or load_file(adapter / adapters.WEIGHTS))

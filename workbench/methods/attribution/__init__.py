@@ -8,4 +8,6 @@ from workbench.protocol import Method
 
 LIMITS = "Methods of attribution disagree, and a score says what a token adds against a baseline, not why."
 
-ATTRIBUTION = Method("Attribution", AttributionRequest, AttributionResult, run, attribution_figures, limits=LIMITS)
+ATTRIBUTION = Method(
+    "Attribution", AttributionRequest, AttributionResult, run, attribution_figures, limits=LIMITS, divided=True
+)

@@ -15,5 +15,6 @@ CONTINUE = Method(
     continuation_figures,
     help="Continue the prompt greedily, with the probability of every token.",
     remote=remote.run,
+    divided=True,
     limits="Only the likeliest continuation is shown; sampling gives others.",
 )

@@ -7,7 +7,9 @@ from workbench.methods.lens.figures import lens_figures
 from workbench.methods.lens.logit_lens import STAGES, LensRequest, LensResult, run
 from workbench.protocol import Method
 
-LENS = Method("Logit lens", LensRequest, LensResult, run, lens_figures, background=STAGES[1], remote=remote.run)
+LENS = Method(
+    "Logit lens", LensRequest, LensResult, run, lens_figures, background=STAGES[1], remote=remote.run, divided=True
+)
 LENS_FIT = Method("Lens fit", fitting.FitLensRequest, fitting.FitLensResult, fitting.run, fitting.fit_figures)
 PATCHSCOPE = Method(
     "Patchscope",
@@ -15,5 +17,6 @@ PATCHSCOPE = Method(
     patchscope.PatchscopeResult,
     patchscope.run,
     patchscope.patchscope_figures,
+    divided=True,
     help="Print what the model says of one state when it is put into a prompt that repeats what it is given.",
 )

@@ -17,6 +17,7 @@ PATCH = Method(
     figures,
     help="Print which states, taken from the run of a second prompt, turn the answer: activation patching.",
     key="T",
+    divided=True,
     opens=opened,
 )
 

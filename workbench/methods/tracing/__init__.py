@@ -12,7 +12,13 @@ LIMITS = (
 )
 
 TRACE = Method(
-    "Causal trace", causal_trace.TraceRequest, causal_trace.TraceResult, causal_trace.run, trace_figures, limits=LIMITS
+    "Causal trace",
+    causal_trace.TraceRequest,
+    causal_trace.TraceResult,
+    causal_trace.run,
+    trace_figures,
+    limits=LIMITS,
+    divided=True,
 )
 TRACE_FACTS = Method(
     "Trace of facts",
@@ -23,4 +29,5 @@ TRACE_FACTS = Method(
     limits=LIMITS,
     collect=facts.collect,
     records=facts.named_facts,
+    divided=True,
 )
