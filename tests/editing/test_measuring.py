@@ -103,6 +103,14 @@ def test_what_was_measured_on_these_weights_goes_before_what_is_known_of_the_mod
     assert chosen_layer(model, None) == (2, "measured on this model")
 
 
+def test_of_equal_scores_the_layer_counts_that_the_table_has() -> None:
+    found = [(3, 1.0, -0.01), (5, 1.0, 0.02), (8, 0.5, -0.1)]
+    scores = [measuring.LayerScore(layer=layer, score=score, perplexity=change) for layer, score, change in found]
+    assert measuring.best_of(scores, 5) == 5
+    assert measuring.best_of(scores, None) == 3
+    assert measuring.best_of(scores, 8) == 3
+
+
 def test_a_default_that_was_measured_on_another_model_says_so(monkeypatch: Any) -> None:
     info = tiny_loaded("llama").info
     grace, memit = editor("grace"), editor("memit")

@@ -133,7 +133,7 @@ def test_a_map_that_is_none_or_does_not_fit_is_refused_in_a_sentence(text, sente
 def test_a_map_and_a_device_at_once_and_a_map_that_is_not_there_are_refused_in_a_sentence():
     with pytest.raises(InputError, match="leave one of them out"):
         placement("cpu", "auto")
-    with pytest.raises(InputError, match="takes auto, balanced or a file"):
+    with pytest.raises(InputError, match="takes auto, balanced, tp or a file"):
         placement("auto", "no-such-file.json")
 
 

@@ -64,7 +64,12 @@ def at_depth(info: ModelInfo, depth: float) -> tuple[int, str]:
 def known_layer(info: ModelInfo) -> int | None:
     """The layer that was measured as the best to edit: on these weights here, by us, or by the authors of a method."""
     here = measured_layer(info.fingerprint)
-    return LAYERS.get((info.architecture, info.layers, info.d_model)) if here is None else here
+    return listed_layer(info) if here is None else here
+
+
+def listed_layer(info: ModelInfo) -> int | None:
+    """The layer that the table has for models of this kind and size."""
+    return LAYERS.get((info.architecture, info.layers, info.d_model))
 
 
 def where_one(info: ModelInfo) -> str:

@@ -8,7 +8,7 @@ that edits work there (Hase et al. 2023, arXiv 2301.04213), so it is only one of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +18,7 @@ from workbench.case import Case
 from workbench.datasets.facts import Fact, Relation, shipped_facts
 from workbench.datasets.suites import EditRecord, suite_for
 from workbench.editing import records
-from workbench.editing.layers import check_layer, keep_layer
+from workbench.editing.layers import check_layer, keep_layer, listed_layer, where_one
 from workbench.editing.records import FactsEditRequest, FactsEditResult
 from workbench.errors import InputError
 from workbench.figures import Cell, Column, Curve, Curves, Figure, Table, line, said
@@ -100,11 +100,17 @@ def run(model: LoadedModel, request: MeasureRequest, progress: Progress) -> Meas
         within = part(progress, 100 * (number + 1), 100, 100 * steps, f"layer {layer}: {{}}", lambda _: found)  # noqa: B023
         scores.append(_score(layer, records.run(model, asked, within)))
         found = found.model_copy(update={"scores": tuple(scores)})
-    best = max(scores, key=lambda each: (each.score, -each.perplexity)).layer
+    best = best_of(scores, listed_layer(model.info))
+    before = where_one(model.info)
     keep_layer(model.info.fingerprint, best)
-    kept = Check(name="kept", text=f"layer {best} is this model's default from now on", level="ok")
+    kept = Check(name="kept", text=f"layer {best} is this model's default from now on; it was {before}", level="ok")
     few = Check(name="records", text=f"{len(edited)} a layer: a difference of some points may be chance")
     return found.model_copy(update={"best": best, "checks": (kept, few)})
+
+
+def best_of(scores: Sequence[LayerScore], listed: int | None) -> int:
+    """The layer of the best score; of several, the one that is ``listed`` for the model, else the gentlest."""
+    return max(scores, key=lambda each: (each.score, each.layer == listed, -each.perplexity)).layer
 
 
 def _facts(most: int) -> Iterator[tuple[Relation, Fact]]:
