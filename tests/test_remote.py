@@ -48,7 +48,7 @@ def server(folder: Path) -> Iterator[StandIn]:
 @pytest.fixture
 def elsewhere(server: StandIn, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RemoteModel]:
     """The tiny model by a hub id, at the server; its description is in the hub's cache."""
-    monkeypatch.setattr(hub, "cached", lambda _spec, _wanted=(): folder)
+    monkeypatch.setattr(hub, "cached", lambda _spec, weights=True: folder)
     monkeypatch.setenv(remote.HOST, server.address)
     monkeypatch.setenv(remote.KEY, server.key)
     for name, nothing in (("says", []), ("sends", None), ("waits", None)):
@@ -176,6 +176,9 @@ def test_an_answer_that_is_more_than_tensors_is_refused_and_not_run(
     with pytest.raises(ModelError, match=r"sent what is no result \(it names \S+print\)"):
         asked(elsewhere(), LensRequest(case=CASE))
     assert "must not" not in capsys.readouterr().out
+    server.sends = {"other": 1}
+    with pytest.raises(ModelError, match=r"sent what is no result \(it has no answer\)"):
+        asked(elsewhere(), LensRequest(case=CASE))
 
 
 def test_what_cannot_be_asked_elsewhere_is_one_sentence(

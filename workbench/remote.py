@@ -37,6 +37,9 @@ HOST = "NDIF_HOST"
 PATIENCE = 20
 """Seconds within which the server must answer that it is there."""
 
+ANSWER = "answer"
+"""The name of what the traces of all methods save."""
+
 PLAIN = {
     ("collections", "OrderedDict"),
     ("torch._utils", "_rebuild_tensor_v2"),
@@ -190,8 +193,8 @@ def _backend(model: RemoteModel, progress: Progress) -> Any:
                 )
             websocket.setdefaulttimeout(PATIENCE)
             try:
-                if not (found := super().__call__(tracer)):
-                    raise pickle.UnpicklingError("it is empty")
+                if ANSWER not in (found := super().__call__(tracer) or {}):
+                    raise pickle.UnpicklingError("it has no answer")
                 return found
             except RemoteError as error:
                 raise ModelError(f"{self.host} answers: {_last_line(error)}") from None

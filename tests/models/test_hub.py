@@ -137,6 +137,17 @@ def test_a_model_is_downloaded_with_all_that_it_needs_and_no_pickle(tiny_hub: ty
     assert 0 < max(done for done, _ in reports) <= sum(map(len, wanted.values()))
 
 
+def test_a_model_that_stays_elsewhere_is_described_without_its_weights(tiny_hub: type[Hub]) -> None:
+    with pytest.raises(ModelError, match="a dry run fetches nothing; fetch them with: hf download owner/tiny"):
+        hub.described("owner/tiny", silent, fetch=False)
+    assert tiny_hub.asked_for == []
+    folder = hub.described("owner/tiny", silent, fetch=True)
+    assert {"config.json", "tokenizer.json"} <= {file.name for file in folder.iterdir()}
+    assert not [path for path in tiny_hub.asked_for if path.endswith((".safetensors", ".bin"))]
+    assert hub.described("owner/tiny", silent, fetch=False) == folder
+    assert hub.cached("owner/tiny") is None
+
+
 def in_a_fresh_process(hub_at: str, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     """The program, with a hub of ours and nothing imported yet: much of the client is there on demand only."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from workbench.errors import InputError
+from workbench.errors import InputError, NumericalError
 from workbench.lazy import torch
 from workbench.methods.lens.logit_lens import (
     LensColumn,
@@ -53,6 +54,8 @@ def run(model: RemoteModel, request: LensRequest, progress: Progress) -> LensRes
             rows.append({name: each.cpu() for name, each in row_numbers(read, final, k, followed).items()})
         answer = {"rows": rows, "off": (read - final).abs().max().item(), "dtype": str(logits.dtype)}
         answer.save()  # type: ignore[attr-defined]
+    if not math.isfinite(answer["off"]):
+        raise NumericalError(f"the logits of {model.info.name} are not finite; try another prompt or model")
     columns: list[LensColumn | None] = [None] * len(encoded.ids)
     for index, position in enumerate(positions):
         numbers = {name: torch.stack([row[name][index] for row in answer["rows"]]) for name in answer["rows"][0]}

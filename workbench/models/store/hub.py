@@ -28,15 +28,17 @@ def is_hub_id(spec: str) -> bool:
     return _HUB_ID.fullmatch(spec) is not None
 
 
-def cached(spec: str, wanted: Sequence[str] = _WANTED) -> Path | None:
-    """The folder of a model that the hub's cache holds already, or None."""
+def cached(spec: str, *, weights: bool = True) -> Path | None:
+    """The folder of a model that the hub's cache holds already, with its ``weights`` or without; or None."""
     from huggingface_hub import errors, snapshot_download
 
     try:
-        folder = snapshot_download(spec, allow_patterns=list(wanted), local_files_only=True)
+        wanted = list(_WANTED if weights else _DESCRIBING)
+        folder = Path(snapshot_download(spec, allow_patterns=wanted, local_files_only=True))
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         return None
-    return Path(folder) if (Path(folder) / "config.json").is_file() else None
+    whole = (folder / "config.json").is_file() and (not weights or any(folder.glob("*.safetensors")))
+    return folder if whole else None
 
 
 def described(spec: str, progress: Progress, *, fetch: bool) -> Path:
@@ -44,7 +46,7 @@ def described(spec: str, progress: Progress, *, fetch: bool) -> Path:
 
     Where they are not to be fetched, they must be in the hub's cache.
     """
-    if (here := cached(spec, _DESCRIBING)) is not None:
+    if (here := cached(spec, weights=False)) is not None:
         return here
     if not fetch:
         raise ModelError(
