@@ -28,14 +28,19 @@ setup: $(VENV)/.installed $(VENV)/.model ## Install the workbench into .venv and
 run: $(VENV)/.installed $(NEEDED_MODEL) ## Open the app; ARGS='...' is passed on to it.
 	@$(BIN)/workbench $(ARGS)
 
-test: $(VENV)/.developed $(VENV)/.model check ## Check formatting, types and imports, and run all tests; ARGS='...' for pytest.
-	$(BIN)/pytest -n logical --dist worksteal $(ARGS)
-
-# Without the default model: nothing here needs it, or a terminal. The checks run beside the tests, for mypy has one core.
-test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: some minutes, no model; ARGS='...' for pytest.
-	@$(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
-	$(BIN)/pytest -n logical --dist worksteal -m 'not (real or terminal or slow or soak)' $(ARGS); tested=$$?; \
+# The checks run beside the tests, for mypy has one core, and are printed at the end.
+define CHECK_AND_TEST
+$(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
+	$(BIN)/pytest -n logical --dist worksteal $(1) $(ARGS); tested=$$?; \
 	wait $$checked; checked=$$?; cat $(VENV)/.checked; exit $$((checked + tested))
+endef
+
+test: $(VENV)/.developed $(VENV)/.model ## Check formatting, types and imports, and run all tests; ARGS='...' for pytest.
+	@$(call CHECK_AND_TEST)
+
+# Without the default model: nothing here needs it, or a terminal.
+test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: some minutes, no model; ARGS='...' for pytest.
+	@$(call CHECK_AND_TEST,-m 'not (real or terminal or slow or soak)')
 
 # Gemma 3 270M comes with terms of use, https://ai.google.dev/gemma/terms, which AGREE=--agree agrees to.
 test-models: $(VENV)/.developed ## Run every method on Gemma 3 270M too, fetched with AGREE=--agree; ARGS='...' for pytest.
