@@ -21,7 +21,7 @@ from workbench.models.beside import beside
 from workbench.models.heads import Heads, find_heads
 from workbench.models.info import ModelInfo
 from workbench.models.prepared import named, prepare
-from workbench.models.store import checkpoint, integrity
+from workbench.models.store import checkpoint, integrity, quantised
 from workbench.models.tokens import EncodedCase, encode
 from workbench.protocol import Progress, silent
 from workbench.reading import is_file
@@ -227,7 +227,7 @@ def _load_folder(
 ) -> LoadedModel:
     progress(0, 3, stage="checking the model's files")
     integrity.check_small_files(folder)
-    checkpoint.read_config(folder)
+    packing = quantised.packing_of(folder, checkpoint.read_config(folder))
     tensors = checkpoint.stored_tensors(folder)
     adapters.check(folder, adapter, tensors)
     checkpoint.check_tokenizer_files(folder)
@@ -236,7 +236,7 @@ def _load_folder(
             lambda: weights.read_tokenizer(folder), lambda: progress(1, 3, stage="reading the tokenizer")
         )
         hf_model = beside(
-            lambda: weights.read_weights(folder, dtype, adapter, place.divided),
+            lambda: weights.read_weights(folder, dtype, adapter, packing, place.divided),
             lambda: progress(2, 3, stage="loading the weights"),
         )
         fingerprint = hashed(progress)
@@ -244,7 +244,7 @@ def _load_folder(
     if adapter is not None:
         fingerprint = adapters.fingerprint(fingerprint, adapter)
     with weights.quiet():
-        return _assemble(place.put(hf_model), tokenizer, name, fingerprint, adapter)
+        return _assemble(place.put(hf_model), tokenizer, name, fingerprint, adapter, packing)
 
 
 def import_libraries() -> None:
@@ -252,7 +252,14 @@ def import_libraries() -> None:
     _ = (torch.nn, transformers.AutoTokenizer, transformers.AutoModelForCausalLM, nnsight.NNsight)
 
 
-def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapter: Path | None = None) -> LoadedModel:
+def _assemble(
+    hf_model: Any,
+    tokenizer: Any,
+    name: str,
+    fingerprint: str,
+    adapter: Path | None = None,
+    packing: quantised.Packing | None = None,
+) -> LoadedModel:
     hf_model.eval().requires_grad_(False)
     anatomy = find_anatomy(hf_model)
     prepare(hf_model, anatomy, tokenizer)
@@ -271,6 +278,7 @@ def _assemble(hf_model: Any, tokenizer: Any, name: str, fingerprint: str, adapte
         attention_kernel=config._attn_implementation,
         chat_template=bool(tokenizer.chat_template),
         adapter=None if adapter is None else adapter.name,
+        quantised=None if packing is None else packing.text,
     )
     return LoadedModel(hf_model, tokenizer, anatomy, info, named(hf_model, anatomy))
 

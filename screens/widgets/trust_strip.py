@@ -85,7 +85,7 @@ def pieces(model: ModelInfo | None, edits: tuple[str, ...], checks: Iterable[Che
     found: list[Content] = []
     if model is not None:
         found += [_plain(model.dtype), _plain(model.device), _plain(model.attention_kernel)]
-        found += [_plain(f"adapter {model.adapter} merged")] if model.adapter else []
+        found += map(_plain, model.origin)
     checks = sorted(checks, key=lambda check: check.level != "warn")  # what is cut off should not be a warning
     if model is not None or checks:
         found.append(_plain(f"edits {len(edits)}"))

@@ -164,9 +164,11 @@ def test_an_architecture_nobody_knows_is_refused(folder):
     _refused(folder, "names the architecture homemade, which the transformers library does not know")
 
 
-def test_quantised_weights_are_refused(folder):
+def test_a_configuration_that_calls_plain_weights_quantised_is_refused(folder):
     _change_config(folder, quantization_config={"quant_method": "gptq", "bits": 4})
-    _refused(folder, r"holds weights quantised by gptq, .* cannot be edited; use the unquantised model, or a GGUF file")
+    _refused(
+        folder, r"says that it is quantised \(gptq 4-bit\), and none of its weights is; take the quantization_config"
+    )
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth"])

@@ -29,7 +29,7 @@ def print_figures(figures: Iterable[Figure]) -> None:
 def trust_line(step: Step, model: ModelInfo) -> Text:
     """How far the result is to be believed, on one line."""
     parts = [model.name, model.device, model.dtype, f"kernel {model.attention_kernel}"]
-    parts += [f"adapter {one_line(model.adapter)} merged"] if model.adapter else []
+    parts += map(one_line, model.origin)
     parts.append(f"edits {len(step.edits)}")
     line = Text(" · ".join(parts))
     for check in step.result.checks if step.result else ():

@@ -22,7 +22,7 @@ class ModelInfo(Frozen):
     ``fingerprint`` identifies the weights (a short hex digest, see `workbench.loading`); ``parameters`` is
     their number; ``attention_kernel`` is what computes attention (sdpa, eager, ...); ``context`` is the longest
     prompt in tokens; ``chat_template`` says whether the tokenizer brings one; ``adapter`` is the folder of one that
-    was merged into the weights.
+    was merged into the weights; ``quantised`` says from what the weights were dequantised.
     """
 
     name: str
@@ -38,8 +38,15 @@ class ModelInfo(Frozen):
     attention_kernel: str
     chat_template: bool
     adapter: Annotated[str | None, Field(exclude_if=lambda adapter: adapter is None)] = None
+    quantised: Annotated[str | None, Field(exclude_if=lambda quantised: quantised is None)] = None
 
     @property
     def bytes(self) -> int:
         """Those of its weights."""
         return self.parameters * BYTES.get(self.dtype, 2)
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        """What was done to the weights when they were loaded, for the trust strip."""
+        merged = [f"adapter {self.adapter} merged"] if self.adapter else []
+        return (*([f"weights dequantised from {self.quantised}"] if self.quantised else []), *merged)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from workbench.lazy import torch, transformers
 from workbench.memory import is_out_of_memory
 from workbench.models import adapters
 from workbench.models.store.checkpoint import stored_tensors
-from workbench.reading import shortened
+from workbench.models.store.quantised import Packing
+from workbench.reading import is_file, shortened, tensors_of
 
 _RECOMPUTED = re.compile(r"(^|[._])(inv_freq|masked_bias|attn\.bias|attention\.bias|position_ids|embed_positions)$")
 """Tensors of older checkpoints that the library computes by itself: rotary frequencies, causal masks, positions."""
@@ -40,28 +41,43 @@ def read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def read_weights(folder: Path, dtype: Any, adapter: Path | None = None, divided: bool = False) -> Any:
+def read_weights(
+    folder: Path, dtype: Any, adapter: Path | None = None, packing: Packing | None = None, divided: bool = False
+) -> Any:
     """The model of a folder, on the CPU, with an adapter of another or the same folder merged into it.
 
-    ``divided``: this process's part of every matrix, on its own device. Raises `ModelError` where tensors lack, have no
-    place in the model or hold NaN, or no plan divides it; `OutOfMemory`.
+    What is quantised as ``packing`` says is unpacked. ``divided``: this process's part of every matrix, on its own
+    device. Raises `ModelError` where tensors lack, have no place in the model, cannot be unpacked or hold NaN, or no
+    plan divides it; `OutOfMemory`.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if divided and packing is not None:
+        raise ModelError(f"quantised weights ({packing.text}) are not divided; use --device-map auto in one process")
+    stored: dict[str, Any] = {}
     try:
-        with quiet(), adapters.only_base(folder) as base:
-            state, added = _parted(folder) if adapter == folder else (None, {})
-            how = {"dtype": dtype, "output_loading_info": True, "trust_remote_code": False, "local_files_only": True}
-            if divided:
-                how["distributed_config"] = transformers.distributed.DistributedConfig(tp_plan="auto")
-            if state is None:
-                of = transformers.AutoModelForCausalLM
-                hf_model, found = of.from_pretrained(base, use_safetensors=True, **how)
+        with quiet(), adapters.only_base(folder) as base, ExitStack() as files:
+            tensors = stored_tensors(folder)
+            unmerged = adapter == folder and adapters.is_unmerged(tensor.name for tensor in tensors)
+            added: dict[str, Any] = {}
+            how = _how(divided)
+            if packing is None and not unmerged:
+                hf_model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                    base, dtype=dtype, use_safetensors=True, **how
+                )
             else:
-                config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
-                of = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-                hf_model, found = of.from_pretrained(None, config=config, state_dict=state, **how)
+                for file in {tensor.file for tensor in tensors}:
+                    kept = files.enter_context(tensors_of(file))
+                    stored |= {name: kept.get_slice(name) for name in kept.keys()}  # noqa: SIM118 - no mapping
+                state = stored if packing is None else packing.plain(stored)
+                if unmerged:
+                    state, added = adapters.parted(state)
+                    added = {name: tensor[...] for name, tensor in added.items()}
+                hf_model, found = _made_of(state, base, dtype, how)
+            unexpected = set(found["unexpected_keys"])
+            if packing is not None:
+                unexpected -= packing.no_biases(stored, unexpected)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, MemoryError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"there is not enough memory to load {folder}; use a smaller model") from error
@@ -72,7 +88,7 @@ def read_weights(folder: Path, dtype: Any, adapter: Path | None = None, divided:
             f"the weights in {folder} lack {len(missing)} tensors that the model needs, {missing[0]} first; fetch "
             "the model again"
         )
-    _refuse_unexpected(folder, sorted(found["unexpected_keys"]))
+    _refuse_unexpected(folder, sorted(unexpected))
     if divided and not hf_model.tp_plan:
         raise ModelError(
             f"the transformers library has no plan for dividing a {hf_model.config.model_type} model; use --device-map "
@@ -85,14 +101,27 @@ def read_weights(folder: Path, dtype: Any, adapter: Path | None = None, divided:
     return hf_model
 
 
-def _parted(folder: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The weights of a base and those of an adapter in the same file; nothing where they stand apart."""
-    from safetensors.torch import load_file
+def _how(divided: bool) -> dict[str, Any]:
+    plan = {"distributed_config": transformers.distributed.DistributedConfig(tp_plan="auto")} if divided else {}
+    return {"output_loading_info": True, "trust_remote_code": False, "local_files_only": True, **plan}
 
-    tensors = stored_tensors(folder)
-    if not adapters.is_unmerged(tensor.name for tensor in tensors):
-        return None, {}
-    return adapters.parted({name: each for file in {t.file for t in tensors} for name, each in load_file(file).items()})
+
+def _made_of(state: dict[str, Any], folder: Path, dtype: Any, how: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model that a folder's configuration describes, of other tensors than its files hold; and what was found."""
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    of = transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    if of.config_class is config.sub_configs.get("text_config"):
+        config = config.get_text_config()
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    if dtype == "auto":
+        dtype = config.dtype or torch.float32
+    says_when_to_end = is_file(folder / "generation_config.json")
+    generation = transformers.GenerationConfig.from_pretrained(folder) if says_when_to_end else None
+    made: tuple[Any, dict[str, Any]] = of.from_pretrained(
+        None, config=config, state_dict=state, dtype=dtype, generation_config=generation, **how
+    )
+    return made
 
 
 def _refuse_unexpected(folder: Path, names: Sequence[str]) -> None:

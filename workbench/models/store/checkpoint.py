@@ -71,13 +71,6 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path} names the architecture {shortened(model_type, 40)}, which the transformers library does not know"
         )
-    if quantised := config.get("quantization_config"):
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
-        by = f" by {shortened(method, 40)}" if isinstance(method, str) else ""
-        raise ModelError(
-            f"{folder} holds weights quantised{by}, whose kernels give no gradients and whose packed matrices cannot "
-            "be edited; use the unquantised model, or a GGUF file of it, which is converted to plain weights"
-        )
     if config.get("is_encoder_decoder") or model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         kind = "not a causal language model"
     elif model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):

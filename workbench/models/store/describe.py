@@ -51,6 +51,7 @@ def describe_folder(
     """Describe the model in ``folder``. Raises `ModelError` where there is none, or its weights are not whole."""
     config = _config(folder)
     tensors = stored_tensors(folder)
+    quantised = bool(config.get("quantization_config"))  # what is stored is no number of the model, then
     try:
         return ModelDescription(
             name=name,
@@ -58,12 +59,12 @@ def describe_folder(
             title=title,
             path=folder,
             architecture=_architecture(config),
-            parameters=sum(_count(tensor) for tensor in tensors),
+            parameters=None if quantised else sum(_count(tensor) for tensor in tensors),
             layers=_first(config, _LAYERS),
             d_model=_first(config, _D_MODEL),
             vocabulary=_first(config, ("vocab_size",)),
             context=_first(config, _CONTEXT),
-            dtype=", ".join(sorted({tensor.dtype for tensor in tensors})),
+            dtype=", ".join([*sorted({tensor.dtype for tensor in tensors}), *(["quantised"] if quantised else [])]),
             bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
             chat_template=_has_chat_template(folder),
             licence=licence or _licence(folder),
