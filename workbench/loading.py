@@ -40,9 +40,9 @@ class LoadedModel:
     """A causal language model in eval mode, without gradients on its parameters, with what is known about it.
 
     ``nn`` is the model for nnsight, with the same names for every architecture: ``nn.embedding``,
-    ``nn.blocks[l]``, ``nn.blocks[l].attention``, ``nn.blocks[l].mlp``, ``nn.blocks[l].down_projection`` (unless the
-    model is a mixture of experts), ``nn.final_norm`` (unless it has none) and ``nn.unembedding``. The *outputs* of
-    attention and MLP are what is added to the residual stream; take their tensor, and a block's, with
+    ``nn.blocks[l]``, ``nn.blocks[l].attention``, ``nn.blocks[l].mlp``, ``nn.blocks[l].down_projection`` (unless it is
+    a mixture of experts that shares none), ``nn.final_norm`` (unless it has none) and ``nn.unembedding``. The
+    *outputs* of attention and MLP are what is added to the residual stream; take their tensor, and a block's, with
     `workbench.models.anatomy.tensor_of`, as some are the first of a tuple.
     """
 
@@ -160,7 +160,7 @@ class LoadedModel:
         return self.anatomy.in_block(self.hf, layer, self.anatomy.mlp)
 
     def down_projection(self, layer: int) -> Module:
-        """W_out, the MLP's last matrix. Raises `ModelError` where the model has none."""
+        """W_out, the last matrix of the MLP or of a shared expert. Raises `ModelError` where the model has none."""
         if self.anatomy.down_projection is None:
             if not self.anatomy.keeps:
                 raise ModelError(
@@ -169,9 +169,14 @@ class LoadedModel:
                 )
             raise ModelError(
                 f"{self.info.name} is a {self.anatomy.down_projection_missing}, so no layer has the one "
-                "down-projection that this needs; use a model with dense MLPs"
+                "down-projection that this needs; use a model with dense MLPs or with a shared expert"
             )
         return self.anatomy.in_block(self.hf, layer, self.anatomy.down_projection)
+
+    def down_projection_path(self, layer: int) -> str:
+        """The name of W_out's weight among the model's parameters. Raises `ModelError` where the model has none."""
+        matrix = self.down_projection(layer)
+        return next(f"{path}.weight" for path, module in self.hf.named_modules() if module is matrix)
 
 
 def load(

@@ -389,8 +389,9 @@ def test_a_mixture_of_experts_is_refused_in_a_sentence():
 
 def test_a_quantised_down_projection_is_refused_in_a_sentence():
     loaded = tiny_loaded("llama")
-    weight = loaded.down_projection(0).weight
-    loaded.down_projection(0).weight = torch.nn.Parameter(weight.to(torch.uint8), requires_grad=False)
+    for layer in range(loaded.info.layers):
+        module = loaded.down_projection(layer)
+        module.weight = torch.nn.Parameter(module.weight.to(torch.uint8), requires_grad=False)
     with pytest.raises(ModelError, match="quantised"):
         edit.run(loaded, request(), silent)
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from tests.tiny import _enliven, tiny_tokenizer
-from workbench.errors import ModelError, WorkbenchError
+from workbench.errors import InputError, ModelError, WorkbenchError
 from workbench.loading import LoadedModel, wrap
 from workbench.models.anatomy import _keep, _keep_input, find_anatomy, tensor_of
 from workbench.models.layouts import LAYOUTS
@@ -58,6 +58,20 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "deepseek_v3": {**MODERN, "num_key_value_heads": 4, **ROUTED, **LATENT},
     "glm4_moe": {**WIDE, **ROUTED},
     "granitemoe": {**MODERN, **GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": {
+        **MODERN,
+        **EXPERTS,
+        "num_experts": 4,
+        "shared_expert_intermediate_size": 20,
+        "mlp_only_layers": [0],
+    },
+    "granitemoeshared": {
+        **MODERN,
+        **GRANITE,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 20,
+    },
     "flex_olmo": {**MODERN, "num_experts": 4, "num_experts_per_tok": 2},
     "llama4_text": {
         **WIDE,
@@ -119,6 +133,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mamba2": {**COMMON, "num_heads": 8, "head_dim": 4, "state_size": 4, "n_groups": 1, "chunk_size": 8},
 }
 DENSE = ("granite", "glm4", "mpt", "starcoder2", "nanochat", "gemma3")
+SHARED = {
+    "deepseek_v2": (40, 12, 12),
+    "deepseek_v3": (40, 12, 12),
+    "glm4_moe": (40, 12, 12),
+    "llama4_text": (40, 40, 40),
+    "qwen2_moe": (40, 20, 20),
+    "granitemoeshared": (20, 20, 20),
+}
+"""Mixtures of experts of which one is shared, with the width of the MLP or the shared expert of each layer."""
+
 RECURRENT = ("minimax", "gemma4_text", "lfm2", "qwen3_next", "falcon_h1", "jamba", "mamba2")
 """Not all of their layers keep keys and values: some have a state instead, or those of another layer."""
 
@@ -158,7 +182,9 @@ def test_the_last_state_is_read_as_the_models_own_logits(architecture: str) -> N
 @every_architecture
 def test_where_a_block_is_a_sum_the_parts_are_its_terms_and_elsewhere_it_is_said(architecture: str) -> None:
     model = model_of(architecture)
-    sums = {"granite", "granitemoe", "minimax", "gemma4_text", "falcon_h1", "mamba2"}.isdisjoint([architecture])
+    sums = {"granite", "granitemoe", "granitemoeshared", "minimax", "gemma4_text", "falcon_h1", "mamba2"}.isdisjoint(
+        [architecture]
+    )
     assert model.anatomy.adds_up == sums
     seen: dict[tuple[int, str], torch.Tensor] = {}
     hooks: list[Any] = []
@@ -187,6 +213,14 @@ def test_the_down_projection_makes_what_the_mlp_adds_or_there_is_none_and_that_i
     if architecture in DENSE:
         weight = model.down_projection(1).weight
         assert tuple(weight.shape) == (16, model.anatomy.d_mlp)
+        return
+    if architecture in SHARED:
+        assert model.anatomy.mlp_widths == SHARED[architecture]
+        assert [tuple(model.down_projection(layer).weight.shape) for layer in range(3)] == [
+            (16, width) for width in SHARED[architecture]
+        ]
+        named = {layer for layer in range(3) if "shared" in model.down_projection_path(layer)}
+        assert set(model.anatomy.shared_experts) == named != set()
         return
     why = "keep no keys and values" if architecture in RECURRENT else "mixture of experts"
     with pytest.raises(ModelError, match=why):
@@ -227,6 +261,54 @@ def test_reading_methods_hold_their_own_checks(architecture: str, kind: str) -> 
         assert float(by_name["lens parity"].text) < 1e-4
     elif kind == "trace":
         assert ("plain" in by_name["path"].text) == (architecture in (*RECURRENT, "mpt"))
+
+
+@pytest.mark.parametrize("architecture", SHARED)
+def test_rome_on_a_shared_expert_adds_to_what_it_says_and_leaves_the_routed_ones_as_they_were(
+    architecture: str,
+) -> None:
+    """Against plain hooks: what the shared expert's last matrix puts out gains δ (u · what it read)."""
+    model = model_of(architecture)
+    layer = model.anatomy.shared_experts[0]
+    assert layer + 1 < model.info.layers  # or nothing after the subject could read the change
+    before = {name: weight.clone() for name, weight in model.hf.named_parameters()}
+    settings = {"layer": layer, "prefixes": 1, "steps": 10, "rate": 0.02, "kl": 0, "decay": 0}
+    result = method("edit").run(model, request("edit", case=CASE, editor="rome", settings=settings, test=False), silent)
+    with torch.no_grad():
+        edited = model.hf(input_ids=IDS, use_cache=False).logits
+    changed = [name for name, weight in model.hf.named_parameters() if not torch.equal(weight, before[name])]
+    (change,) = model.edits.get(result.edit.id).changes
+    model.edits.remove(result.edit.id)
+    assert list(result.details.losses) == sorted(result.details.losses, reverse=True)
+    assert changed == [model.down_projection_path(layer)]
+    assert next(check for check in result.checks if check.name == "shared expert").level == "info"
+
+    def hook(_module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+        return output + (args[0] @ change.right) @ change.left.T
+
+    handle = model.hf.get_submodule(changed[0].removesuffix(".weight")).register_forward_hook(hook)
+    with torch.no_grad():
+        expected = model.hf(input_ids=IDS, use_cache=False).logits
+    handle.remove()
+    torch.testing.assert_close(edited, expected, atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.hf.named_parameters())
+
+
+@pytest.mark.parametrize("editor", ["memit", "alphaedit", "ft-m", "ft-batch", "grace"])
+@pytest.mark.parametrize("architecture", ["deepseek_v3", "qwen2_moe"])
+def test_other_editors_take_shared_experts_and_layers_of_several_widths(architecture: str, editor: str) -> None:
+    model = model_of(architecture)
+    where = {"memit": {"layers": (0, 1)}, "alphaedit": {"layers": (0, 1)}}.get(editor, {"layer": 1})
+    asked = request("edit", case=CASE, editor=editor, settings=where, test=False)
+    result = method("edit").run(model, asked, silent)
+    model.edits.remove(result.edit.id)
+    assert result.after[0].target > result.before[0].target
+
+
+def test_no_network_is_trained_for_layers_of_several_widths() -> None:
+    asked = request("train-editor", layers=(0, 1), steps=1)
+    with pytest.raises(InputError, match="these layers have different widths"):
+        method("train-editor").run(model_of("deepseek_v3"), asked, silent)
 
 
 @pytest.mark.parametrize("architecture", DENSE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case
 from workbench.datasets.facts import shipped_facts
+from workbench.editing.changes import WeightUpdate
 from workbench.editing.queue import Edit
 from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.lazy import torch
@@ -68,11 +69,21 @@ def gates(model: LoadedModel, edit: Edit, subjects: Subjects, progress: Progress
     return (
         gate("size", f"{size:.1%} of the matrix", size > LARGE),
         *more,
+        *_shared_experts(model, edit),
         gate("drift", f"{found.drift:.1e} nats on unrelated prompts", found.drift > DRIFT),
         gate(
             "held-out perplexity", f"{found.perplexity_before:.2f} → {found.perplexity:.2f}", growth > PERPLEXITY_GROWTH
         ),
     )
+
+
+def _shared_experts(model: LoadedModel, edit: Edit) -> tuple[Check, ...]:
+    """Of a mixture of experts, which of them an edit changes."""
+    changed = {change.layer for change in edit.changes if isinstance(change, WeightUpdate)}
+    if not changed & set(model.anatomy.shared_experts):
+        return ()
+    text = "it is what is changed; what the routed experts add stays as it is"
+    return (Check(name="shared expert", text=text, level="info"),)
 
 
 def gate(name: str, text: str, failed: bool) -> Check:

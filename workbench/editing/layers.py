@@ -138,12 +138,10 @@ def check_layer(model: LoadedModel, layer: int | None) -> None:
     """Raise `InputError` for a layer that is not there, `ModelError` where W_out cannot be changed."""
     if layer is not None and not 0 <= layer < model.info.layers:
         raise InputError(f"there is no layer {layer}; choose from 0 to {model.info.layers - 1}")
-    weight = model.down_projection(0).weight
+    weight = model.down_projection(layer or 0).weight
     assert isinstance(weight, torch.Tensor)
-    if not weight.is_floating_point() or weight.shape not in (
-        (model.info.d_model, model.anatomy.d_mlp),
-        (model.anatomy.d_mlp, model.info.d_model),
-    ):
+    d_model, d_mlp = model.info.d_model, model.anatomy.mlp_widths[layer or 0]
+    if not weight.is_floating_point() or weight.shape not in ((d_model, d_mlp), (d_mlp, d_model)):
         raise ModelError(
             f"the down-projections of {model.info.name} are quantised, and a change cannot be added to them; load the "
             "model in float32, bfloat16 or float16"

@@ -6,13 +6,14 @@ by its module names and one forward pass. What fits no row is looked at module b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError
 from workbench.lazy import torch
 from workbench.models.layouts import LAYOUTS, Layout, has_module, path_in
-from workbench.models.structure import Structure, find_structure
+from workbench.models.structure import Structure, find_structure, shared_expert
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -23,21 +24,22 @@ class Anatomy:
     """Where the parts of one model are; paths as in `workbench.models.layouts.Layout`.
 
     ``final_norm`` and ``projection`` are None where the model has none. ``down_projection`` is W_out, the MLP's
-    last matrix, from ``d_mlp`` to ``d_model`` (``d_mlp`` is one expert's in a mixture of experts); its weight is stored
-    ``(d_mlp, d_model)`` where ``down_projection_in_first`` and ``(d_model, d_mlp)`` elsewhere;
-    ``down_projection_missing`` says why there is none. ``softcap`` c turns logits z into c·tanh(z / c), after they are
-    multiplied by ``logit_scale``. (Multipliers on embeddings are inside the embedding module or the model, and so
-    in the first block's input.) ``not_sum`` says why block output is not block input + attention + MLP, and is empty
-    where it is. ``attention`` and ``mlp`` may name several paths between bars, of which each block has one, and are
-    empty where there is none. ``keeps``: keys and values of all layers can be kept and gone on from.
-    ``takes_embeddings``: it can be run on embeddings that are none of its vocabulary's. ``measured`` marks an unlisted
-    type that was recognised.
+    last matrix, from ``d_mlp`` to ``d_model``; its weight is stored ``(d_mlp, d_model)`` where
+    ``down_projection_in_first`` and ``(d_model, d_mlp)`` elsewhere; ``down_projection_missing`` says why there is
+    none. ``mlp_widths`` are the d_mlp of each layer, one expert's in a mixture of experts; in the layers
+    ``shared_experts`` of such a mixture W_out is that of the expert that every token goes through. ``softcap`` c turns
+    logits z into c·tanh(z / c), after they are multiplied by ``logit_scale``. (Multipliers on embeddings are inside the
+    embedding module or the model, and so in the first block's input.) ``not_sum`` says why block output is not block
+    input + attention + MLP, and is empty where it is. ``attention``, ``mlp`` and ``down_projection`` may name several
+    paths between bars, of which each block has one; the former two are empty where there is none. ``keeps``: keys and
+    values of all layers can be kept and gone on from. ``takes_embeddings``: it can be run on embeddings that are none
+    of its vocabulary's. ``measured`` marks an unlisted type that was recognised.
     """
 
     architecture: str
     n_layers: int
     d_model: int
-    d_mlp: int
+    mlp_widths: tuple[int, ...]
     embedding: str
     blocks: str
     attention: str
@@ -56,6 +58,17 @@ class Anatomy:
     heads: int = 1
     keeps: bool = True
     takes_embeddings: bool = True
+    shared_experts: tuple[int, ...] = ()
+
+    @property
+    def d_mlp(self) -> int:
+        """The width of the widest MLP."""
+        return max(self.mlp_widths)
+
+    @property
+    def mixes_experts(self) -> bool:
+        """Whether blocks send each token to some of several experts."""
+        return self.down_projection is None or bool(self.shared_experts)
 
     @property
     def adds_up(self) -> bool:
@@ -72,8 +85,11 @@ class Anatomy:
 
     def in_block(self, model: Module, layer: int, path: str) -> Module:
         """The module at a path that starts at a block, such as ``anatomy.mlp``."""
-        block = self.block(model, layer)
-        return block.get_submodule(path_in(block, path))
+        return model.get_submodule(self.path(model, layer, path))
+
+    def path(self, model: Module, layer: int, path: str) -> str:
+        """The same path from the model on."""
+        return f"{self.blocks}.{layer}.{path_in(self.block(model, layer), path)}"
 
 
 def find_anatomy(hf_model: Any) -> Anatomy:
@@ -94,7 +110,12 @@ def find_anatomy(hf_model: Any) -> Anatomy:
                 )
             return _anatomy(hf_model, layout, measured=False)
 
-    by_name = [layout for layout in LAYOUTS if not layout.missing(hf_model)]
+    modules = [path for path, _ in hf_model.named_modules()]
+    by_name = [
+        layout
+        for layout in LAYOUTS
+        if not layout.missing(hf_model) and not (layout.experts and shared_expert(layout.blocks, modules))
+    ]
     found = [_anatomy(hf_model, layout, measured=True) for layout in by_name]
     fitting = [anatomy for anatomy in found if _agrees_with_a_forward_pass(hf_model, anatomy)]
     return fitting[0] if len(fitting) == 1 else _measured(hf_model, find_structure(hf_model))
@@ -149,19 +170,19 @@ def input_first(module: Module) -> bool:
 def _anatomy(model: Any, layout: Layout, *, measured: bool) -> Anatomy:
     config = model.config
     blocks = model.get_submodule(layout.blocks)
-    down_projection = blocks[0].get_submodule(layout.down_projection) if layout.down_projection else None
+    found = [block.get_submodule(layout.down_projection) for block in blocks] if layout.down_projection else []
     return Anatomy(
         architecture=config.model_type,
         n_layers=len(blocks),
         d_model=config.hidden_size,
-        d_mlp=_expert_width(config) if down_projection is None else matrix_shape(down_projection)[1],
+        mlp_widths=_widths(config, found, len(blocks)),
         embedding=layout.embedding,
         blocks=layout.blocks,
         attention=layout.attention,
         mlp=layout.mlp,
         down_projection=layout.down_projection,
-        down_projection_missing="" if down_projection is not None else "mixture of experts",
-        down_projection_in_first=down_projection is not None and input_first(down_projection),
+        down_projection_missing="" if found else "mixture of experts",
+        down_projection_in_first=bool(found) and input_first(found[0]),
         final_norm=layout.final_norm if has_module(model, layout.final_norm) else None,
         projection=layout.projection if layout.projection and has_module(model, layout.projection) else None,
         unembedding=layout.unembedding,
@@ -176,20 +197,21 @@ def _anatomy(model: Any, layout: Layout, *, measured: bool) -> Anatomy:
 
 def _measured(model: Any, found: Structure) -> Anatomy:
     config = model.config.get_text_config(decoder=True)
-    block = model.get_submodule(f"{found.blocks}.0")
-    down = block.get_submodule(found.down_projection) if found.down_projection else None
+    blocks = list(model.get_submodule(found.blocks).children())
+    path = found.down_projection
+    down = [block.get_submodule(path_in(block, path)) for block in blocks] if path else []
     return Anatomy(
         architecture=model.config.model_type,
-        n_layers=len(model.get_submodule(found.blocks)),
+        n_layers=len(blocks),
         d_model=config.hidden_size,
-        d_mlp=_expert_width(config) if down is None else matrix_shape(down)[1],
+        mlp_widths=_widths(config, down, len(blocks)),
         embedding=found.embedding,
         blocks=found.blocks,
         attention=found.attention or "",
         mlp=found.mlp or "",
-        down_projection=found.down_projection,
+        down_projection=path,
         down_projection_missing=found.no_down_projection,
-        down_projection_in_first=down is not None and input_first(down),
+        down_projection_in_first=bool(down) and input_first(down[0]),
         final_norm=found.final_norm,
         projection=None,
         unembedding=found.unembedding,
@@ -201,6 +223,7 @@ def _measured(model: Any, found: Structure) -> Anatomy:
         heads=getattr(config, "num_attention_heads", None) or 1,
         keeps=found.keeps,
         takes_embeddings=found.takes_embeddings,
+        shared_experts=found.shared,
     )
 
 
@@ -209,6 +232,11 @@ def _norms_after(config: Any) -> str:
     if before and not getattr(config, "apply_residual_connection_post_layernorm", False):
         return ""
     return "has norms after its residual additions"
+
+
+def _widths(config: Any, down_projections: Sequence[Module], layers: int) -> tuple[int, ...]:
+    """What each layer's down-projection reads; an expert's width where layers have none."""
+    return tuple(matrix_shape(each)[1] for each in down_projections) or (_expert_width(config),) * layers
 
 
 def _expert_width(config: Any) -> int:

@@ -28,16 +28,15 @@ def named(hf_model: Module, anatomy: Anatomy) -> Any:
     names = {anatomy.embedding: "embedding", anatomy.blocks: "blocks", anatomy.unembedding: "unembedding"}
     if anatomy.final_norm:
         names[anatomy.final_norm] = "final_norm"
-    if anatomy.down_projection:
-        names[anatomy.down_projection] = "down_projection"
     if parts_of(hf_model):
         _keep_together(hf_model)
     nn = nnsight.NNsight(hf_model, rename=names)
+    parts = {"attention": anatomy.attention, "mlp": anatomy.mlp, "down_projection": anatomy.down_projection}
     for block in nn.blocks:
         # `rename` refuses to hide a module, and Gemma's blocks, say, have an "mlp" that is not what is added.
-        for name, path in (("attention", anatomy.attention), ("mlp", anatomy.mlp)):
-            if path:
-                object.__setattr__(block, name, block.get(path_in(block._module, path)))
+        found = {name: block.get(path_in(block._module, path)) for name, path in parts.items() if path}
+        for name, module in found.items():
+            object.__setattr__(block, name, module)
     return nn
 
 

@@ -6,21 +6,18 @@ its attention and its MLP; what reads the last state as the model's logits is fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError
 from workbench.lazy import torch, transformers
+from workbench.models.probing import PROBE, Seen, off, proportional, run_once
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
-
-PROBE = (1, 2, 3, 4, 5)
-"""The tokens of the run."""
 
 CLOSE = {"float32": 1e-3, "float64": 1e-3}
 """How far a sum may be off, as a part of its terms, by dtype; no wrong structure comes near."""
@@ -31,12 +28,16 @@ MIXERS = ("self_attn", "attn", "attention", "linear_attn", "mamba", "mixer", "co
 MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "experts", "mlp_block", "shared_mlp")
 """What these are called where nothing adds up: their outputs can be replaced all the same."""
 
+SHARED = ("shared_experts", "shared_expert", "shared_mlp")
+"""What the expert of a mixture is called that every token goes through."""
+
 
 @dataclass(frozen=True)
 class Structure:
     """Dotted paths as in `workbench.models.anatomy.Layout`; of several between bars a block has one.
 
     ``attention`` is what mixes tokens, a state-space layer too. ``mlp`` is None where the blocks have none.
+    ``shared`` are the layers whose ``down_projection`` is that of a mixture's shared expert.
     ``not_sum`` says why block output is not block input + attention + MLP; empty where it is. ``scale`` and ``softcap``
     are what becomes of what the unembedding gives. ``keeps``: a plain cache holds keys and values of every layer, and
     the model goes on from it. ``takes_embeddings``: it can be run on embeddings that are none of its vocabulary's.
@@ -49,22 +50,13 @@ class Structure:
     mlp: str | None
     down_projection: str | None
     no_down_projection: str
+    shared: tuple[int, ...]
     unembedding: str
     scale: float
     softcap: float | None
     not_sum: str
     keeps: bool
     takes_embeddings: bool
-
-
-@dataclass
-class _Seen:
-    """What every module read first and returned first, in the order in which they began."""
-
-    read: dict[str, Tensor]
-    returned: dict[str, Any]
-    times: dict[str, int]
-    ended: list[str]
 
 
 def find_structure(model: Any) -> Structure:
@@ -77,7 +69,7 @@ def find_structure(model: Any) -> Structure:
     )
     if embedding is None or unembedding is None:
         raise ModelError(f"the architecture {kind} has no embedding and unembedding to be found; use another model")
-    seen, logits = _run(model, modules)
+    seen, logits = run_once(model, modules)
     blocks = _blocks(kind, modules, seen, int(logits.shape[1]))
     paths = [f"{blocks}.{layer}" for layer in range(len(list(modules[blocks].children())))]
     tolerance = CLOSE.get(str(model.dtype).removeprefix("torch."), CLOSE_OF_HALF)
@@ -87,9 +79,10 @@ def find_structure(model: Any) -> Structure:
     named = found if sums else [_by_name(path, modules) for path in paths]
     attention, mlp = (_together([parts[at] for parts in named if parts]) for at in (0, 1))
     keeps = _keeps(model, logits, len(paths), tolerance)
-    down, why = _down_projection(paths, modules, seen, [parts[1] if parts else None for parts in named], tolerance)
+    mlps = [parts[1] if parts else None for parts in named]
+    down, why, shared = _down_projection(paths, modules, seen, mlps, tolerance)
     if not keeps:
-        down, why = None, "model without keys and values in every layer"
+        down, why, shared = None, "model without keys and values in every layer", ()
     not_sum = "" if sums and attention and mlp else _why_not_sum(sums, attention, mlp)
     return Structure(
         embedding,
@@ -99,6 +92,7 @@ def find_structure(model: Any) -> Structure:
         mlp,
         down,
         why,
+        shared,
         unembedding,
         scale,
         softcap,
@@ -108,38 +102,7 @@ def find_structure(model: Any) -> Structure:
     )
 
 
-def _run(model: Any, modules: dict[str, Module]) -> tuple[_Seen, Tensor]:
-    seen = _Seen({}, {}, {}, [])
-
-    def before(path: str) -> Any:
-        def hook(_module: Module, args: Any, kwargs: Any) -> None:
-            first = args[0] if args else kwargs.get("hidden_states")
-            if path not in seen.read and isinstance(first, torch.Tensor):
-                seen.read[path] = first.clone()
-            seen.times[path] = seen.times.get(path, 0) + 1
-
-        return hook
-
-    def after(path: str) -> Any:
-        def hook(_module: Module, _args: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple) and output else output
-            if path not in seen.returned and isinstance(first, torch.Tensor):
-                seen.returned[path] = first.clone()
-                seen.ended.append(path)
-
-        return hook
-
-    with ExitStack() as hooks, torch.no_grad():
-        for path, module in modules.items():
-            if path:
-                hooks.callback(module.register_forward_pre_hook(before(path), with_kwargs=True).remove)
-                hooks.callback(module.register_forward_hook(after(path)).remove)
-        ids = torch.tensor([PROBE], device=model.device)
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits
-    return seen, logits
-
-
-def _blocks(kind: str, modules: dict[str, Module], seen: _Seen, tokens: int) -> str:
+def _blocks(kind: str, modules: dict[str, Module], seen: Seen, tokens: int) -> str:
     """The longest list of modules that each ran once, in order, and turn states into states of the same shape."""
     found: list[tuple[int, int, str, Tensor]] = []
     for path, module in modules.items():
@@ -168,7 +131,7 @@ def _blocks(kind: str, modules: dict[str, Module], seen: _Seen, tokens: int) -> 
 def _readout(
     model: Any,
     modules: dict[str, Module],
-    seen: _Seen,
+    seen: Seen,
     last: str,
     unembedding: str,
     logits: Tensor,
@@ -196,7 +159,7 @@ def _readout(
                 plain = logits if cap is None else cap * torch.atanh((logits / cap).clamp(-1 + 1e-6, 1 - 1e-6))
                 scale = float((raw * plain).double().sum() / (raw * raw).double().sum())
                 made = raw * scale if cap is None else torch.tanh(raw * scale / cap) * cap
-                if _off(made, logits) <= tolerance:
+                if off(made, logits) <= tolerance:
                     return norm, 1.0 if abs(scale - 1) < tolerance else scale, cap
     raise ModelError(
         f"the architecture {model.config.model_type} does something between its last block and its logits that is "
@@ -204,7 +167,7 @@ def _readout(
     )
 
 
-def _parts(block: str, seen: _Seen, tolerance: float) -> tuple[str, str | None] | None:
+def _parts(block: str, seen: Seen, tolerance: float) -> tuple[str, str | None] | None:
     """The two modules (or the one) whose outputs add up to what the block adds, by their paths in it."""
     before, after = seen.read[block], seen.returned[block]
     inside = [
@@ -216,7 +179,7 @@ def _parts(block: str, seen: _Seen, tolerance: float) -> tuple[str, str | None] 
     outermost = sorted(inside, key=lambda path: path.count("."))
 
     def fits(*some: str) -> bool:
-        return _off(before + sum(outputs[path] for path in some), after) <= tolerance
+        return off(before + sum(outputs[path] for path in some), after) <= tolerance
 
     def local(path: str) -> str:
         return path.removeprefix(f"{block}.")
@@ -241,27 +204,42 @@ def _together(paths: Sequence[str | None]) -> str | None:
 
 
 def _down_projection(
-    blocks: Sequence[str], modules: dict[str, Module], seen: _Seen, mlps: Sequence[str | None], tolerance: float
-) -> tuple[str | None, str]:
-    """The matrix whose output is the MLP's, at the same path in every block; or what the model is without one."""
-    found = []
-    for block, mlp in zip(blocks, mlps, strict=True):
+    blocks: Sequence[str], modules: dict[str, Module], seen: Seen, mlps: Sequence[str | None], tolerance: float
+) -> tuple[str | None, str, tuple[int, ...]]:
+    """The matrix whose output is the MLP's, or in a mixture of experts that of the one that all tokens go through.
+
+    Its path in the blocks, what the model is without one, and the layers where it is a shared expert's.
+    """
+    found, shared = [], []
+    for layer, (block, mlp) in enumerate(zip(blocks, mlps, strict=True)):
         if mlp is None:
-            return None, "model whose blocks have no MLP"
-        whole = seen.returned[f"{block}.{mlp}"]
-        before = seen.read.get(f"{block}.{mlp}")
-        made_of = [each for each in (whole, before) if each is not None]
-        for path in seen.ended:
-            weight = getattr(modules[path], "weight", None)
-            if not path.startswith(f"{block}.") or weight is None or weight.ndim != 2 or seen.times[path] != 1:
-                continue
-            output = seen.returned[path]
-            if any(output.numel() == each.numel() and _proportional(output, each, tolerance) for each in made_of):
-                found.append(path.removeprefix(f"{block}."))
-                break
-    if len(found) == len(blocks) and len(set(found)) == 1:
-        return found[0], ""
-    return None, "mixture of experts"
+            return None, "model whose blocks have no MLP", ()
+        path = _last_matrix(block, f"{block}.{mlp}", modules, seen, tolerance)
+        if path is None and (expert := shared_expert(block, modules)):
+            path = _last_matrix(expert, expert, modules, seen, tolerance)
+            shared.append(layer)
+        if path is None:
+            return None, "mixture of experts", ()
+        found.append(path.removeprefix(f"{block}."))
+    return _together(found), "", tuple(shared)
+
+
+def shared_expert(root: str, modules: Iterable[str]) -> str | None:
+    """The path of the expert below ``root`` that every token goes through, None where there is none."""
+    return next((path for path in modules if path.startswith(root) and path.rpartition(".")[2] in SHARED), None)
+
+
+def _last_matrix(inside: str, part: str, modules: dict[str, Module], seen: Seen, tolerance: float) -> str | None:
+    """The matrix in a module whose output is what a part returns, or what it reads where that is a norm."""
+    made_of = [each[part] for each in (seen.returned, seen.read) if part in each]
+    for path in seen.ended:
+        weight = getattr(modules[path], "weight", None)
+        if not path.startswith(f"{inside}.") or weight is None or weight.ndim != 2 or seen.times[path] != 1:
+            continue
+        output = seen.returned[path]
+        if any(output.numel() == each.numel() and proportional(output, each, tolerance) for each in made_of):
+            return path
+    return None
 
 
 def _keeps(model: Any, logits: Tensor, layers: int, tolerance: float) -> bool:
@@ -276,7 +254,7 @@ def _keeps(model: Any, logits: Tensor, layers: int, tolerance: float) -> bool:
             again = model(input_ids=ids[:, -2:], past_key_values=cache, use_cache=True).logits
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError):
         return False
-    return _off(again, logits[:, -2:]) <= max(tolerance, 1e-3)
+    return off(again, logits[:, -2:]) <= max(tolerance, 1e-3)
 
 
 def _takes_embeddings(model: Any, embedding: Module) -> bool:
@@ -296,14 +274,3 @@ def _why_not_sum(sums: bool, attention: str | None, mlp: str | None) -> str:
     if mlp is None:
         return "has blocks without an MLP"
     return "has blocks that do more than add attention and MLP to the residual stream" if not sums else ""
-
-
-def _off(found: Tensor, expected: Tensor) -> float:
-    """Largest difference, as a part of the largest number."""
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-9))
-
-
-def _proportional(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    one, other = one.flatten().double(), other.flatten().double()
-    factor = (one @ other) / (one @ one).clamp(min=1e-12)
-    return _off(one * factor, other) <= tolerance

@@ -124,7 +124,7 @@ def _descend(
     progress: Progress,
 ) -> _Tuned:
     """Adam on ΔW. The forward is the model's own, called with W + ΔW, as it will be rounded, in place of W."""
-    path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.down_projection}.weight"
+    path = model.down_projection_path(layer)
     weight = model.hf.get_parameter(path)
     ids = torch.tensor([prompt + answers[:-1]], device=model.hf.device)
     wanted = torch.tensor(answers, device=ids.device)

@@ -131,7 +131,7 @@ def _descend(model: LoadedModel, layer: int, cases: Cases, settings: FtBatchSett
 
     It ends after ``epochs``, or after one in which no step was taken.
     """
-    path = f"{model.anatomy.blocks}.{layer}.{model.anatomy.down_projection}.weight"
+    path = model.down_projection_path(layer)
     weight = model.hf.get_parameter(path)
     texts = Texts()
     facts = [texts.continued(model.encode(case).ids, continuation_ids(model.tokenizer, case)) for case in cases]

@@ -83,8 +83,8 @@ def statistics_of(
     for layer in layers:
         model.down_projection(layer)
     folder = cache_folder() / "statistics" / model.info.fingerprint
-    most = PER_DIMENSION * model.anatomy.d_mlp
-    least = int(ENOUGH * model.anatomy.d_mlp)
+    widest = max(model.anatomy.mlp_widths[layer] for layer in layers)
+    most, least = PER_DIMENSION * widest, int(ENOUGH * widest)
     text = corpus_text(model, corpus, least, most, "the statistics of this model need") if corpus else None
     name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
     files = {layer: folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors" for layer in layers}
@@ -129,8 +129,8 @@ def _second_moments(
     model: LoadedModel, layers: Sequence[int], text: torch.Tensor, progress: Progress
 ) -> tuple[dict[int, torch.Tensor], int]:
     """C of each layer in float64, over every token but BOS or separator, and the number of keys."""
-    skipped, d_mlp = len(document_start(model)) or 1, model.anatomy.d_mlp
-    moments = {layer: torch.zeros(d_mlp, d_mlp, dtype=torch.float64) for layer in layers}
+    skipped, widths = len(document_start(model)) or 1, model.anatomy.mlp_widths
+    moments = {layer: torch.zeros(widths[layer], widths[layer], dtype=torch.float64) for layer in layers}
     named = ", ".join(map(str, layers))
     for first in range(0, len(text), BATCH):
         progress(first, len(text), stage=f"statistics of layer{'s' * (len(layers) > 1)} {named}")

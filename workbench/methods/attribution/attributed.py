@@ -61,7 +61,7 @@ class Attributed:
         """
         model = self.model
         small = model.info.parameters <= MOST_IN_FLOAT64
-        mixture_of_experts = model.anatomy.down_projection is None  # its matrix kernel knows no float64
+        mixture_of_experts = model.anatomy.mixes_experts  # its matrix kernel knows no float64
         if self.dtype != "float32" or not small or mixture_of_experts or model.hf.device.type == "mps":
             return None
         with torch.no_grad():

@@ -110,7 +110,7 @@ def earlier_keys(model: LoadedModel, layer: int) -> Tensor:
     """The keys ``(d_mlp, held)`` at one layer of the edits that are on and carry theirs."""
     changes = [change for edit in model.edits.applied for change in edit.changes]
     kept = [change.keys.double() for change in changes if isinstance(change, KeyedChange) and change.layer == layer]
-    return torch.cat([torch.zeros(model.anatomy.d_mlp, 0, dtype=torch.float64), *kept], dim=1)
+    return torch.cat([torch.zeros(model.anatomy.mlp_widths[layer], 0, dtype=torch.float64), *kept], dim=1)
 
 
 ALPHAEDIT = Editor(

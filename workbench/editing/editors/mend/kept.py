@@ -129,7 +129,7 @@ def kept(path: Path, model: LoadedModel) -> TrainedNetwork | None:
     damaged = _damaged(path)
     own = {name: tensors.get(f"network.{name}") for name in (*LEARNED, *GIVEN)}
     down = own["down_1"]
-    expected = shapes(model, len(history.layers), down.shape[0] if down is not None and down.ndim else 0)
+    expected = shapes(model, history.layers, down.shape[0] if down is not None and down.ndim else 0)
     for name, shape in expected.items():
         tensor = own[name]
         if tensor is None or tuple(tensor.shape) != shape or not bool(tensor.isfinite().all()):

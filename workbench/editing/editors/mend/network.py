@@ -73,19 +73,19 @@ class Network:
         return h - z + of["scale_2"][place] * second + of["offset_2"][place]
 
 
-def shapes(model: LoadedModel, layers: int, rank: int) -> dict[str, tuple[int, ...]]:
-    """Those of a network's tensors."""
-    d = model.info.d_model + model.anatomy.d_mlp
-    by_layer = dict.fromkeys(("scale_1", "offset_1", "scale_2", "offset_2", "mean", "deviation"), (layers, d))
+def shapes(model: LoadedModel, layers: tuple[int, ...], rank: int) -> dict[str, tuple[int, ...]]:
+    """Those of a network's tensors, for layers of one width."""
+    d = model.info.d_model + model.anatomy.mlp_widths[layers[0]]
+    by_layer = dict.fromkeys(("scale_1", "offset_1", "scale_2", "offset_2", "mean", "deviation"), (len(layers), d))
     matrices = {"down_1": (rank, d), "up_1": (d, rank), "down_2": (rank, d), "up_2": (d, rank)}
-    return {**matrices, "bias_1": (d,), "log_step": (layers,), **by_layer}
+    return {**matrices, "bias_1": (d,), "log_step": (len(layers),), **by_layer}
 
 
 def untrained(model: LoadedModel, layers: tuple[int, ...], rank: int, seed: int, sample: list[Factors]) -> Network:
     """A network that maps every gradient to itself, with normalisation and first step sizes from a sample of them."""
     device = model.hf.device
     generator = torch.Generator().manual_seed(seed)
-    tensors = {name: torch.zeros(shape) for name, shape in shapes(model, len(layers), rank).items()}
+    tensors = {name: torch.zeros(shape) for name, shape in shapes(model, layers, rank).items()}
     for name in ("down_1", "down_2"):
         tensors[name] = torch.randn(tensors[name].shape, generator=generator) / tensors[name].shape[1] ** 0.5
     for name in ("scale_1", "scale_2"):

@@ -34,7 +34,7 @@ from workbench.editing.editors.mend.kept import (
 from workbench.editing.editors.mend.material import PARTS, Material, RecordTokens, material, shipped_records
 from workbench.editing.editors.mend.network import LEARNED, Network, untrained
 from workbench.editing.layers import check_layer
-from workbench.errors import Cancelled
+from workbench.errors import Cancelled, InputError
 from workbench.figures import Curve, Curves, Figure, Line, line, said
 from workbench.lazy import torch
 from workbench.models.forward.upper import UpperLayers, log_probabilities
@@ -112,6 +112,10 @@ def run(model: LoadedModel, request: TrainRequest, progress: Progress) -> TrainR
     layers = request.layers or tuple(range(max(0, model.info.layers - LAST), model.info.layers))
     for layer in layers:
         check_layer(model, layer)
+    if len({model.anatomy.mlp_widths[layer] for layer in layers}) > 1:
+        raise InputError(
+            "the MLPs of these layers have different widths, for which there is no one network; name others"
+        )
     layers = tuple(sorted(set(layers)))
     with model.edits.all_off():
         training = _begin(model, request, layers, progress)

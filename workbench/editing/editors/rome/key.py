@@ -34,7 +34,11 @@ FIRST_WEIGHT = 2
 def subject_keys(model: LoadedModel, layer: int, contexts: Sequence[Contexts]) -> Tensor:
     """The keys of the subject's last token ``(rows, d_mlp)`` in float64."""
     found = [keys_of(model, layer, some.ids)[:, some.subject_last] for some in contexts]
-    return torch.cat(found).double().cpu() if found else torch.empty(0, model.anatomy.d_mlp, dtype=torch.float64)
+    return (
+        torch.cat(found).double().cpu()
+        if found
+        else torch.empty(0, model.anatomy.mlp_widths[layer], dtype=torch.float64)
+    )
 
 
 def direction(statistics: KeyStatistics, keys: Tensor, first: Tensor, variant: KeyVariant) -> Tensor:
