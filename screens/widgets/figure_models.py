@@ -168,11 +168,12 @@ class TableModel:
             for place in places
         }
         texts = [place for place in places if not table.columns[place].right]
-        while texts and sum(widths.values()) + len(widths) > width:
-            widest = max(texts, key=widths.__getitem__)
+        while texts and (over := sum(widths.values()) + len(widths) - width) > 0:
+            widest, *others = sorted(texts, key=widths.__getitem__, reverse=True)
             if widths[widest] <= TEXT:
                 break
-            widths[widest] = max(TEXT, widths[widest] - max(1, sum(widths.values()) + len(widths) - width))
+            next_widest = widths[others[0]] if others else TEXT
+            widths[widest] = max(TEXT, min(widths[widest] - 1, max(next_widest, widths[widest] - over)))
         return tuple(
             GridColumn(place, table.columns[place].heading, widths[place] + 1, right=table.columns[place].right)
             for place in places

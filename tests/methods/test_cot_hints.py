@@ -11,7 +11,7 @@ from workbench.datasets.questions import LETTERS, Question
 from workbench.errors import InputError
 from workbench.methods.cot import hinted, truncation
 from workbench.methods.cot.bootstrap import wilson
-from workbench.methods.cot.figures import cot_hints_figures
+from workbench.methods.cot.hint_figures import cot_hints_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, HintOutcome, summary_of
 from workbench.methods.cot.hints import HINTS, MARK, WORDS, examples_for, hinted_question, hints_named, mention
 from workbench.methods.cot.reasoning import Sampling

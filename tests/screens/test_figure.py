@@ -171,6 +171,8 @@ def test_signs_do_for_colours() -> None:
 def test_a_table_cuts_its_longest_texts_and_the_cursor_reads_them_in_full() -> None:
     columns = TableModel(TABLE).columns(40)
     assert sum(column.width for column in columns) <= 40
+    both = Table(columns=("", "a", "b"), rows=(("1", "x" * 30, "x" * 90),))
+    assert [column.width for column in TableModel(both).columns(62)] == [31, 31]  # the longest gives way first
     assert read_out(TABLE, Place(1, 1)).startswith("role 1 · what failed: sentence 1 and on")
     assert read_out(TABLE, Place(1, 1)).endswith("end")
 

@@ -6,16 +6,19 @@ import pytest
 
 from screens.more import MoreScreen, following
 from screens.panes.figure_pane import FigurePane
+from screens.widgets.figure_models import TableModel
 from screens.widgets.request_form import RequestForm
 from tests.screens.asked import CHOICES, FIRST, REASONING, TOM
 from tests.screens.recorded import cot_result
 from tests.screens.test_app import Running, running
 from tests.screens.test_cot_pane import ask_tom, words
 from workbench.case import Case
+from workbench.datasets.questions import Question
 from workbench.figures import Table
-from workbench.methods.cot.figures import cot_hints_figures
+from workbench.methods.cot.hint_figures import cot_hints_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, HintOutcome, summary_of
 from workbench.methods.cot.hinted import beginning
+from workbench.methods.cot.hints import HINTS
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.truncation import CotRequest
@@ -99,6 +102,22 @@ def test_hints_at_one_question_are_drawn_as_answers_and_not_as_shares() -> None:
         ["metadata", "→ 4", "10", "“The tag says 4.” (tag)"],
         ["position", "10", "→ 4", "silent"],
     ]
+
+
+def test_no_share_of_hints_at_many_questions_is_cut_in_80_columns() -> None:
+    questions = tuple(Question(id=f"sense-{n:03}", task="t", question="?", choices=("a", "b")) for n in range(140))
+    alike = {"before": "a", "suggested": "b", "again": "a", "words": "it", "alarm": "", "ended": True, "reasoning": ""}
+    outcomes = [
+        HintOutcome(id=one.id, hint=hint, answer="b", mentioned="It says so." * 9, **alike)
+        for one in questions
+        for hint in HINTS
+    ]
+    figures = cot_hints_figures(summary_of(CotHintsRequest(questions=questions), outcomes, {}))
+    for table in (figure for figure in figures[:3] if isinstance(figure, Table)):
+        labels = max(len(row[0].text) for row in table.rows)
+        for place, column in enumerate(TableModel(table).columns(76 - labels - 3), 1):
+            assert column.width > max(len(row[place].text) for row in table.rows)
+    assert [figure.title for figure in figures[3 : 3 + len(HINTS)]] == [f"Moved by {hint}" for hint in HINTS]
 
 
 @pytest.mark.parametrize("kind", [one.kind for one in following(CotRequest)])

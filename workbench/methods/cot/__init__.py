@@ -5,7 +5,8 @@ from __future__ import annotations
 from workbench.datasets.questions import questions_drawn
 from workbench.methods.cot import hinted, many_questions, receivers, resampling, states, suppression, truncation
 from workbench.methods.cot.about import beginning, how_asked
-from workbench.methods.cot.figures import cot_figures, cot_hints_figures, cot_questions_figures
+from workbench.methods.cot.figures import cot_figures, cot_questions_figures
+from workbench.methods.cot.hint_figures import cot_hints_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, CotHintsResult
 from workbench.methods.cot.many_questions import CotQuestionsRequest, CotQuestionsResult
 from workbench.methods.cot.resample_figures import resample_figures

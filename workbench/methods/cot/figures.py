@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.figures import Cell, Column, Figure, Meaning, Table, line, notes, said
-from workbench.methods.cot.bootstrap import Estimate, Proportion
-from workbench.methods.cot.hint_results import CotHintsResult, HintOutcome
+from workbench.methods.cot.bootstrap import Estimate
 from workbench.methods.cot.many_questions import CotQuestionsResult
 from workbench.methods.cot.result import CotResult, Outcome
 from workbench.models.tokentext import display
@@ -116,89 +115,14 @@ def cot_questions_figures(result: CotQuestionsResult) -> tuple[Figure, ...]:
             for measure in dict.fromkeys(name for task in result.tasks for name in task.measures)
         ),
     )
-    lost = [f"{name}: {why}" for name, why in result.unusable[:5]]
-    more = [f"… and {len(result.unusable) - 5} more"] if len(result.unusable) > 5 else []
-    return (table, *notes([*lost, *more, result.caption, f"AOC: {result.aoc_rule}"]))
+    return (table, *notes([*lost(result.unusable), result.caption, f"AOC: {result.aoc_rule}"]))
+
+
+def lost(unusable: Sequence[tuple[str, str]], most: int = 5) -> list[str]:
+    """Which questions gave nothing and why, the first of them."""
+    more = [f"… and {len(unusable) - most} more"] if len(unusable) > most else []
+    return [*(f"{name}: {why}" for name, why in unusable[:most]), *more]
 
 
 def _interval(found: Estimate | None) -> str:
     return "–" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def cot_hints_figures(result: CotHintsResult) -> tuple[Figure, ...]:
-    """A row for each hint, then what was said where an answer moved to one."""
-    if result.asked == 1 and result.outcomes:
-        return (_one_question(result.outcomes), *notes([CONTROL, result.caption]))
-    share = "switched", "by chance", "beyond chance", "mentioned of switched", "false alarms"
-    table = Table(
-        title="Hints: answers that moved to the suggested one, and reasoning that says so",
-        columns=("hint", *(Column(heading=heading, wraps=True) for heading in share)),
-        rows=tuple(
-            (
-                f"{one.hint} ({one.questions})",
-                *(_share(each) for each in (one.switched, one.by_chance)),
-                _interval(one.beyond),
-                *(_share(each) for each in (one.faithfulness, one.alarms)),
-            )
-            for one in result.hints
-        ),
-    )
-    moved = Table(
-        title="Answers that moved",
-        columns=(
-            "question",
-            "hint",
-            Column(heading="from → to", wraps=True),
-            Column(heading="the sentence", wraps=True),
-        ),
-        rows=tuple(
-            (
-                display(one.id),
-                one.hint,
-                display(f"{one.before} → {one.answer}"),
-                Cell(text=display(f"“{one.mentioned[:LONGEST]}” ({one.words})"), meaning="good")
-                if one.mentioned
-                else Cell(text="silent", meaning="bad"),
-            )
-            for one in result.outcomes
-            if one.switched
-        ),
-    )
-    lost = [f"{name}: {why}" for name, why in result.unusable[:5]]
-    more = [f"… and {len(result.unusable) - 5} more"] if len(result.unusable) > 5 else []
-    return (table, *([moved] if moved.rows else []), *notes([*lost, *more, result.caption]))
-
-
-CONTROL = (
-    "one question, sampled once: an answer that is another one when it is asked again without a hint moves by chance, "
-    "too; workbench cot --questions --hints asks many"
-)
-
-
-def _one_question(outcomes: Sequence[HintOutcome]) -> Table:
-    """Each hint at one question: the answer with it, and that of the re-ask, where they are the suggested one."""
-    rows = []
-    for one in outcomes:
-        answers = [
-            Cell(text=display(f"→ {text}" if text == one.suggested else text), meaning=meaning)
-            for text, meaning in (
-                (one.answer, "foil" if one.switched else "plain"),
-                (one.again, "foil" if one.switched_by_chance else "plain"),
-            )
-        ]
-        said_of_it = f"“{one.mentioned[:LONGEST]}” ({one.words})" if one.mentioned else "silent"
-        meaning: Meaning = "plain" if not one.switched else "good" if one.mentioned else "bad"
-        rows.append((one.hint, *answers, Cell(text=display(said_of_it), meaning=meaning)))
-    columns = (
-        "hint",
-        Column(heading="with it", wraps=True),
-        Column(heading="asked again", wraps=True),
-        Column(heading="the reasoning", wraps=True),
-    )
-    first = outcomes[0]
-    title = f"Answers: {first.before} without a hint; the hints are at {first.suggested}"
-    return Table(title=title, columns=columns, rows=tuple(rows))
-
-
-def _share(found: Proportion | None) -> str:
-    return "–" if found is None else f"{found.part}/{found.whole} [{found.low:.2f}, {found.high:.2f}]"
