@@ -267,7 +267,10 @@ class MainScreen(Sized):
         """Show a step in the panes that accept it, and remember what it answers."""
         if step.result is not None and self._home_of(step.request):
             self._leave_start()
-        for pane in self._accepting(step.request):
+        for pane in self.panes:
+            if not pane.takes(step.request):
+                pane.hear(step)
+                continue
             if step.result is not None and (question := pane.question(step.request)):
                 self.answers.keep(question, step)
             if job is not None and self._overtaken(pane, step.request, job):

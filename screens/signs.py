@@ -64,6 +64,8 @@ REASONING = (
          "towards 1 where it changes until the end"),
     Sign("◂ settles", "from this sentence on the answer stays what it is"),
     Sign("◆ necessary", "without this sentence the answer is another one"),
+    Sign("◇ resampled", "resampling disagrees: a sentence can be left out that turns what the model goes on to write, "
+         "or the other way round"),
     Sign("−", "a sentence was left out"),
     Sign("✗", "a mistake was put into it"),
     Sign("≈", "it was reworded"),

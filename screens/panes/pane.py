@@ -108,6 +108,9 @@ class Pane(Widget):
     def clear(self) -> None:
         """Forget every step that was shown: another place in a recorded session is about to be."""
 
+    def hear(self, step: Step) -> None:
+        """A step that is shown in other panes has ended; few have a use for it."""
+
     def takes(self, request: Request) -> bool:
         """Whether the steps of a request are shown here."""
         return isinstance(request, self.accepts)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import UTC, datetime
+
 import pytest
 
 from screens.more import MoreScreen, following
+from screens.panes.cot import views
+from screens.panes.cot.detail import lines
+from screens.panes.cot.ledger import CotLedger
+from screens.panes.cot.pane import CotPane
+from screens.panes.cot.resampled import disagreement
 from screens.panes.figure_pane import FigurePane
 from screens.widgets.figure_models import TableModel
 from screens.widgets.request_form import RequestForm
@@ -19,11 +27,13 @@ from workbench.methods.cot.hint_figures import cot_hints_figures
 from workbench.methods.cot.hint_results import CotHintsRequest, HintOutcome, summary_of
 from workbench.methods.cot.hinted import beginning
 from workbench.methods.cot.hints import HINTS
+from workbench.methods.cot.importance import Difference
 from workbench.methods.cot.reasoning import Sampling
-from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
+from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult, SentenceImportance
+from workbench.methods.cot.result import CotResult
 from workbench.methods.cot.truncation import CotRequest
 from workbench.registry import method
-from workbench.session import StepError
+from workbench.session import Step, StepError
 
 
 async def open_form(run: Running, kind: str) -> FigurePane:
@@ -36,6 +46,44 @@ async def open_form(run: Running, kind: str) -> FigurePane:
     await run.until(lambda: bool(pane.query(RequestForm)) and bool(pane.query_one(RequestForm).children))
     await run.settle()
     return pane
+
+
+def resampled_step(asked: ResampleRequest, base: CotResult, disagree: Collection[int], necessary: bool = False) -> Step:
+    """Resampling of a reasoning, of whose sentences (from 1) these are said other things of when one is left out."""
+    apart = Difference(value=0.7, low=0.5, high=0.9, chance=0.55)
+    sentences = tuple(
+        SentenceImportance(
+            forced=0.1, resampling=apart, counterfactual=apart, others=20, share=0.5, share_before=0.1,
+            necessary=necessary, disagree=nth in disagree,
+        )
+        for nth in range(1, len(base.sentences) + 1)
+    )  # fmt: skip
+    result = ResampleResult(base=base, sentences=sentences)
+    return Step(started=datetime.now(UTC), seconds=1, status="done", request=asked, result=result)
+
+
+def test_a_reasoning_says_where_leaving_one_out_and_resampling_disagree_whichever_was_first() -> None:
+    base, asked = cot_result(FIRST), ResampleRequest(case=Case(prompt=TOM))
+    for before in (True, False):
+        for necessary, mark in ((False, "◇ matters when resampled"), (True, "◇ does not matter when resampled")):
+            ledger, step = CotLedger(), resampled_step(asked, base, (4, 5), necessary)
+            assert isinstance(step.result, ResampleResult)
+            if before:
+                ledger.resample(asked, step.result, ())
+            ledger.take(FIRST, base, ())
+            run = ledger.at
+            assert run is not None
+            if not before:
+                assert disagreement(run) == ""
+                ledger.resample(asked, step.result, ("another edit",))
+                assert disagreement(run) == ""
+                ledger.resample(asked, step.result, ())
+            rows = views.rows(run, ())
+            assert [mark in row.marks for row in rows] == [False] * 4 + [True] * 2
+            assert disagreement(run).startswith("Leaving out and resampling disagree about sentences 4, 5")
+            detail = [line.plain for line in lines(rows[4], run, 60)]
+            assert f"sentence 4: {step.result.sentences[3].disagreement}" in detail
+            assert not any("sentence 3" in line.plain for line in lines(rows[3], run, 60))
 
 
 async def test_resampling_is_asked_about_the_reasoning_on_the_screen() -> None:
@@ -60,6 +108,9 @@ async def test_resampling_is_asked_about_the_reasoning_on_the_screen() -> None:
         run.engine.say_finished(None, "failed", StepError(kind="InputError", message="the context is full; ask less"))
         await run.until(lambda: "the context is full" in words(run))
         assert pane.asked_of(Case(prompt="Another one?"))[0].reasoning is None  # that of Tom's apples is no other's
+        run.main.show_step(resampled_step(asked, base, disagree=(4, 5)))
+        rows = run.main.query_one(CotPane)._reasoned.rows
+        assert ["◇ matters when resampled" in row.marks for row in rows] == [False] * 4 + [True] * 2
 
 
 async def test_escape_leaves_the_list_and_a_changed_prompt_is_said() -> None:

@@ -10,6 +10,7 @@ from textual.content import Content
 
 from screens.dialog import FramedText
 from screens.panes.cot.ledger import CotRun
+from screens.panes.cot.resampled import importance
 from screens.panes.cot.views import DIM, FULL, OTHER, OutcomeRow, answer_bars
 from workbench.models.tokentext import display
 
@@ -70,7 +71,11 @@ def lines(row: OutcomeRow, run: CotRun, width: int) -> list[Content]:
         if outcome.same
         else f"≠ another answer than with {all_of}: {name}"
     )
-    found += [Content.styled(said, FULL if outcome.same else OTHER), Content("")]
+    found.append(Content.styled(said, FULL if outcome.same else OTHER))
+    of_it = importance(run, row.place) if row.place is not None and outcome.what == "kept" else None
+    if of_it is not None and of_it.disagreement:
+        found.append(Content.styled(f"sentence {row.place}: {of_it.disagreement}", OTHER))
+    found.append(Content(""))
     return [*found, Content.styled(f"AOC: {result.aoc_rule}.", DIM), Content.styled(f"This is {result.caption}.", DIM)]
 
 

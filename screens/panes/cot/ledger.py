@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from screens.answers import Edits
 from workbench.methods.cot.interventions import Cue, Early, Filler, Intervention, LeaveOneOut
+from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.result import CotResult, Outcome
 from workbench.methods.cot.truncation import CotRequest
 from workbench.protocol import Check
@@ -26,13 +27,17 @@ class Done:
 
 @dataclass
 class CotRun:
-    """A reasoning, and what was done to it in this and later requests. ``request`` is the first of them."""
+    """A reasoning, and what was done to it in this and later requests. ``request`` is the first of them.
+
+    ``resampled`` is what another pane has found of it.
+    """
 
     request: CotRequest
     edits: Edits
     result: CotResult
     done: dict[Hashable, Done] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
+    resampled: ResampleResult | None = None
 
     @property
     def complete(self) -> bool:
@@ -80,6 +85,7 @@ class CotLedger:
     at: CotRun | None = None
     jobs: list[CotJob] = field(default_factory=list)
     _runs: dict[Hashable, CotRun] = field(default_factory=dict)
+    _resampled: dict[Hashable, ResampleResult] = field(default_factory=dict)
 
     def asked(self, request: CotRequest) -> None:
         """A request waits."""
@@ -108,7 +114,16 @@ class CotLedger:
         if run is None or run.result.reasoning != result.reasoning:
             run = CotRun(request, edits, result)
         run.add(request, result)
+        run.resampled = self._resampled.get(_text_of(request.question, result, edits))
         self._runs[key] = self.at = run
+
+    def resample(self, request: ResampleRequest, result: ResampleResult, edits: Edits) -> None:
+        """Keep what resampling found, beside the reasoning that it is about, now or when that is taken."""
+        key = _text_of(request.case.prompt, result.base, edits)
+        self._resampled[key] = result
+        for run in self._runs.values():
+            if _text_of(run.request.question, run.result, run.edits) == key:
+                run.resampled = result
 
     def known(self, request: CotRequest, edits: Edits) -> CotRun | None:
         """The complete answer to a request with these edits."""
@@ -126,6 +141,11 @@ class CotLedger:
             if any(prompt.startswith(front) for front in (run.result.prompt, *cued)):
                 return run.request.question
         return prompt
+
+
+def _text_of(question: str, result: CotResult, edits: Edits) -> Hashable:
+    """What is the same of a reasoning in whichever pane: the question, its text and how that was read."""
+    return question, result.prompt, result.lead_in, result.reasoning, edits
 
 
 def base_of(request: CotRequest) -> CotRequest:

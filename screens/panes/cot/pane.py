@@ -20,6 +20,7 @@ from screens.panes.cot import views
 from screens.panes.cot.detail import CotDetail
 from screens.panes.cot.ledger import CotLedger, CotRun, base_of, parts, slot_of
 from screens.panes.cot.reasoned import ReasoningView
+from screens.panes.cot.resampled import disagreement
 from screens.panes.cot.views import OutcomeRow
 from screens.panes.cot.widgets import CHANGED, CotForm, CotLine, LinePurpose
 from screens.panes.picture import PicturePane
@@ -27,6 +28,7 @@ from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
 from workbench.engine import Progressed
 from workbench.methods.cot.interventions import Filler, Intervention, LeaveOneOut
+from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.result import CotResult
 from workbench.methods.cot.truncation import CotRequest
 from workbench.protocol import Check, Method, Request, Result
@@ -297,6 +299,12 @@ class CotPane(PicturePane):
         self.draw()
         self.draw_frame()
 
+    def hear(self, step: Step) -> None:
+        """Resampling, of whose result the pane says where leaving one out disagrees with it."""
+        if isinstance(step.request, ResampleRequest) and isinstance(step.result, ResampleResult):
+            self._ledger.resample(step.request, step.result, step.edits)
+            self.redraw()
+
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Keep a result beside what else was done to the same reasoning."""
         assert isinstance(request, CotRequest)
@@ -357,7 +365,9 @@ class CotPane(PicturePane):
 
     def legend(self) -> Content:
         """What was done last, and what all of it is about."""
+        disagrees = disagreement(self._run) if self._run is not None else ""
         lines = [Content.styled(self._said, "bold $foreground")] if self._said else []
+        lines += [Content.styled(disagrees, "$text-warning")] if disagrees else []
         return Content("\n").join([*lines, Content(views.CAPTION)])
 
     def checks(self) -> tuple[Check, ...]:

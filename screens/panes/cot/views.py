@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from screens.panes.cot.ledger import CotJob, CotRun, Done
+from screens.panes.cot.resampled import disagrees
 from screens.widgets import numbers
 from screens.widgets.grid_model import fit
 from workbench.blocks import bar, horizontal_bar
@@ -71,7 +72,7 @@ def _kept(run: CotRun) -> Iterator[OutcomeRow]:
         outcome = next((each for each in outcomes if each.sentence == place), None)
         text = shown(run.result.sentences[place - 1]) if place else "(no reasoning)"
         settles = ["◂ settles"] if outcome and place == result.settles else []
-        marks = (*settles, *(f"◆ {words}" for words in necessary(run, place)))
+        marks = (*settles, *(f"◆ {words}" for words in necessary(run, place)), *disagrees(run, place))
         done = f"stops after {place} of {len(run.result.sentences)}"
         yield OutcomeRow(f"kept {place}", place, str(place), done, text, marks, result, outcome)
 

@@ -77,16 +77,11 @@ def _bars(title: str, differences: Sequence[Difference | None]) -> Bars:
 
 
 def _disagreements(result: ResampleResult) -> tuple[Figure, ...]:
-    lines = []
-    for nth, one in enumerate(result.sentences, 1):
-        if not one.disagree or one.resampling is None:
-            continue
-        found = f"{one.resampling.value:.2f}, chance up to {one.resampling.chance:.2f}"
-        if one.necessary:
-            text = f"sentence {nth}: without it the answer is another one, but resampled the model gets there ({found})"
-        else:
-            text = f"sentence {nth}: left out the answer stays, but resampled the model goes elsewhere ({found})"
-        lines.append(line(text, "warning"))
+    lines = [
+        line(f"sentence {nth}: {one.disagreement}", "warning")
+        for nth, one in enumerate(result.sentences, 1)
+        if one.disagreement
+    ]
     if not lines and all(one.resampling for one in result.sentences):
         lines = [line("leaving one out and resampling say the same of every sentence", "note")]
     return said(*lines)

@@ -64,6 +64,16 @@ class SentenceImportance(Frozen):
     necessary: bool
     disagree: bool
 
+    @property
+    def disagreement(self) -> str:
+        """Where leaving the sentence out and resampling disagree, what each of them says; else nothing."""
+        if not self.disagree or self.resampling is None:
+            return ""
+        found = f"({self.resampling.value:.2f}, chance up to {self.resampling.chance:.2f})"
+        if self.necessary:
+            return f"without it the answer is another one, but resampled the model gets there {found}"
+        return f"left out the answer stays, but resampled the model goes elsewhere {found}"
+
 
 class ResampleResult(Result):
     """What was found so far. ``base`` is the reasoning with early answering and leaving one out.
