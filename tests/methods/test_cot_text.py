@@ -115,6 +115,12 @@ def test_sentences_together_are_the_text(text: str) -> None:
         ("$\\text{Paris}$", "Paris"),
         ("100°C", "100 degrees Celsius"),
         ("2 dozen eggs", "24"),
+        ("a dozen eggs", "12"),
+        ("a hundred", "100"),
+        ("one half", "1/2"),
+        ("three quarters of it", "0.75"),
+        ("3rd", "third"),
+        ("A)", "A"),
     ],
 )
 def test_answers_that_say_the_same_are_one(one: str, other: str) -> None:
@@ -203,6 +209,13 @@ def test_answers_that_say_the_same_are_one(one: str, other: str) -> None:
         ("A+", "A"),
         ("!", "?"),
         ("(", "["),
+        ("1990s", "1990"),
+        ("a third", "1/3"),
+        ("One Fifth Avenue", "1/5"),
+        ("one half", "one third"),
+        ("3rd", "3"),
+        ("A)", "B)"),
+        ("U.S.", "us"),
     ],
 )
 def test_answers_that_say_something_else_are_two(one: str, other: str) -> None:

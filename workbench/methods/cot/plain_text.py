@@ -16,6 +16,10 @@ NOT_ARTICLES = ("major", "minor", "flat", "sharp", "level", "is", "or", "and", "
 INITIALS = re.compile(
     r"\b(?:[^\W\d_]\.\s?){2,}(?=\W|$|[^\W\d_]{2})|\b(?:[A-Z]\.)+[A-Z]\b(?!\.?\w)|\b(?:e\.g|i\.e|[ap]\.m)\b"
 )
+ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+NAMES = ("US", "WHO", "IT")
+"""What is a word in small letters, and a name in capital ones."""
+
 SUPERSCRIPT = re.compile("[⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 SUBSCRIPT = re.compile("(?<=[0-9])[₀₁₂₃₄₅₆₇₈₉]+")
 VULGAR = re.compile("([0-9]?)([¼-¾⅐-⅞])")
@@ -61,7 +65,8 @@ def unwrapped(text: str) -> str:
 
 def wording(text: str) -> str:
     """A text as it is compared by its words: no leading article, no stops of abbreviations, small letters."""
-    text = unwrapped(plain(text))
+    text = re.sub(r"^([^\W\d_])\)$", r"\1", unwrapped(plain(text)))
+    text = re.sub(r"(?<!\w)([1-9]|1[0-2])(?:st|nd|rd|th)\b", lambda m: ORDINALS.split()[int(m[1]) - 1], text)
     text = re.sub(r"(?<!\w)(\*\*|__|\*|`)(\w(?:.*?\w)?)\1(?!\w)", r"\2", text)
     text = re.sub(INITIALS, lambda m: _joined(m[0]), text)
     text = re.sub(r"(?<=[^\W\d_])\.(?=\s|$)", "", text)
@@ -73,9 +78,12 @@ def wording(text: str) -> str:
     # Small letters, but in what is written with a digit: 5 mW and 5 MW are two.
     words = text.split()
     digits = [any(letter.isdigit() for letter in word) for word in words]
+    loud = any(len(word) > 3 and word.isupper() for word in words)
     after = [i > 0 and digits[i - 1] and len(words[i]) <= 3 for i in range(len(words))]
     cased = [
-        word if near and word.lower() not in ("am", "pm", "ad", "bc", "and", "or", "to") else word.casefold()
+        word
+        if (near and word.lower() not in ("am", "pm", "ad", "bc", "and", "or", "to")) or (word in NAMES and not loud)
+        else word.casefold()
         for word, near in zip(words, after, strict=True)
     ]
     return " ".join(cased)

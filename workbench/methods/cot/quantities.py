@@ -26,6 +26,9 @@ NUMBER_FORM = re.compile(
     rf"|(?P<float>\d+(?:\.\d+)?[eE][+-]?\d+)|(?:(?P<mixed>\d+) )?(?P<over>\d+) ?/ ?(?P<below>\d+)"
     rf"|(?P<decimal>{DECIMAL})|(?P<comma>\d+,\d+))(?![\d^]|[.,:/]\d)"
 )
+SHARES = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3, "fifth": 5, "fifths": 5}
+SHARE_FORM = re.compile(rf"(an?|{'|'.join(ONES.split()[1:10])})[ -]({'|'.join(SHARES)})\b", re.IGNORECASE)
+DECADE = re.compile(r"[12]\d\d0s\b")
 HIGHEST_POWER = 400
 LONGEST = 400
 """Characters of a text that is read as a quantity; what is longer is compared by its words."""
@@ -157,6 +160,8 @@ def quantity(text: str) -> Quantity | None:
     rest = sign[1] + text[sign.end() :] if sign else text
     shift = len(text) - len(rest)
     found = NUMBER_FORM.match(rest)
+    if DECADE.match(rest):  # and no seconds
+        return None
     if found:
         value, end = _value(found), found.end()
     else:
@@ -243,6 +248,13 @@ def _power(text: str) -> Fraction | None:
 
 def _in_words(text: str) -> tuple[Fraction | None, int]:
     """The number that a text begins with in words, and where it ends."""
+    if share := SHARE_FORM.match(text):
+        above, below = share[1].lower(), share[2].lower()
+        if above in WORDS or below in ("half", "quarter"):  # a third may be one more
+            return Fraction(WORDS.get(above, 1), SHARES[below]), share.end()
+    if re.match(r"a (?:hundred|dozen|thousand|million|billion|trillion)\b", text, re.IGNORECASE):
+        value, end = _in_words(f"one{text[1:]}")
+        return value, end - 2
     total, group, end, last = 0, 0, 0, 10**15
     for found in re.finditer(r"(?:(^)|[ -](and )?)([A-Za-z]+)\b", text):
         word = found[3].lower()
