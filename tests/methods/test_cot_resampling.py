@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
+import torch
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from tests.methods.cot_models import TEMPLATE, ids, log_probabilities, roomy
+from tests.tiny import tiny_tokenizer
 from workbench.case import Case
-from workbench.errors import Cancelled
+from workbench.errors import Cancelled, InputError
 from workbench.figures import Table
 from workbench.methods.cot import resampling, truncation
 from workbench.methods.cot.importance import Difference, difference, distance
@@ -15,6 +20,7 @@ from workbench.methods.cot.reasoning import Sampling, _Chooser
 from workbench.methods.cot.resample_figures import resample_figures
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.truncation import CotRequest
+from workbench.models.encoders import SentenceEncoder
 from workbench.protocol import silent
 
 CHOICES = ("Sydney", "Rome is", "Paris")
@@ -149,3 +155,47 @@ def test_sentences_with_other_numbers_say_something_else_whatever_their_states(m
     assert likeness.between("The answer is 7.", "The answer is 10.") == UNLIKE
     assert likeness.between("The answer is 7.", "It is 7.") > UNLIKE
     assert likeness.between("It is 7.", "It is  7.") == 1
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    """The folder of a tiny sentence encoder, with the tokenizer of the tiny models."""
+    folder = tmp_path / "encoder"
+    tokenizer = deepcopy(tiny_tokenizer())
+    tokenizer.pad_token = tokenizer.eos_token
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=80,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_sentence_encoder_takes_the_place_of_the_models_states(model, encoder) -> None:
+    bert, tokenizer = BertModel.from_pretrained(encoder).eval(), AutoTokenizer.from_pretrained(encoder)
+    pair = ("Butter melts in the sun.", "It would be kind to help her, and her brother too.")
+    with torch.no_grad():
+        means = [bert(**tokenizer(one, return_tensors="pt")).last_hidden_state[0].mean(dim=0) for one in pair]
+    likeness = Likeness(model, str(encoder))
+    assert likeness.between(*pair) == pytest.approx(float(torch.cosine_similarity(*means, dim=0)), abs=1e-5)
+    assert SentenceEncoder(str(encoder)).vectors(["very long " * 99]).shape == (1, 8)  # cut where it can read no more
+    request = REQUEST.model_copy(update={"encoder": str(encoder), "rollouts": 2})
+    (said,) = (one.text for one in resampling.run(model, request, silent).checks if one.name == "something else")
+    assert f"by {encoder}" in said
+
+
+@pytest.mark.parametrize("name", ["/nowhere", "all-minilm"])
+def test_an_encoder_that_is_not_there_is_said_before_the_model_reasons(model, name, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.methods.cot.truncation.run", lambda *_: pytest.fail("the model reasons"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(InputError, match="sentence encoder"):
+        resampling.run(model, ResampleRequest(case=Case(prompt="?"), encoder=name), silent)
+
+
+def test_an_encoder_that_does_not_take_means_is_refused(encoder) -> None:
+    (encoder / "1_Pooling").mkdir()
+    (encoder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": false}')
+    with pytest.raises(InputError, match="does not take means"):
+        SentenceEncoder(str(encoder))

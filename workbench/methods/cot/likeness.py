@@ -1,10 +1,10 @@
-"""Whether two sentences say the same, told by the model's own states: no other model has to be fetched for it.
+"""Whether two sentences say the same, told by the model's own states, so that no other has to be fetched; or by one.
 
 A sentence is the mean of its tokens' states after one layer, less the mean over all sentences below; two are as alike
 as the cosine between them. That does not see numbers: "the answer is 12" and "the answer is 20" are at 0.96 in the
 default model. Sentences with other numbers in them therefore say something else, whatever their states. From which
 cosine on the others say the same is learned from half of the pairs below, and how often all of it is right is counted
-on the other half. (arXiv 2506.19143 uses a sentence encoder and 0.8.)
+on the other half. A sentence encoder that is there already does the same better. (arXiv 2506.19143 uses one, and 0.8.)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from workbench.lazy import torch
 from workbench.methods.cot.quantities import WORDS
+from workbench.models.encoders import SentenceEncoder
 from workbench.models.forward.layerwise import states_after
 from workbench.models.forward.sampling import document_start
 
@@ -63,16 +64,18 @@ OTHER = (
 class Likeness:
     """Compares sentences. ``layer`` is where, ``threshold`` the cosine from which on they say the same.
 
-    ``right`` of ``tested`` pairs that the threshold was not learned from are told right.
+    ``right`` of ``tested`` pairs that the threshold was not learned from are told right. An ``encoder`` takes the place
+    of states, by its name or folder.
     """
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, encoder: str = "") -> None:
         self.layer = max(0, round(DEPTH * model.info.layers) - 1)
         self._model = model
+        self._encoder = SentenceEncoder(encoder) if encoder else None
         self._known: dict[str, torch.Tensor] = {}
         pairs = [*SAME, *OTHER]
         own = self._states(sorted({sentence for pair in pairs for sentence in pair}))
-        self._center = torch.stack(list(own.values())).mean(dim=0)
+        self._center = torch.stack(list(own.values())).mean(dim=0) * (self._encoder is None)  # which has none
         cosines = [self.between(*pair) for pair in pairs]
         alike = [True] * len(SAME) + [False] * len(OTHER)
         self.threshold = best_threshold(cosines[::2], alike[::2])
@@ -89,24 +92,27 @@ class Likeness:
         a, b = (states[sentence] - self._center for sentence in (one, other))
         return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
 
-    def learn(self, sentences: Sequence[str]) -> None:
-        """Run these sentences at once, those of one length together."""
-        self._states(sentences)
-
     def _states(self, sentences: Sequence[str]) -> dict[str, torch.Tensor]:
+        new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in self._known]
+        if new and self._encoder is not None:
+            self._known |= dict(zip(new, self._encoder.vectors([one.strip() or "." for one in new]), strict=True))
+        elif new:
+            self._read(new)
+        return {sentence: self._known[sentence] for sentence in sentences}
+
+    def _read(self, sentences: Sequence[str]) -> None:
+        """Run these sentences through the model, those of one length together."""
         start = document_start(self._model)
         by_length: dict[int, list[tuple[str, list[int]]]] = {}
-        for sentence in dict.fromkeys(sentences):
-            if sentence not in self._known:
-                ids = self._model.tokenizer(sentence.strip() or ".", add_special_tokens=False)["input_ids"]
-                by_length.setdefault(len(ids), []).append((sentence, [*start, *ids]))
+        for sentence in sentences:
+            ids = self._model.tokenizer(sentence.strip() or ".", add_special_tokens=False)["input_ids"]
+            by_length.setdefault(len(ids), []).append((sentence, [*start, *ids]))
         for some in by_length.values():
             states = states_after(self._model, torch.tensor([ids for _, ids in some]), self.layer).float()
             # The first token's state is of another size than all others, whatever the token.
             first = len(start) or min(1, states.shape[1] - 1)
             for (sentence, _), state in zip(some, states, strict=True):
                 self._known[sentence] = state[first:].mean(dim=0)
-        return {sentence: self._known[sentence] for sentence in sentences}
 
 
 def numbers_in(sentence: str) -> frozenset[str]:

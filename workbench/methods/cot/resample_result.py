@@ -28,6 +28,13 @@ class ResampleRequest(AboutReasoning):
 
     kind: Literal["resample"] = "resample"
     rollouts: Annotated[int, Field(ge=2, le=1000, description="Continuations from each sentence on.")] = 20
+    encoder: Annotated[
+        str,
+        Field(
+            description="A sentence encoder that tells whether sentences say the same: its folder, or all-minilm where "
+            "that is installed. Empty: the model's own states."
+        ),
+    ] = ""
     sampling: Sampling = Sampling(temperature=0.6, top_p=0.95)
 
 

@@ -32,24 +32,27 @@ def run(model: LoadedModel, request: ResampleRequest, progress: Progress) -> Res
     """Reason, read the answers of shortened reasoning, then write it anew from each sentence on.
 
     Progress counts tokens while the model reasons, then rollouts. Raises `InputError` as a `CotRequest` does, and for
-    greedy sampling.
+    greedy sampling, and for a sentence encoder that is not there.
     """
     request.sampling.check()
     if request.sampling.temperature == 0:
         raise InputError("greedy continuations are all the same; give a --temperature above 0, or none")
     asked = request.asked(request.sampling.tokens)
+    likeness = Likeness(model, request.encoder)
 
     def of_base(partial: object) -> ResampleResult | None:
         return ResampleResult(base=partial) if isinstance(partial, CotResult) else None
 
     base = truncation.run(model, asked, partly(progress, of_base))
-    return _Resampling(model, request, asked, base).run(progress)
+    return _Resampling(model, request, asked, base, likeness).run(progress)
 
 
 class _Resampling:
     """One reasoning at work: the rollouts so far."""
 
-    def __init__(self, model: LoadedModel, request: ResampleRequest, asked: CotRequest, base: CotResult) -> None:
+    def __init__(
+        self, model: LoadedModel, request: ResampleRequest, asked: CotRequest, base: CotResult, likeness: Likeness
+    ) -> None:
         self._model = model
         self._request = request
         self._asked = asked
@@ -60,7 +63,7 @@ class _Resampling:
         self._tags = tags_of(request.thinking)
         self._rollouts: list[Rollout] = []
         self._order: list[int] = []
-        self._likeness = Likeness(model)
+        self._likeness = likeness
 
     def run(self, progress: Progress) -> ResampleResult:
         n = len(self._base.sentences)
@@ -151,12 +154,13 @@ class _Resampling:
         request, told = self._request, self._likeness
         cut = sum(not one.ended for one in self._rollouts)
         drawn = f"T {request.sampling.temperature:g}, top-p {request.sampling.top_p:g}, seed {request.sampling.seed}"
+        by = f"by {request.encoder}" if request.encoder else f"of states after layer {told.layer}"
         checks = [
             *self._base.checks,
             Check(name="rollouts", text=f"{request.rollouts} a sentence, {drawn}"),
             Check(
                 name="something else",
-                text=f"other numbers, or cosine below {told.threshold:.2f} of states after layer {told.layer}; "
+                text=f"other numbers, or cosine below {told.threshold:.2f} {by}; "
                 f"{told.right} of {told.tested} other pairs told right",
                 level="info" if told.right >= 0.75 * told.tested else "warn",
             ),
