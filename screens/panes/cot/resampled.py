@@ -27,4 +27,4 @@ def disagreement(run: CotRun) -> str:
     if not some:
         return ""
     of_them = f"sentence{'s' * (len(some) > 1)} {', '.join(some)}"
-    return f"Leaving out and resampling disagree about {of_them}: enter there says how."
+    return f"Leaving out and resampling disagree about {of_them} (enter: how)."
