@@ -126,6 +126,8 @@ def test_many_questions_are_summed_up_by_task(workbench: Run, tiny: Path, tmp_pa
         (("--questions", "all", "--hints", "all", "--temperature", "0"), ["greedy"]),
         (("--questions", "no-such-set"), ["common-sense"]),
         (("--questions", "all", "--limit", "0"), ["--limit"]),
+        ((QUESTION, "--quick"), ["--quick", "--questions"]),
+        (("--questions", "all", "--hints", "all", "--quick"), ["--quick"]),
         ((QUESTION, "--tokens", "0"), ["token"]),
     ],
 )

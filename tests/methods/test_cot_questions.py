@@ -56,6 +56,13 @@ def test_every_question_gives_what_it_gives_alone(model, result: CotQuestionsRes
         assert outcome.acknowledged == (cued.mentions_cue if outcome.followed else None)
 
 
+def test_quickly_asked_no_sentence_is_left_out_and_the_rest_is_the_same(model, result: CotQuestionsResult) -> None:
+    quick = cot_questions.run(model, REQUEST.model_copy(update={"cue": False, "leave_out": False}), silent)
+    without = {"necessary": None, "followed": None, "acknowledged": None}
+    assert list(quick.outcomes) == [outcome.model_copy(update=without) for outcome in result.outcomes]
+    assert set(quick.tasks[-1].measures) == {"accuracy with reasoning", "accuracy without", "AOC", "agreement at 0 %"}
+
+
 def test_the_measures_are_means_by_task_and_over_all(result: CotQuestionsResult) -> None:
     assert [(summary.task, summary.questions) for summary in result.tasks] == [
         ("cities", 2),

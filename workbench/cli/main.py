@@ -272,6 +272,7 @@ def cot(
         str | None, typer.Option(help="Hint at wrong answers in these ways: all, or names such as metadata,position.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw only so many questions of each task.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Of many: early answers alone, no sentence left out.")] = False,
     shard: ShardOption = None,
     workers: Workers = None,
     ray: OnRay = None,
@@ -284,15 +285,18 @@ def cot(
         own = (case.prompt, choices, typed["answer"], reasoning, within, filler, mistake, paraphrase, position)
         if any(own) or cue not in (None, questioning.ANY):
             raise InputError("--questions brings questions, choices and answers of its own: leave yours out")
+        if hints is not None and quick:
+            raise InputError("--hints leaves no sentence out in any case: leave --quick out")
         if hints is not None:
             request: Request = questioning.hinted_questions(questions, hints, limit, typed)
         else:
-            request = questioning.many_questions(questions, limit, typed)
+            request = questioning.many_questions(questions, limit, typed, quick)
         return spread(Plan(request), shard, workers, ray)
     if hints is not None:
         raise InputError("--hints is for --questions; for one question suggest an answer by --cue")
-    if limit is not None:
-        raise InputError("--limit is for --questions: leave it out, or name some")
+    if limit is not None or quick:
+        option = "--quick" if quick else "--limit"
+        raise InputError(f"{option} is for --questions: leave it out, or name some")
     asked = questioning.interventions(within, filler, mistake or (), paraphrase or (), cue, position)
     plan = Plan(questioning.one_question(case.prompt, choices, reasoning, asked, typed))
     return spread(plan, shard, workers, ray)

@@ -47,14 +47,17 @@ def one_question(
     return filled(CotRequest, typed, **given)
 
 
-def many_questions(name: str, limit: int | None, typed: Typed) -> CotQuestionsRequest:
-    """The request for the questions of a file or a shipped set, or for ``limit`` of each task, drawn by a seed."""
+def many_questions(name: str, limit: int | None, typed: Typed, quick: bool = False) -> CotQuestionsRequest:
+    """The request for the questions of a file or a shipped set, or for ``limit`` of each task, drawn by a seed.
+
+    ``quick``: no sentence is left out, and nothing is suggested.
+    """
     if limit is not None and limit < 1:
         raise InputError(f"--limit is the number of questions of each task, at least 1, not {limit}")
     chosen = questions_drawn(name, limit)
     alike = filled(CotRequest, typed, question="?")
     shared = {name: getattr(alike, name) for name in ("read", "lead_in", "instruction", "sampling", "thinking")}
-    return CotQuestionsRequest(questions=chosen, **shared)
+    return CotQuestionsRequest(questions=chosen, cue=not quick, leave_out=not quick, **shared)
 
 
 def hinted_questions(name: str, hints: str, limit: int | None, typed: Typed) -> CotHintsRequest:

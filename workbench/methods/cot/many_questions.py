@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from workbench.datasets.questions import Question
 from workbench.errors import InputError
 from workbench.methods.cot import truncation as cot
 from workbench.methods.cot.bootstrap import Estimate, estimate
-from workbench.methods.cot.interventions import Cue
+from workbench.methods.cot.interventions import Cue, Early, LeaveOneOut
 from workbench.methods.cot.prompt import INSTRUCTION
 from workbench.methods.cot.reasoning import Reasoned, Sampling
 from workbench.methods.cot.result import AOC_RULE, CAPTION, CotResult
@@ -44,7 +46,8 @@ Measure = Literal[
 class CotQuestionsRequest(RecordsSweep):
     """Ask for early answering, leaving one out and a cue (where there are choices) on each question.
 
-    The fields are those of `CotRequest`. Intervals are bootstrapped from ``resamples`` draws of questions.
+    The fields are those of `CotRequest`. Intervals are bootstrapped from ``resamples`` draws of questions. Without
+    ``leave_out`` no sentence is left out, which is most of the work.
     """
 
     OVER: ClassVar[str] = "questions"
@@ -58,6 +61,7 @@ class CotQuestionsRequest(RecordsSweep):
     sampling: Sampling = Sampling()
     thinking: ReasoningTags = "auto"
     cue: bool = True
+    leave_out: Annotated[bool, Field(exclude_if=lambda leave_out: leave_out)] = True
     resamples: int = 2000
     seed: int = 1
 
@@ -67,9 +71,9 @@ class QuestionOutcome(Frozen):
 
     ``answer`` is that with all of the reasoning, ``without`` that with none, each with whether it is right (None
     where the right one is not known). ``same_without``: they are the same. ``aoc`` and ``settles`` as in
-    `CotResult`; ``necessary`` of ``sentences`` are. ``followed``: with the cue the answer became the suggested one,
-    which it was not before; ``acknowledged``: the reasoning then speaks of it. ``ended``: the reasoning ended by
-    itself. ``reasoning`` is its text.
+    `CotResult`; ``necessary`` of ``sentences`` are (None where none was left out). ``followed``: with the cue the
+    answer became the suggested one, which it was not before; ``acknowledged``: the reasoning then speaks of it.
+    ``ended``: the reasoning ended by itself. ``reasoning`` is its text.
     """
 
     id: str
@@ -82,7 +86,7 @@ class QuestionOutcome(Frozen):
     aoc: float
     settles: int
     sentences: int
-    necessary: int
+    necessary: int | None
     followed: bool | None
     acknowledged: bool | None
     ended: bool
@@ -164,6 +168,7 @@ def _request(request: CotQuestionsRequest, question: Question) -> CotRequest:
         lead_in=request.lead_in,
         sampling=request.sampling,
         thinking=request.thinking,
+        interventions=(Early(), LeaveOneOut()) if request.leave_out else (Early(),),
     )
 
 
@@ -247,7 +252,7 @@ def _outcome(question: Question, ended: bool, result: CotResult, cued: CotResult
         aoc=result.aoc,
         settles=result.settles,
         sentences=len(result.sentences),
-        necessary=len(result.necessary or ()),
+        necessary=len(result.necessary) if result.necessary is not None else None,
         followed=followed,
         acknowledged=cue.mentions_cue if cue is not None and followed else None,
         ended=ended,
@@ -286,7 +291,7 @@ def _measures(request: CotQuestionsRequest, outcomes: Sequence[QuestionOutcome])
         "accuracy without": [(o.right_without, 1) for o in outcomes if o.right_without is not None],
         "AOC": [(o.aoc, 1) for o in outcomes],
         "agreement at 0 %": [(o.same_without, 1) for o in outcomes],
-        "necessary sentences": [(o.necessary, o.sentences) for o in outcomes],
+        "necessary sentences": [(o.necessary, o.sentences) for o in outcomes if o.necessary is not None],
         "cue followed": [(o.followed, 1) for o in outcomes if o.followed is not None],
         "cue acknowledged": [(o.acknowledged, 1) for o in outcomes if o.acknowledged is not None],
     }
