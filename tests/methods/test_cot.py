@@ -16,7 +16,7 @@ from workbench.methods.cot import answers as cot_answers
 from workbench.methods.cot import truncation as cot
 from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot.readings import answer_in
-from workbench.methods.cot.reasoning import Sampling
+from workbench.methods.cot.reasoning import SORTED, Sampling, _most_probable
 from workbench.methods.cot.result import CotResult, Outcome, area_over_curve, settles_at
 from workbench.methods.cot.truncation import CotRequest
 from workbench.models.forward.prefixes import Prefixes
@@ -142,6 +142,19 @@ def test_sampling_is_the_same_for_a_seed_and_another_for_another() -> None:
     # So little of the probability holds the top token alone.
     narrow = ask(model, reasoning=None, sampling=Sampling(temperature=1.0, top_p=1e-9, tokens=10))
     assert narrow.reasoning == ask(model, reasoning=None, sampling=Sampling(tokens=10)).reasoning
+
+
+@pytest.mark.parametrize(("spread", "share"), [(6.0, 0.95), (0.1, 0.95), (6.0, 1.0), (0.0, 0.5)])
+def test_the_most_probable_tokens_are_those_of_a_whole_vocabulary_sorted(spread: float, share: float) -> None:
+    random = torch.Generator().manual_seed(3)
+    logits = (spread * torch.randn(4 * SORTED, generator=random)).round(decimals=1)  # so that some are equal
+    p = logits.double().softmax(dim=-1)
+    values, tokens = _most_probable(p, share)
+    expected, order = p.sort(descending=True, stable=True)
+    kept = int((expected.cumsum(dim=-1) < share).sum()) + 1
+    assert values[:kept].tolist() == expected[:kept].tolist()
+    assert tokens[:kept].tolist() == order[:kept].tolist()
+    assert (len(values) <= SORTED) == (spread > 1 > share)
 
 
 def test_letters_are_read_after_a_bracket_and_listed_in_the_question() -> None:

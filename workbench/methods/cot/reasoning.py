@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
 
+SORTED = 512
+"""Tokens that are sorted at first, where so many probably have all of ``top_p``."""
+
+
 class Sampling(Frozen):
     """How tokens are chosen: the most probable one at ``temperature`` 0, else drawn among the most probable ones.
 
@@ -108,6 +112,19 @@ def ids_with_room(model: LoadedModel, prompt: str, reserve: int) -> Ids:
     return ids
 
 
+def _most_probable(p: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities ``(vocabulary,)`` from the highest on, with their tokens, at least until their sum is ``share``.
+
+    Equal ones stand by token. To sort a whole vocabulary takes a fifth of the time of a small model on a CPU.
+    """
+    if share < 1 and len(p) > SORTED:
+        (some,) = (p > p.topk(SORTED).values[-1]).nonzero(as_tuple=True)
+        values, order = p[some].sort(descending=True, stable=True)
+        if len(values) and values.cumsum(dim=-1)[-1] >= share:
+            return values, some[order]
+    return p.sort(descending=True, stable=True)
+
+
 class _Chooser:
     """Chooses tokens, and remembers them with their probabilities."""
 
@@ -158,7 +175,7 @@ class _Chooser:
 
     def _drawn(self, logits: torch.Tensor, place: float) -> int:
         """A token drawn with the random number of its place in the text, among the top ones by sums in double."""
-        p, order = (logits.double() / self._sampling.temperature).softmax(dim=-1).sort(descending=True, stable=True)
+        p, order = _most_probable((logits.double() / self._sampling.temperature).softmax(dim=-1), self._sampling.top_p)
         sums = p.cumsum(dim=-1)
         kept = int((sums < self._sampling.top_p).sum()) + 1
         chance = place * float(sums[min(kept, len(sums)) - 1])
