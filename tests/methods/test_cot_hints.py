@@ -60,7 +60,7 @@ def test_a_hint_names_the_suggested_answer_and_its_rule_finds_it_spoken_of(hint)
         "computed": "The remainder is 1.",
     }[hint]
     assert mention(f"It is a city. {spoken} So Rome.", asked.rule)[0] == spoken
-    assert mention("It is a city of Italy. So Rome.", asked.rule) == ("", "")
+    assert mention("It is a city of Italy. So Rome. You should return it to its owner.", asked.rule) == ("", "")
 
 
 def test_hints_are_named_with_commas_and_unknown_ones_refused() -> None:

@@ -132,7 +132,7 @@ def _key(model: LoadedModel, request: CotHintsRequest, place: int, hint: HintKin
     examples = examples_for(place, request.questions, request.examples) if hint in WITH_EXAMPLES else ()
     asked = request.model_copy(update={"questions": (request.questions[place], *examples), "hints": (hint,)})
     edits = ",".join(model.edits.active)
-    return f"1 {model.info.dtype} {edits} " + asked.model_dump_json(exclude={"shard", "resamples", "examples"})
+    return f"2 {model.info.dtype} {edits} " + asked.model_dump_json(exclude={"shard", "resamples", "examples"})
 
 
 def _asked(
