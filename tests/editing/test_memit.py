@@ -530,7 +530,7 @@ def test_a_request_of_it_goes_through_the_queue_and_is_drawn(editor):
     assert [entry.info for entry in result.queue.entries] == [result.edit]
     own = ["capacity"] if editor is ALPHAEDIT else []
     assert [check.name for check in result.checks] == [
-        "rewrite", "size", "written", "drift", "held-out perplexity", "statistics", "optimisation", *own,
+        "rewrite", "size", "written", "drift", "held-out perplexity", "statistics", "optimisation", *own, "defaults",
     ]  # fmt: skip
     assert EditRequest.model_validate_json(request.model_dump_json()) == request
     assert edit.EditResult.model_validate_json(result.model_dump_json()).details.layers == (0, 1)
