@@ -101,6 +101,9 @@ class Key(StrEnum):
 GLOBAL = tuple(key for key in Key if list(Key).index(key) < list(Key).index(Key.MOVE))
 """Those that mean the same from everywhere on the main screen but its fields."""
 
+NUMBERED = len(Key.PANES.each)
+"""So many panes have a number key, and show it; those after them are reached as the next one."""
+
 
 def of_methods() -> dict[str, str]:
     """The keys that registered methods declare, with their meanings: the same from everywhere, too."""

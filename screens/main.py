@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.keys import key_to_character
 from textual.reactive import var
 from textual.widget import Widget
@@ -18,7 +18,8 @@ from textual.widgets import Label
 from screens.answers import KeptSteps, active_edits
 from screens.columns import Columns
 from screens.jump import JumpScreen
-from screens.keys import Key
+from screens.keys import NUMBERED, Key
+from screens.main_keys import MAIN_KEYS
 from screens.marking import mark
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved, FollowUp
 from screens.notes import Annotated, Noted, NotesScreen
@@ -50,41 +51,11 @@ TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
 LOOKED_BACK = 200
 """So many of the last steps count for what is proposed as the next one."""
 
-NUMBERED = len(Key.PANES.each)
-"""So many panes have a number key, and show it; those after them are reached as the next one."""
-
 
 class MainScreen(Sized):
     """Tells every pane what it needs to know. It knows no method: panes say which requests they accept."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(key, f"pane({key})", title, id=f"pane.{key}", show=False)
-            for key, title in zip(Key.PANES.each, (PromptPane.TITLE, *(pane.TITLE for pane in PANES)), strict=False)
-        ),
-        Binding(Key.NEXT_PANE, "next_pane", "Next pane", id="pane.next", tooltip="The one after this", show=False),
-        *(
-            Binding(pane.ASK_KEY, f"ask({number})", pane.TITLE, id=f"ask.{number}", tooltip=pane.what_asking_does())
-            for number, pane in enumerate(PANES, 2)
-            if pane.ASK_KEY
-        ),
-        Binding(Key.PROMPT, "pane(1)", "Prompt", id="pane.prompt", tooltip="Edit the prompt"),
-        Binding(Key.CONTINUE, "continue", "Go on", id="continue", tooltip="Let the model continue the prompt greedily"),
-        Binding(Key.AGAIN, "again", "Ask again", id="again", tooltip="Ask anew what is of another prompt", show=False),
-        Binding(Key.BACK, "back", "Back", id="back", tooltip="To the prompt and pane before", show=False),
-        Binding(Key.KEEP, "keep", "Keep continuation", id="continue.keep", show=False),
-        Binding(Key.COMPARE, "compare", "Before/after", id="compare", tooltip="All edits off, or on again"),
-        Binding(Key.EXPORT, "export", "Export", id="export", tooltip="Tables, pictures, a command, Python", show=False),
-        Binding(Key.REPORT, "report", "Report", id="report", tooltip="Write the session's report", show=False),
-        Binding(
-            Key.SIDE_BY_SIDE, "side_by_side", "Side by side", id="side", tooltip="This step and another", show=False
-        ),
-        Binding(Key.NOTE, "note", "Note", id="note", tooltip="A title and a note for session and step", show=False),
-        Binding(Key.ZOOM, "zoom", "Enlarge", id="zoom", tooltip="This pane alone, or all again", show=False),
-        Binding(Key.WORDS, "words", "In words", id="words", tooltip="Legend, trust strip, signs", show=False),
-        Binding(Key.JUMP, "jump", "Jump", id="jump", tooltip="A letter on everything", show=False, priority=True),
-        Binding(Key.CANCEL, "cancel", "Cancel", id="cancel", tooltip="Stop the running job", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = MAIN_KEYS
 
     # Not reactive: a changed one would paint the whole screen again, 24 kB a key, when panes draw it themselves.
     cursor: var[Cursor | None] = var[Cursor | None](None)
