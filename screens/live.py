@@ -227,7 +227,7 @@ class LiveScreen(MainScreen):
         self.status.beside = self._beside.said
         if isinstance(event, Finished):
             self._saved(event)
-            pane = self._home_of(event.step.request)
+            pane = self.showing.home_of(event.step.request)
             if pane is not None and not pane.has_focus_within:
                 self.notify(f"{pane.TITLE}: {event.step.why or event.step.status}", title="Sweep", markup=False)
         with self.app.batch_update():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Label
 
-from screens.answers import KeptSteps, active_edits
+from screens.answers import active_edits
 from screens.columns import Columns
 from screens.jump import JumpScreen
 from screens.keys import NUMBERED, Key
@@ -29,6 +29,7 @@ from screens.panes.lens.pane import LensPane
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
+from screens.showing import Showing
 from screens.sized import Sized
 from screens.start import StartList
 from screens.way_on import way_on
@@ -81,14 +82,13 @@ class MainScreen(Sized):
         self.status = StatusLine()
         self.live = not read_only
         self._before: list[tuple[Case, int]] = []  # what panes have put other prompts in the place of, and which panes
-        self.answers = KeptSteps()
+        self.showing = Showing(self.prompt, self.others)
+        self.answers = self.showing.answers
         self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
-        self._latest: dict[Pane, Step] = {}
-        self._begun: dict[tuple[Pane, Hashable], int] = {}  # the last job of those that take each other's place
         titles = [_tab(n, pane) for n, pane in enumerate(self.others, 2)]
         self._columns = Columns(self.prompt, self.others, titles, self._start)
         for each in self.panes:
-            each.answers, each.case_on_screen = self.answers, self.case_on_screen
+            each.case_on_screen = self.case_on_screen
         self.watch_active()  # before anything is styled
 
     @property
@@ -204,12 +204,7 @@ class MainScreen(Sized):
             return
         if isinstance(event, Started) and isinstance(event.request, LoadRequest):
             self.queue = QueueState()  # the model before, and its edits, are gone, whatever comes of it
-        for pane in self._accepting(event.request):
-            if isinstance(event, Started):
-                self._begun[pane, pane.slot(event.request)] = event.job
-                pane.started(event.request)
-            elif not self._overtaken(pane, event.request, event.job):
-                pane.show_progress(event)
+        self.showing.hear(event)
         if isinstance(event, Progressed) and not beside:
             self.status.progress = event
 
@@ -218,7 +213,7 @@ class MainScreen(Sized):
         if step.case is not None:
             self._change_case(step.case)
         self._take(step)
-        if pane := self._home_of(step.request):
+        if pane := self.showing.home_of(step.request):
             self._columns.bring(pane)
             self.watch_active()
         if not self.live and (queue := queue_of(step.result)):
@@ -230,48 +225,24 @@ class MainScreen(Sized):
             self._put(step.completed)
             self._change_case(step.completed)
 
-    def _overtaken(self, pane: Pane, request: Request, job: int) -> bool:
-        """Whether a job that went first has answered the same kind of question already: one of these is seen."""
-        return self._begun.get((pane, pane.slot(request)), job) > job
-
     def _take(self, step: Step, job: int | None = None) -> None:
-        """Show a step in the panes that accept it, and remember what it answers."""
-        if step.result is not None and self._home_of(step.request):
+        """Show a step, which samples and recent sessions make room for."""
+        if step.result is not None and self.showing.home_of(step.request):
             self._leave_start()
-        for pane in self.panes:
-            if not pane.takes(step.request):
-                pane.hear(step)
-                continue
-            if step.result is not None and (question := pane.question(step.request)):
-                self.answers.keep(question, step)
-            if job is not None and self._overtaken(pane, step.request, job):
-                continue
-            pane.show_step(step)
-            if step.result is not None:
-                self._latest[pane] = step
+        self.showing.show(step, job)
 
     def _catch_up(self) -> None:
         """The edits have changed: show what was found with these before; else ask again what is cheap to ask."""
-        for pane in self.others:
-            if not isinstance(pane, PicturePane) or not pane.out_of_date or pane.of_another_case:
-                continue
-            requests = pane.pictured()
-            known = [self.answers.find(pane.question(request), self.edits) for request in requests]
-            if known and known[0] is not None:
-                for step in reversed([step for step in known if step is not None]):
-                    pane.show_step(step)
-            elif requests and pane.ASKS_AGAIN and self.live:
-                self.post_message(Ask(requests[0]))
+        for request in self.showing.catch_up(self.edits):
+            if self.live:
+                self.post_message(Ask(request))
 
     def show_steps(self, steps: Iterable[Step]) -> None:
         """Show these recorded steps and nothing else; their last case, if any, is put into the fields."""
         case = None
-        self.answers.clear()
-        self._latest.clear()
         if not self.live:
             self.queue = QueueState()
-        for pane in self.panes:
-            pane.clear()
+        self.showing.clear()
         for step in steps:
             self.show_step(step)
             case = step.case or case
@@ -320,9 +291,9 @@ class MainScreen(Sized):
     @on(Ask)
     def asked(self, message: Ask) -> None:
         """Tell the panes that draw the answer that it is on its way. The message goes on to the app."""
-        for pane in self._accepting(message.request) if self.live else []:
+        for pane in self.showing.accepting(message.request) if self.live else []:
             pane.waiting(message.request)
-        if message.show and (home := self._home_of(message.request)):
+        if message.show and (home := self.showing.home_of(message.request)):
             self.action_pane(2 + self.others.index(home))
 
     @on(FollowUp)
@@ -402,14 +373,8 @@ class MainScreen(Sized):
             self.notify("Type a prompt first.")
             return
         is_new = case != before
-        stale = [
-            pane
-            for pane in self.others
-            if isinstance(pane, PicturePane) and not pane.empty and (pane.of_another_case or pane.out_of_date)
-        ]
-        requests = [
-            asked for pane in stale if not (is_new and isinstance(pane, LensPane)) for asked in pane.asked_of(case)
-        ]
+        stale = [pane for pane in self.showing.stale() if not (is_new and isinstance(pane, LensPane))]
+        requests = [asked for pane in stale for asked in pane.asked_of(case)]
         if is_new and self.prompt.is_continued:
             requests.insert(0, ContinueRequest(case=case))
         for request in requests:
@@ -459,7 +424,7 @@ class MainScreen(Sized):
     def step_on_screen(self) -> Step | None:
         """The step that the pane with the keyboard shows; from the prompt, that of the pane asked for last."""
         pane = self._with_keyboard
-        return self._latest.get(pane if pane in self._latest else self.others[self.active - 2])
+        return self.showing.latest(pane) or self.showing.latest(self.others[self.active - 2])
 
     @property
     def _with_keyboard(self) -> Pane:
@@ -560,7 +525,7 @@ class MainScreen(Sized):
 
     def offer(self, request: Request) -> str:
         """The sentence that offers a request again which was interrupted, with the key that asks it."""
-        pane = self._home_of(request)
+        pane = self.showing.home_of(request)
         if isinstance(request, ContinueRequest):
             what, key = "continuation", "g"
         else:
@@ -573,23 +538,12 @@ class MainScreen(Sized):
         """The edits that the model has now."""
         return active_edits(self.queue)
 
-    def slot(self, request: Request) -> Hashable:
-        """What a step of this request takes the place of: a step with the same slot is not seen any more."""
-        return request.kind, *(pane.slot(request) for pane in self._accepting(request))
-
-    def _accepting(self, request: Request) -> list[Pane]:
-        return [pane for pane in self.panes if pane.takes(request)]
-
     def _place_of(self, request: type[Request]) -> str:
         """The key that leads to the pane of a kind of request; none where the keyboard is there."""
         number, pane = next((number, pane) for number, pane in enumerate(self.others, 2) if request in pane.accepts)
         if pane.has_focus_within:
             return ""
         return str(number) if number <= NUMBERED else Key.NEXT_PANE
-
-    def _home_of(self, request: Request) -> Pane | None:
-        """The pane a request belongs to, though others may accept it too."""
-        return next((pane for pane in self.others if pane.takes(request)), None)
 
 
 def _tab(number: int, pane: Pane) -> str:

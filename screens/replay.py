@@ -93,7 +93,7 @@ class ReplayScreen(MainScreen):
             return
         self._line.place = place
         self.show_steps(self._until(place))
-        if home := self._home_of(self._session.steps[place].request):
+        if home := self.showing.home_of(self._session.steps[place].request):
             self.action_pane(2 + self.others.index(home))
 
     def _until(self, place: int) -> list[Step]:
@@ -101,7 +101,7 @@ class ReplayScreen(MainScreen):
         replaced: set[Hashable] = set()
         found: list[Step] = []
         for step in reversed(self._session.steps[: place + 1]):
-            slot = self.slot(step.request), step.edits  # with and without edits are compared
+            slot = self.showing.slot(step.request), step.edits  # with and without edits are compared
             if slot not in replaced:
                 found.append(step)
             if step.result is not None:

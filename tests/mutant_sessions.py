@@ -239,7 +239,7 @@ class Replay:
         for place, step in enumerate(session.steps):
             main._go(place)
             await self._drawn()
-            if (pane := main._home_of(step.request)) is not None and step.result is not None:
+            if (pane := main.showing.home_of(step.request)) is not None and step.result is not None:
                 main.active = main.panes.index(pane) + 1
                 pane.focus_content()
                 for action in ("view", "metric", "rows", "layer", "peak", "chart", "detail"):
