@@ -102,7 +102,7 @@ class LiveScreen(MainScreen):
         place = LastPlace(
             session=str(self._recording.path.absolute()),
             steps=len(self._recording.session.steps),
-            pane=self.others[self.active - 2].TITLE,
+            pane=self.foremost.TITLE,
             layer=cursor.layer if cursor else None,
             token=cursor.token if cursor else None,
         )
@@ -195,7 +195,7 @@ class LiveScreen(MainScreen):
 
         Beside it may run a sweep, which is stopped from its own pane.
         """
-        if self._beside.cancel(self._with_keyboard.takes):
+        if self._beside.cancel(self.with_keyboard.takes):
             return
         if self._engine is not None and self._waiting:
             progress = self.status.progress

@@ -1,43 +1,28 @@
-"""The main screen: the prompt and the panes, one shared case and cursor, and what has been found so far."""
+"""The main screen: what is asked on it, what is answered, and what is done with that."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.keys import key_to_character
-from textual.reactive import var
-from textual.widget import Widget
-from textual.widgets import Label
 
-from screens.answers import active_edits
-from screens.columns import Columns
-from screens.jump import JumpScreen
-from screens.keys import NUMBERED, Key
+from screens.keys import Key
 from screens.main_keys import MAIN_KEYS
-from screens.marking import mark
-from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, Cursor, CursorMoved, FollowUp
+from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, CursorMoved, FollowUp
 from screens.notes import Annotated, Noted, NotesScreen
+from screens.pane_screen import PaneScreen
 from screens.panes import PANES
 from screens.panes.figure_pane import FigurePane
 from screens.panes.lens.pane import LensPane
-from screens.panes.pane import Pane
-from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
 from screens.showing import Showing
-from screens.sized import Sized
 from screens.start import StartList
-from screens.way_on import way_on
-from screens.widgets.short_footer import ShortFooter
-from screens.widgets.status import StatusLine
-from screens.widgets.tab_line import TabLine
 from workbench.case import Case
-from workbench.editing.fix import FixRequest
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueueState
 from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
@@ -45,27 +30,15 @@ from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request, Result
-from workbench.session import Session, Step
+from workbench.session import Step
 
 TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
 
-LOOKED_BACK = 200
-"""So many of the last steps count for what is proposed as the next one."""
 
-
-class MainScreen(Sized):
+class MainScreen(PaneScreen):
     """Tells every pane what it needs to know. It knows no method: panes say which requests they accept."""
 
     BINDINGS: ClassVar[list[BindingType]] = MAIN_KEYS
-
-    # Not reactive: a changed one would paint the whole screen again, 24 kB a key, when panes draw it themselves.
-    cursor: var[Cursor | None] = var[Cursor | None](None)
-    case: var[Case | None] = var[Case | None](None)
-    on_screen: var[Case | None] = var[Case | None](None)
-    model: var[ModelInfo | None] = var[ModelInfo | None](None)
-    active: var[int] = var(2)
-    zoomed: var[bool] = var(False)
-    queue: var[QueueState] = var(QueueState)
 
     def __init__(
         self,
@@ -75,38 +48,22 @@ class MainScreen(Sized):
         read_only: bool = False,
     ) -> None:
         """``session_folders`` are where recent sessions are looked for, to be offered until something is asked."""
-        super().__init__(classes="-start" if case is None and not read_only else None)
-        self._start = StartList(session_folders, id="recent")
-        self.prompt = PromptPane(case, list(history), read_only)
-        self.others = [pane() for pane in PANES]
-        self.status = StatusLine()
-        self.live = not read_only
+        super().__init__(
+            PromptPane(case, list(history), read_only),
+            [pane() for pane in PANES],
+            StartList(session_folders, id="recent"),
+            starting=case is None and not read_only,
+            live=not read_only,
+        )
         self._before: list[tuple[Case, int]] = []  # what panes have put other prompts in the place of, and which panes
         self.showing = Showing(self.prompt, self.others)
         self.answers = self.showing.answers
-        self.recorded: Callable[[], Session] = Session  # the app and the replay put theirs in its place
-        titles = [_tab(n, pane) for n, pane in enumerate(self.others, 2)]
-        self._columns = Columns(self.prompt, self.others, titles, self._start)
-        for each in self.panes:
-            each.case_on_screen = self.case_on_screen
-        self.watch_active()  # before anything is styled
-
-    @property
-    def panes(self) -> list[Pane]:
-        """All panes, in the order of their number keys."""
-        return [self.prompt, *self.others]
-
-    def compose(self) -> ComposeResult:
-        """The panes, the status line, the footer."""
-        yield Label("This terminal is too small: 40 columns and 12 rows are the least.", id="too-small")
-        yield self._columns
-        yield self.status
-        yield ShortFooter()
+        for pane in self.panes:
+            pane.case_on_screen = self.case_on_screen
 
     def on_mount(self) -> None:
         """Begin in the prompt, with the first of the other panes showing."""
-        for number, pane in enumerate(self.panes, 1):
-            pane.number, pane.live = number if number <= NUMBERED else None, self.live
+        self.number_panes()
         self._read_prompt()
         self.show_way_on()
         self.begin()
@@ -116,73 +73,11 @@ class MainScreen(Sized):
         """Where the keyboard is at first."""
         self.prompt.focus_content()
 
-    @on(PromptPane.Below)
-    def enter_start(self) -> None:
-        """Below the last of the prompts are samples and recent sessions, until there is something to picture."""
-        if self.has_class("-start"):
-            self._start.focus_content()
-
-    def _leave_start(self) -> None:
-        mark(self, {"-start": False}, (self._start, *self.panes))
-
-    def watch_active(self) -> None:
-        """Show the pane that was asked for."""
-        self._columns.show_pane(self.others[self.active - 2])
-
-    def watch_zoomed(self) -> None:
-        """One pane alone, or all."""
-        self.set_class(self.zoomed, "-zoom")
-        self.status.zoomed = self.zoomed
-        self.on_descendant_focus()
-
-    def on_descendant_focus(self) -> None:
-        """The pane with the keyboard stands out and is the one that is seen alone, and no key leads to it."""
-        self.show_way_on()
-        self._columns.stand_out(self._with_keyboard if self.zoomed else None)
-
-    on_descendant_blur = on_descendant_focus
-
-    def watch_cursor(self) -> None:
-        """One cursor for all panes."""
-        for pane in self.panes:
-            pane.cursor = self.cursor
-
-    def watch_case(self) -> None:
-        """One case for all panes."""
-        if self.case is not None:
-            self._leave_start()
-        for pane in self.panes:
-            pane.case = self.case
-
-    def watch_on_screen(self) -> None:
-        """One prompt on the screen for all panes, asked about or not."""
-        self.show_way_on()
-        for pane in self.panes:
-            pane.on_screen = self.on_screen
-
-    def show_way_on(self) -> None:
-        """Say which step makes sense next."""
-        if self.live and self.is_mounted:
-            places: dict[type[Request], str] = {
-                request: self._place_of(request) for request in (FixRequest, QueueRequest)
-            }
-            steps = self.recorded().steps[-LOOKED_BACK:]
-            self.status.way_on = str(way_on(self.on_screen, steps, self.queue, places))
-
-    def watch_queue(self) -> None:
-        """One queue of edits for all panes."""
-        self.show_way_on()
-        self.refresh_bindings()
-        for pane in self.panes:
-            pane.queue = self.queue
-
     def watch_model(self, before: ModelInfo | None, after: ModelInfo | None) -> None:
-        """Panes draw the model's name and numbers into their trust strips."""
+        """Other weights answer otherwise."""
         if before is not None and _weights(before) != _weights(after):
             self.answers.clear()
-        self.status.model = after
-        for pane in self.panes:
-            pane.model = after
+        super().watch_model(before, after)
 
     def hear(self, event: Event, *, beside: bool = False) -> None:
         """Pass an event of the engine on to the status line and to the panes that accept its request.
@@ -214,8 +109,7 @@ class MainScreen(Sized):
             self._change_case(step.case)
         self._take(step)
         if pane := self.showing.home_of(step.request):
-            self._columns.bring(pane)
-            self.watch_active()
+            self.bring(pane)
         if not self.live and (queue := queue_of(step.result)):
             self.queue = queue
 
@@ -228,7 +122,7 @@ class MainScreen(Sized):
     def _take(self, step: Step, job: int | None = None) -> None:
         """Show a step, which samples and recent sessions make room for."""
         if step.result is not None and self.showing.home_of(step.request):
-            self._leave_start()
+            self.leave_start()
         self.showing.show(step, job)
 
     def _catch_up(self) -> None:
@@ -294,14 +188,14 @@ class MainScreen(Sized):
         for pane in self.showing.accepting(message.request) if self.live else []:
             pane.waiting(message.request)
         if message.show and (home := self.showing.home_of(message.request)):
-            self.action_pane(2 + self.others.index(home))
+            self.go_to_pane(home)
 
     @on(FollowUp)
     def follow_up(self, message: FollowUp) -> None:
         """Show the pane of what goes on from another, with its form begun."""
         message.stop()
         pane = next(pane for pane in self.others if message.request in pane.accepts)
-        self.action_pane(2 + self.others.index(pane))
+        self.go_to_pane(pane)
         if isinstance(pane, FigurePane):
             pane.begin(message.begun)
 
@@ -335,21 +229,9 @@ class MainScreen(Sized):
         self.ask_about(message.case)
         self.action_pane(2)
 
-    @on(TabLine.Chosen)
-    def tab_chosen(self, message: TabLine.Chosen) -> None:
-        """A tab was clicked."""
-        self.action_pane(2 + message.place)
-
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In a replay nobody answers."""
         return self.live or action not in ("ask", "again", "back", "continue", "keep", "compare", "note")
-
-    def action_pane(self, number: int) -> None:
-        """Put the keyboard into a pane, and show it where only one is shown."""
-        if number > 1:
-            self._leave_start()  # samples and recent sessions make room for the pane
-            self.active = number
-        self.panes[number - 1].focus_content()
 
     def action_back(self) -> None:
         """Put the prompt back that a pane has put another one in the place of, and show that pane."""
@@ -381,10 +263,6 @@ class MainScreen(Sized):
             self.post_message(Ask(request))
         if not (requests or is_new):
             self.notify("All that is drawn is of this prompt, with these edits.")
-
-    def action_next_pane(self) -> None:
-        """To the pane after the one that was asked for last, and after the last one to the first."""
-        self.action_pane(2 + (self.active - 1) % len(self.others))
 
     def action_ask(self, number: int) -> None:
         """Show a pane and let it ask about the case on screen."""
@@ -423,18 +301,8 @@ class MainScreen(Sized):
     @property
     def step_on_screen(self) -> Step | None:
         """The step that the pane with the keyboard shows; from the prompt, that of the pane asked for last."""
-        pane = self._with_keyboard
-        return self.showing.latest(pane) or self.showing.latest(self.others[self.active - 2])
-
-    @property
-    def _with_keyboard(self) -> Pane:
-        """The pane that has the keyboard; where none has, the one that was asked for last."""
-        return next((pane for pane in self.panes if pane.has_focus_within), self.others[self.active - 2])
-
-    @property
-    def place(self) -> str:
-        """Where the keyboard is."""
-        return self._with_keyboard.TITLE
+        pane = self.with_keyboard
+        return self.showing.latest(pane) or self.showing.latest(self.foremost)
 
     def action_export(self) -> None:
         """Offer what the pane with the keyboard shows as files."""
@@ -477,51 +345,18 @@ class MainScreen(Sized):
         said, severity = write_report(self.recorded(), self.status.session)
         self.app.call_from_thread(self.notify, said, title="Report", severity=severity, timeout=12)
 
-    def action_jump(self) -> None:
-        """Letters on everything that takes the keyboard."""
-        targets = [widget for widget in self.focus_chain if widget.region]
-        self.app.push_screen(JumpScreen(targets), self._jump)
-
-    def _jump(self, widget: Widget | None) -> None:
-        if widget is not None and widget in self.focus_chain:  # it may have gone while the letters were shown
-            self.set_focus(widget)
-
-    def action_zoom(self) -> None:
-        """Show the pane with the keyboard alone, or all panes again."""
-        self.zoomed = not self.zoomed
-
-    def action_words(self) -> None:
-        """Show in full what stands around the picture of the pane with the keyboard, and what its signs mean."""
-        from screens.words import WordsScreen  # not before the first paint
-
-        pane = self._with_keyboard
-        shown = pane if isinstance(pane, PicturePane) else self.others[self.active - 2]
-        if isinstance(shown, PicturePane):
-            self.app.push_screen(WordsScreen(*shown.in_words()))
-
     def action_cancel(self) -> None:
         """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead.
 
         One pane alone gives way to all of them first.
         """
+        running = self.status.progress.request if self.status.progress else None
         if self.zoomed:
             self.zoomed = False
-            return
-        running = self.status.progress.request if self.status.progress else None
-        if self.prompt.has_focus_within and (running is None or isinstance(running, LoadRequest)):
-            shown = self._start if self.has_class("-start") else self.others[self.active - 2]
-            shown.focus_content()
+        elif self.prompt.has_focus_within and (running is None or isinstance(running, LoadRequest)):
+            self.leave_prompt()
         else:
             self.post_message(CancelAsked())
-
-    def go_to(self, title: str, cursor: Cursor | None) -> None:
-        """Show the pane of this title, with the keyboard in it, and put the cursor there."""
-        first = self.others[0]
-        if cursor is not None and isinstance(first, PicturePane):
-            first.move_cursor(cursor)  # not at once: a move to where its picture begins may still be on its way from it
-        for number, pane in enumerate(self.others, 2):
-            if title == pane.TITLE:
-                self.action_pane(number)
 
     def offer(self, request: Request) -> str:
         """The sentence that offers a request again which was interrupted, with the key that asks it."""
@@ -532,22 +367,6 @@ class MainScreen(Sized):
             what, key = pane.TITLE if pane else request.kind, pane.ASK_KEY if pane else ""
         key = key_to_character(key) or key
         return f"The last step was interrupted: {what}. Press {key or 'enter in the prompt'} to run it again."
-
-    @property
-    def edits(self) -> tuple[str, ...]:
-        """The edits that the model has now."""
-        return active_edits(self.queue)
-
-    def _place_of(self, request: type[Request]) -> str:
-        """The key that leads to the pane of a kind of request; none where the keyboard is there."""
-        number, pane = next((number, pane) for number, pane in enumerate(self.others, 2) if request in pane.accepts)
-        if pane.has_focus_within:
-            return ""
-        return str(number) if number <= NUMBERED else Key.NEXT_PANE
-
-
-def _tab(number: int, pane: Pane) -> str:
-    return f"{number} {pane.TITLE}" if number <= NUMBERED else pane.TITLE
 
 
 def queue_of(result: Result | None) -> QueueState | None:

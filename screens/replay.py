@@ -94,7 +94,7 @@ class ReplayScreen(MainScreen):
         self._line.place = place
         self.show_steps(self._until(place))
         if home := self.showing.home_of(self._session.steps[place].request):
-            self.action_pane(2 + self.others.index(home))
+            self.go_to_pane(home)
 
     def _until(self, place: int) -> list[Step]:
         """The steps made by then that no later result has taken the place of, in order."""
