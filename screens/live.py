@@ -75,6 +75,7 @@ class LiveScreen(MainScreen):
         self._history = paths.sessions_folder().parent / "history.jsonl"
         super().__init__(case or self._last_case(), load_history(self._history), self._session_folders())
         self.recorded = lambda: self._recording.session
+        self.asking.remember = self._remember
 
     def save_and_stop(self, within: float) -> bool:
         """Save what has been computed and where the user is, and stop the engine. Returns whether that stopped."""
@@ -200,11 +201,6 @@ class LiveScreen(MainScreen):
         if self._engine is not None and self._waiting:
             progress = self.status.progress
             self._engine.cancel(progress.job if progress else None)
-
-    def ask_about(self, case: Case) -> None:
-        """Keep the case for the next run, too."""
-        self._remember(case)
-        super().ask_about(case)
 
     @on(EngineSaid)
     def engine_said(self, message: EngineSaid) -> None:

@@ -11,14 +11,13 @@ from textual import on, work
 from textual.binding import BindingType
 from textual.keys import key_to_character
 
-from screens.keys import Key
+from screens.asking import Asker
 from screens.main_keys import MAIN_KEYS
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, CursorMoved, FollowUp
 from screens.notes import Annotated, Noted, NotesScreen
 from screens.pane_screen import PaneScreen
 from screens.panes import PANES
 from screens.panes.figure_pane import FigurePane
-from screens.panes.lens.pane import LensPane
 from screens.panes.prompt.pane import PromptPane
 from screens.showing import Showing
 from screens.start import StartList
@@ -27,12 +26,9 @@ from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueueState
 from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.generation.continuation import ContinueRequest
-from workbench.methods.lens.logit_lens import LensRequest
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request, Result
 from workbench.session import Step
-
-TOKENS_DEPEND_ON = ("prompt", "prepend", "chat")
 
 
 class MainScreen(PaneScreen):
@@ -55,16 +51,14 @@ class MainScreen(PaneScreen):
             starting=case is None and not read_only,
             live=not read_only,
         )
-        self._before: list[tuple[Case, int]] = []  # what panes have put other prompts in the place of, and which panes
         self.showing = Showing(self.prompt, self.others)
         self.answers = self.showing.answers
-        for pane in self.panes:
-            pane.case_on_screen = self.case_on_screen
+        self.asking = Asker(self, self.showing)
 
     def on_mount(self) -> None:
         """Begin in the prompt, with the first of the other panes showing."""
         self.number_panes()
-        self._read_prompt()
+        self.asking.read_prompt()
         self.show_way_on()
         self.begin()
         self.call_after_refresh(gc.enable)  # garbage is looked for once there is something to see
@@ -89,7 +83,7 @@ class MainScreen(PaneScreen):
             if beside:
                 return
             self.status.progress = None
-            self._complete(event.step)
+            self.asking.complete(event.step)
             if event.queue is not None and (event.queue != self.queue or queue_of(event.step.result)):
                 self.queue = event.queue
                 self._catch_up()
@@ -106,18 +100,12 @@ class MainScreen(PaneScreen):
     def show_step(self, step: Step) -> None:
         """Show a recorded step, and make its case everybody's. In a replay its queue of edits is the model's."""
         if step.case is not None:
-            self._change_case(step.case)
+            self.asking.change_case(step.case)
         self._take(step)
         if pane := self.showing.home_of(step.request):
             self.bring(pane)
         if not self.live and (queue := queue_of(step.result)):
             self.queue = queue
-
-    def _complete(self, step: Step) -> None:
-        """Put what a method proposed into the prompt's fields, if they still hold what it was asked about."""
-        if step.completed is not None and step.case == self._read_prompt():
-            self._put(step.completed)
-            self._change_case(step.completed)
 
     def _take(self, step: Step, job: int | None = None) -> None:
         """Show a step, which samples and recent sessions make room for."""
@@ -142,45 +130,8 @@ class MainScreen(PaneScreen):
             case = step.case or case
         self._catch_up()
         if case is not None:
-            self._put(case)
+            self.asking.put(case)
         self.show_way_on()
-
-    def case_on_screen(self) -> Case | None:
-        """The case in the prompt's fields, None while they hold no prompt; what panes ask must be about it.
-
-        One that was not asked about yet is asked first, as by enter in the prompt.
-        """
-        if not self.live:
-            return self.case
-        case = self._read_prompt()
-        if case is not None and case != self.case:
-            self.prompt.keep()
-            self.ask_about(case)
-        return case
-
-    def ask_about(self, case: Case) -> None:
-        """Make a case everybody's and look through the lens at it, the cursor's token first."""
-        self._change_case(case)
-        first = self.cursor.token if self.cursor else None
-        lens = next(pane.lens for pane in self.others if isinstance(pane, LensPane))
-        self.post_message(Ask(LensRequest(case=case, first=first, lens=lens)))
-
-    def _put(self, case: Case) -> None:
-        """Put a case into the prompt's fields."""
-        self.prompt.put(case)
-        self._read_prompt()
-
-    def _read_prompt(self) -> Case | None:
-        """Tell everybody what stands in the prompt's fields now."""
-        case = self.prompt.edited()
-        self.on_screen = case if case.prompt.strip() else None
-        return self.on_screen
-
-    def _change_case(self, case: Case) -> None:
-        """The cursor stays where the tokens stay the same, and begins at the end where they do not."""
-        if self.case is None or any(getattr(self.case, name) != getattr(case, name) for name in TOKENS_DEPEND_ON):
-            self.cursor = None
-        self.case = case
 
     @on(Ask)
     def asked(self, message: Ask) -> None:
@@ -202,14 +153,14 @@ class MainScreen(PaneScreen):
     @on(PromptPane.Submitted)
     def submitted(self, message: PromptPane.Submitted) -> None:
         """Ask, and hand the keyboard to the picture that is about to appear."""
-        self.ask_about(message.case)
+        self.asking.ask_about(message.case)
         self.action_pane(2)
 
     @on(CaseChanged)
     def follow_prompt(self, message: CaseChanged) -> None:
         """Something was typed: what is drawn of another prompt is stale from now on."""
         message.stop()
-        self._read_prompt()
+        self.asking.read_prompt()
 
     @on(CursorMoved)
     def move_cursor(self, message: CursorMoved) -> None:
@@ -219,67 +170,38 @@ class MainScreen(PaneScreen):
 
     @on(CaseChosen)
     def look_at(self, message: CaseChosen) -> None:
-        """Put a pane's case into the prompt, whose own goes into the history, and look through the lens at it."""
+        """A pane, or the start, has another case to look at."""
         message.stop()
-        before = self.prompt.keep()
-        if before.prompt.strip():
-            self._before.append((before, self.active))
-            self.notify(f"The prompt is another one now; {Key.BACK} goes back to the one before.")
-        self._put(message.case)
-        self.ask_about(message.case)
-        self.action_pane(2)
+        self.asking.look_at(message.case)
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """In a replay nobody answers."""
         return self.live or action not in ("ask", "again", "back", "continue", "keep", "compare", "note")
 
     def action_back(self) -> None:
-        """Put the prompt back that a pane has put another one in the place of, and show that pane."""
-        if not self._before:
-            self.notify("No pane has put another prompt here.")
-            return
-        case, pane = self._before.pop()
-        self.prompt.keep()
-        self._put(case)
-        self.ask_about(case)
-        self.action_pane(pane)
+        """Back to the prompt that a pane has put another one in the place of."""
+        self.asking.go_back()
 
     def action_again(self) -> None:
-        """Ask again, about the case on screen and with the edits of now, all that is drawn of another case or others.
+        """Ask anew all that is drawn of another prompt, or with other edits."""
+        self.asking.ask_again()
 
-        The lens first, which is asked anyway where the case was not asked about yet.
-        """
-        before = self.case
-        case = self.case_on_screen()
-        if case is None:
-            self.notify("Type a prompt first.")
-            return
-        is_new = case != before
-        stale = [pane for pane in self.showing.stale() if not (is_new and isinstance(pane, LensPane))]
-        requests = [asked for pane in stale for asked in pane.asked_of(case)]
-        if is_new and self.prompt.is_continued:
-            requests.insert(0, ContinueRequest(case=case))
-        for request in requests:
-            self.post_message(Ask(request))
-        if not (requests or is_new):
-            self.notify("All that is drawn is of this prompt, with these edits.")
+    def action_continue(self) -> None:
+        """Let the model go on for a few tokens."""
+        self.asking.go_on()
+
+    def action_keep(self) -> None:
+        """Append the last continuation to the prompt."""
+        self.asking.keep_continuation()
 
     def action_ask(self, number: int) -> None:
         """Show a pane and let it ask about the case on screen."""
         pane = self.panes[number - 1]
-        if self.case_on_screen() is None and pane.ABOUT_PROMPT:
+        if self.asking.case_on_screen() is None and pane.ABOUT_PROMPT:
             self.notify("Type a prompt first.")
             return
         self.action_pane(number)
         pane.ask()
-
-    def action_continue(self) -> None:
-        """Let the model go on for a few tokens."""
-        case = self.case_on_screen()
-        if case is None:
-            self.notify("Type a prompt first; then g lets the model go on.")
-            return
-        self.post_message(Ask(ContinueRequest(case=case)))
 
     def action_compare(self) -> None:
         """Take all edits off for a comparison, or put them on again."""
@@ -287,16 +209,6 @@ class MainScreen(PaneScreen):
             self.notify("No edit is on, so there is nothing to compare; e makes one.")
             return
         self.post_message(Ask(QueueRequest(action="compare" if self.queue.bypassed else "bypass")))
-
-    def action_keep(self) -> None:
-        """Append the last continuation to the prompt, so that its tokens can be looked at like any other."""
-        case = self.prompt.continued()
-        if case is None or case.chat:
-            self.notify("This prompt has no continuation to append; g makes one (not with the chat template).")
-            return
-        self.prompt.keep()
-        self._put(case)
-        self.ask_about(case)
 
     @property
     def step_on_screen(self) -> Step | None:

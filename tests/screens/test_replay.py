@@ -210,7 +210,7 @@ async def test_view_and_cursor_stay_from_step_to_step(story: Path) -> None:
 
 async def test_asking_says_that_it_is_a_replay(story: Path) -> None:
     async with replaying(story) as run:
-        run.main.ask_about(HERO)
+        run.main.asking.ask_about(HERO)
         await run.press()
         (notified,) = [notification.message for notification in run.app._notifications]
         assert "This is a replay" in notified

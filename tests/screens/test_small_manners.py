@@ -41,7 +41,7 @@ async def test_who_has_named_a_subject_is_not_told_to() -> None:
         await run.pilot.press("escape", "4")
         await run.settle()
         assert "Name a subject" in run.text
-        run.main._put(HERO)
+        run.main.asking.put(HERO)
         await run.settle()
         assert "Name a subject" not in run.text
         assert "Press t" in run.text
@@ -111,7 +111,7 @@ async def test_one_key_asks_everything_again_about_a_changed_prompt() -> None:
         await run.settle()
         run.engine.say_finished(trace_result(TraceRequest(case=HERO)))
         await run.settle()
-        run.main._put(FRANCE)
+        run.main.asking.put(FRANCE)
         before = len(run.engine.asked)
         await run.pilot.press("Y")
         await run.settle()
