@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 
 from workbench.editing.queue import QueueState
+from workbench.protocol import Result
 from workbench.session import Step
 
 KEPT = 64
@@ -15,6 +16,12 @@ Edits = tuple[str, ...]
 def active_edits(queue: QueueState) -> Edits:
     """The ids of the edits that a model with this queue has, as in `Step.edits`."""
     return () if queue.bypassed else tuple(entry.info.id for entry in queue.entries if entry.on)
+
+
+def queue_of(result: Result | None) -> QueueState | None:
+    """The queue as a result leaves it, where it has to do with edits."""
+    found = getattr(result, "queue", None)
+    return found if isinstance(found, QueueState) else None
 
 
 def edits_in_words(edits: Edits) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -18,28 +17,26 @@ from textual.keys import key_to_character
 
 from screens.beside import Beside
 from screens.history import load_history, remember
-from screens.main import MainScreen, queue_of
+from screens.main import MainScreen
 from screens.messages import Ask, CancelAsked, Cursor, EngineSaid
 from screens.models import ModelsScreen
 from screens.notes import Annotated
 from screens.panes.prompt.pane import PromptPane
+from screens.recording import Recording
 from screens.sessions import SessionList, SessionsScreen
 from screens.widgets.prompt_fields import TypedCase
-from workbench import last, paths
+from workbench import paths
 from workbench.case import Case
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit
 from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
-from workbench.errors import InputError, SessionError
+from workbench.errors import SessionError
 from workbench.last import LastPlace
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step, StepError
 from workbench.sweeping.beside import SweepEngine
 
 logger = logging.getLogger(__name__)
-
-PROGRAM = "the app"
-"""What others are told who want to record the same session."""
 
 EngineFactory = Callable[[Callable[[Event], None], Callable[[Step], Step]], Engine]
 
@@ -63,17 +60,16 @@ class LiveScreen(MainScreen):
         """``place`` is where in the ``recording`` to go on."""
         self._load = load
         self._case = case
-        self._recording = recording or SessionFile.begin(paths.sessions_folder(), PROGRAM)
+        self._recording = Recording(recording, lambda: (self.foremost.TITLE, self.cursor), self._not_saved)
         self._place = place
-        self._noted: SessionFile | None = None  # whose place is known already, should the program be killed
         self._ending = threading.Lock()
         self._make_engine = engine
         self._engine: Engine | None = None
         self._waiting: set[int] = set()
-        self._beside = Beside(lambda: SweepEngine(self._hear, self._record))
+        self._beside = Beside(lambda: SweepEngine(self._hear, self._recording.append))
         self.typed: TypedCase | None = None  # before this was there
         self._history = paths.sessions_folder().parent / "history.jsonl"
-        super().__init__(case or self._last_case(), load_history(self._history), self._session_folders())
+        super().__init__(case or self._recording.last_case, load_history(self._history), self._recording.folders)
         self.recorded = lambda: self._recording.session
         self.asking.remember = self._remember
 
@@ -83,42 +79,18 @@ class LiveScreen(MainScreen):
             self._beside.cancel_all()
             stopped = self._engine.close(within) if self._engine is not None else True
             stopped = self._beside.close(within) and stopped
-            try:
-                self._recording.close()
-            except SessionError as error:
-                sys.stderr.write(f"workbench: {error}\n")
-            if not self._recording.is_empty:
-                self._note_place()
+            if not_saved := self._recording.close():
+                sys.stderr.write(f"workbench: {not_saved}\n")
             return stopped
 
     def say_how_to_go_on(self) -> None:
         """One line to copy, where there is something to go on with."""
-        steps, path = len(self._recording.session.steps), self._recording.path.absolute()
-        if steps and path.exists():
-            command = f"workbench open --session {shlex.quote(str(path))}"
-            sys.stderr.write(f"{command}  # goes on with {steps} step{'s' * (steps != 1)}\n")
-
-    def _note_place(self) -> None:
-        cursor = self.cursor
-        place = LastPlace(
-            session=str(self._recording.path.absolute()),
-            steps=len(self._recording.session.steps),
-            pane=self.foremost.TITLE,
-            layer=cursor.layer if cursor else None,
-            token=cursor.token if cursor else None,
-        )
-        try:
-            last.remember(place)
-        except OSError as error:
-            logger.warning("the place could not be remembered: %s", error)
+        if line := self._recording.how_to_go_on():
+            sys.stderr.write(f"{line}\n")
 
     def kept(self) -> str:
         """What a crash has not taken, and how to go on."""
-        path, steps = self._recording.path, len(self._recording.session.steps)
-        if not steps:
-            return "nothing had been computed yet"
-        go_on = shlex.join(["workbench", "open", "--session", str(path)])
-        return f"everything up to step {steps} is in {path}; go on with: {go_on}"
+        return self._recording.kept()
 
     def begin(self) -> None:
         """Paint first; then show what a continued session holds, and start the engine."""
@@ -133,7 +105,7 @@ class LiveScreen(MainScreen):
             self.show_step(step)
         self.model = self._recording.session.model
         self._go_on()
-        self._engine = self._make_engine(self._hear, self._record)
+        self._engine = self._make_engine(self._hear, self._recording.append)
         self._submit(self._load)
         if self._case is not None:
             self.submitted(PromptPane.Submitted(self._case))
@@ -156,15 +128,6 @@ class LiveScreen(MainScreen):
         """Runs on the engine's thread: the message carries the event over to ours."""
         self.post_message(EngineSaid(event))
 
-    def _record(self, step: Step) -> Step:
-        """Runs on the engine's thread, so that a slow disk stops no key."""
-        recording = self._recording
-        step = recording.append(step)
-        if self._noted is not recording:
-            self._noted = recording
-            self._note_place()
-        return step
-
     def _submit(self, request: Request) -> None:
         if self._engine is not None:
             self._waiting.add(self._engine.submit(request))
@@ -182,13 +145,7 @@ class LiveScreen(MainScreen):
     @on(Annotated)
     def annotate(self, message: Annotated) -> None:
         """Put a title or a note into the session's file."""
-        noted = message.noted
-        try:
-            self._recording.annotate(title=noted.title, note=noted.note)
-            if noted.step is not None:
-                self._recording.annotate(noted.step, title=noted.step_title, note=noted.step_note)
-        except (InputError, SessionError) as error:
-            self.notify(str(error), title="Saving", severity="error", timeout=20, markup=False)
+        self._recording.annotate(message.noted)
 
     @on(CancelAsked)
     def cancel(self) -> None:
@@ -232,7 +189,10 @@ class LiveScreen(MainScreen):
     def _saved(self, event: Finished) -> None:
         self.status.session = self._recording.path
         if event.unsaved:
-            self.notify(event.unsaved, title="Saving", severity="error", timeout=20, markup=False)
+            self._not_saved(event.unsaved)
+
+    def _not_saved(self, why: str) -> None:
+        self.notify(why, title="Saving", severity="error", timeout=20, markup=False)
 
     def _finished(self, event: Finished) -> None:
         step = event.step
@@ -255,65 +215,40 @@ class LiveScreen(MainScreen):
 
     def _loaded(self, result: LoadResult) -> None:
         self.model = result.model
-        try:
-            self._recording.use_model(result.model)
-        except SessionError as error:
-            self._close_recording()
-            self._recording = SessionFile.begin(paths.sessions_folder(), PROGRAM)
-            self._recording.use_model(result.model)
+        if why := self._recording.use_model(result.model):
             self.status.session = self._recording.path
-            self.notify(f"{error}. A new session was begun.", title="Another model", timeout=12, markup=False)
+            self.notify(f"{why}. A new session was begun.", title="Another model", timeout=12, markup=False)
         self._restore(())
 
     def _restore(self, entries: tuple[QueuedEdit, ...]) -> None:
         """Give the model, whose edits are ``entries``, those that the session ended with."""
-        queues = [queue for step in self._recording.session.steps if (queue := queue_of(step.result))]
-        wanted = queues[-1].entries if queues else ()
+        wanted = self._recording.last_entries
         if wanted != entries:
             self.post_message(Ask(QueueRequest(action="restore", entries=wanted)))
 
     def action_open_session(self) -> None:
         """Choose a session and continue it."""
-        self.app.push_screen(SessionsScreen(self._session_folders()), self._open_session)
+        self.app.push_screen(SessionsScreen(self._recording.folders), self._open_session)
 
     @on(SessionList.Chosen)
     def session_chosen(self, message: SessionList.Chosen) -> None:
         """A recent session was chosen on the start screen."""
         self._open_session(message.path)
 
-    def _session_folders(self) -> list[Path]:
-        """Where this session is kept, and where sessions are kept by default."""
-        return list(dict.fromkeys([self._recording.path.absolute().parent, paths.sessions_folder()]))
-
     def _open_session(self, path: Path | None) -> None:
         if path is None:
             return
-        recording = self._recording
         try:
-            if path.absolute() != recording.path.absolute():
-                recording = SessionFile.open_or_beside(path, PROGRAM)
-            if self.model is not None:
-                recording.use_model(self.model)
+            self._recording.open(path, self.model)
         except SessionError as error:
-            if recording is not self._recording:
-                recording.close()
             self.notify(str(error), title="Not opened", severity="error", timeout=15, markup=False)
             return
-        if recording is not self._recording:
-            self._close_recording()
-        self._recording = recording
-        self.status.session = recording.path
-        for note in recording.notes:
+        self.status.session = self._recording.path
+        for note in self._recording.notes:
             self.notify(note, title="Session", timeout=12, markup=False)
-        self.show_steps(recording.session.steps)
+        self.show_steps(self._recording.session.steps)
         if self.model is not None:
             self._restore(self.queue.entries)
-
-    def _close_recording(self) -> None:
-        try:
-            self._recording.close()
-        except SessionError as error:
-            self.notify(str(error), title="Saving", severity="error", timeout=20, markup=False)
 
     def action_choose_model(self) -> None:
         """Choose a model and load it in place of the one that is loaded."""
@@ -354,7 +289,3 @@ class LiveScreen(MainScreen):
             remember(self._history, case)
         except OSError as error:
             logger.warning("the history could not be written: %s", error)
-
-    def _last_case(self) -> Case | None:
-        cases = [step.case for step in self._recording.session.steps if step.case is not None]
-        return cases[-1] if cases else None

@@ -11,6 +11,7 @@ from textual import on, work
 from textual.binding import BindingType
 from textual.keys import key_to_character
 
+from screens.answers import queue_of
 from screens.asking import Asker
 from screens.main_keys import MAIN_KEYS
 from screens.messages import Ask, CancelAsked, CaseChanged, CaseChosen, CursorMoved, FollowUp
@@ -27,7 +28,7 @@ from workbench.editing.queue import QueueState
 from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.models.info import ModelInfo
-from workbench.protocol import Request, Result
+from workbench.protocol import Request
 from workbench.session import Step
 
 
@@ -279,12 +280,6 @@ class MainScreen(PaneScreen):
             what, key = pane.TITLE if pane else request.kind, pane.ASK_KEY if pane else ""
         key = key_to_character(key) or key
         return f"The last step was interrupted: {what}. Press {key or 'enter in the prompt'} to run it again."
-
-
-def queue_of(result: Result | None) -> QueueState | None:
-    """The queue as a result leaves it, where it has to do with edits."""
-    found = getattr(result, "queue", None)
-    return found if isinstance(found, QueueState) else None
 
 
 def _weights(model: ModelInfo | None) -> tuple[str, str] | None:

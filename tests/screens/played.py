@@ -10,8 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from screens.answers import active_edits
-from screens.main import queue_of
+from screens.answers import active_edits, queue_of
 from tests.screens.recorded import MODEL, STARTED, answers_like
 from workbench.editing.edit import EditResult
 from workbench.editing.operations import QueueResult
