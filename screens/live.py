@@ -6,14 +6,12 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.keys import key_to_character
 
 from screens.beside import Beside
 from screens.history import load_history, remember
@@ -21,6 +19,7 @@ from screens.main import MainScreen
 from screens.messages import Ask, CancelAsked, Cursor, EngineSaid
 from screens.models import ModelsScreen
 from screens.notes import Annotated
+from screens.palette import commands_of
 from screens.panes.prompt.pane import PromptPane
 from screens.recording import Recording
 from screens.sessions import SessionList, SessionsScreen
@@ -270,19 +269,7 @@ class LiveScreen(MainScreen):
         """What the command palette has of ours."""
         yield SystemCommand("Open session", "Continue a saved session", self.action_open_session)
         yield SystemCommand("Load model", "Load another model", self.action_choose_model)
-        for number, pane in enumerate(self.others, 2):
-            if pane.ASK_KEY:
-                run = partial(self.action_ask, number)
-                key = key_to_character(pane.ASK_KEY) or pane.ASK_KEY
-                yield SystemCommand(pane.TITLE, f"{pane.what_asking_does()} (key {key})", run)
-        yield SystemCommand("Continue", "Let the model continue the prompt greedily", self.action_continue)
-        yield SystemCommand("Keep continuation", "Append the continuation to the prompt", self.action_keep)
-        yield SystemCommand("Export", "Tables, pictures, a command or Python of what is shown", self.action_export)
-        yield SystemCommand("Side by side", "This step and another one of the same method", self.action_side_by_side)
-        yield SystemCommand("Report", "Write the report of this session", self.action_report)
-        yield SystemCommand("Cancel", "Stop the running job", self.cancel)
-        yield SystemCommand("Prepend", "Change what is prepended to the prompt", self.prompt.action_cycle_prepend)
-        yield SystemCommand("Chat template", "Switch the chat template", self.prompt.action_toggle_chat)
+        yield from commands_of(self)
 
     def _remember(self, case: Case) -> None:
         try:
