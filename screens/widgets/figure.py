@@ -19,6 +19,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from screens.widgets import figure_curves, figure_words
 from screens.widgets import figure_models as models
 from screens.widgets.grid import CellGrid
 from screens.widgets.grid_model import Place
@@ -194,10 +195,10 @@ class FigureBox(Vertical):
     def say(self) -> None:
         """Say the scale, and what is at the cursor."""
         if isinstance(self.figure, Curves):
-            said = Content("\n").join(Content(line) for line in models.points(self.figure))
+            said = Content("\n").join(Content(line) for line in figure_curves.points(self.figure))
         else:
-            legend = models.legend(self.figure, self.app.current_theme.dark)
-            here = Content.styled(models.read_out(self.figure, self.place), "$foreground")
+            legend = figure_words.legend(self.figure, self.app.current_theme.dark)
+            here = Content.styled(figure_words.read_out(self.figure, self.place), "$foreground")
             said = Content("   ").join(each for each in (legend, here) if each.plain)
         update_in_place(self._said, said)
         self._said.display = bool(said.plain)
@@ -441,7 +442,7 @@ def _draw_chart(widget: Widget, figure: Curves) -> None:
 
     assert isinstance(widget, PlotextPlot)
     widget.plt.clear_data()
-    models.draw_curves(widget.plt, figure, widget.app.current_theme.dark)
+    figure_curves.draw_curves(widget.plt, figure, widget.app.current_theme.dark)
     widget.refresh()
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from rich.cells import cell_len
-from textual.color import Color
-from textual.content import Content
 
-from screens.widgets.colours import Shade, block, fill, sequential, signed
-from screens.widgets.grid_model import GridCell, GridColumn, GridModel, Place, Tone, fit
+from screens.widgets.colours import Shade, sequential, signed
+from screens.widgets.grid_model import GridCell, GridColumn, GridModel, Tone, fit
 from screens.widgets.score_strip import ScoreRow, Scores
 from workbench.blocks import bar, dots, horizontal_bar, sign
-from workbench.figures import Axis, Bars, Curves, Figure, Heatmap, Meaning, Scale, Table, TokenScores
+from workbench.figures import Axis, Bars, Figure, Heatmap, Meaning, Scale, Table, TokenScores
 
 TONES: dict[Meaning, Tone] = {
     "plain": "plain",
@@ -266,122 +263,3 @@ def ruler(names: Sequence[str], each: int) -> tuple[str, ...]:
             line = fit(line, start) + name
     line = fit(line, length)
     return tuple(line[start : start + each] for start in range(0, length, each))
-
-
-# What stands under a figure
-
-
-def legend(figure: Figure, dark: bool) -> Content:
-    """The scale in its colours and characters, and what signs mean."""
-    if isinstance(figure, TokenScores):
-        ends = (f"{figure.foil} ", f" {figure.target}") if figure.target else ("", "")
-        return Content.assemble(*_ramp(figure.scale, dark, ends, blocks=False))
-    if not isinstance(figure, Heatmap):
-        return Content("")
-    signs = []
-    if any(figure.is_estimate(r, c) for r, row in enumerate(figure.values) for c in range(len(row))):
-        signs.append("░▒▓ estimate")
-    if figure.peaks:
-        signs.append(f"{PEAK} peak")
-    if figure.rows.subject[1] or figure.columns.subject[1]:
-        signs.append(f"{SUBJECT} subject")
-    return Content.assemble(
-        *_ramp(figure.scale, dark, ("", ""), not figure.texts), ("".join(f"   {s}" for s in signs), "")
-    )
-
-
-def _ramp(scale: Scale, dark: bool, ends: tuple[str, str], blocks: bool) -> list[tuple[str, str]]:
-    parts = [(f"{ends[0]}{scale.text(scale.low)} ", "")]
-    steps = 7 if scale.ramp == "signed" else 8
-    for step in range(steps):
-        share = (step - 3) / 3 if scale.ramp == "signed" else (step + 0.5) / steps
-        if scale.ramp == "signed":
-            colours = fill(signed(share) or Shade("signed", 0), dark)
-            parts.append((sign(share), f"{colours.foreground} on {colours.background}"))
-        else:
-            found = sequential(share) or Shade("sequential", 0)
-            foreground, background = block(found, dark) if blocks else fill(found, dark)[1::-1]
-            parts.append((bar(share), f"{foreground} on {background}"))
-    return [*parts, (f" {scale.text(scale.high)}{ends[1]} {scale.unit}".rstrip(), "")]
-
-
-def read_out(figure: Figure, place: Place) -> str:
-    """What is at a place of a figure, in full; nothing where the picture says it already."""
-    if isinstance(figure, Heatmap):
-        return _heatmap_cell(figure, place)
-    if isinstance(figure, Table) and place.row < len(figure.rows):
-        row, first = figure.rows[place.row], 1 if len(figure.columns) > 1 else 0
-        at = place.column + first
-        named = f"{figure.columns[at].heading}: " if figure.columns[at].heading else ""
-        return f"{f'{row[0].text} · ' if first and row[0].text else ''}{named}{row[at].text}"
-    if isinstance(figure, TokenScores):
-        score = figure.scale.text(figure.scores[place.column])
-        start, stop = figure.attributed
-        inside = start <= place.column < stop
-        return f'"{figure.tokens[place.column]}" {f"{score} {figure.scale.unit}".rstrip() if inside else "not varied"}'
-    return ""
-
-
-def _heatmap_cell(figure: Heatmap, place: Place) -> str:
-    if not (figure.rows.labels and figure.columns.labels):
-        return ""
-    axes = ((figure.rows, place.row), (figure.columns, place.column))
-    where = " · ".join(f"{axis.name} {axis.labels[at].strip() or axis.labels[at]}".strip() for axis, at in axes)
-    value = figure.values[place.row][place.column]
-    parts = [where, *([figure.texts[place.row][place.column]] if figure.texts else [])]
-    parts.append("not known" if value is None else f"{figure.scale.text(value)} {figure.scale.unit}".rstrip())
-    share = figure.scale.share(value)
-    if figure.scale.ramp == "sequential" and not math.isnan(share) and (figure.scale.low, figure.scale.high) != (0, 1):
-        parts.append(f"{round(100 * share)}% of the scale".replace("-", "−"))
-    parts += ["estimate"] * figure.is_estimate(place.row, place.column)
-    return " · ".join([*parts, *["peak"] * ((place.row, place.column) in figure.peaks)])
-
-
-def points(figure: Curves) -> list[str]:
-    """The points of curves in words: a line for each curve, its ends and extremes where there are many."""
-    return [_points(figure, place) for place in range(len(figure.curves))]
-
-
-def _points(figure: Curves, place: int) -> str:
-    curve = figure.curves[place]
-    known = [(x, y) for x, y in curve.points if y is not None]
-    if not known:
-        return f"{curve.label}: nothing is known"
-    shown = [f"{x:g}: {_written(y, curve.decimals)}" for x, y in known]
-    if len(shown) > 12:
-        low, high = (_written(end(y for _, y in known), curve.decimals) for end in (min, max))
-        shown = [shown[0], "…", shown[-1], f"from {low} to {high}"]
-    return f"{curve.label} {SIGNS[place % len(SIGNS)]}  {' · '.join(shown)}"
-
-
-def _written(value: float, decimals: int) -> str:
-    return f"{value:.{decimals}f}".replace("-", "−")
-
-
-SIGNS = ("●", "x", "▲", "■", "◆", "+")
-"""What the points of the curves of a chart are drawn with, which differ without colour."""
-
-_COLOURS = {
-    True: ("#7DB8EC", "#E59A45", "#6DAE62", "#C58FE0", "#5CC8C0", "#E07A7A"),
-    False: ("#0B4A8F", "#9A4A00", "#2E6B24", "#6E2F91", "#0F6B66", "#9C2B2B"),
-}
-"""And in which colours on a dark theme, or a light one: the first two are those of the signed ramp."""
-
-
-def draw_curves(plt: Any, figure: Curves, dark: bool = True) -> None:
-    """Put curves into a plot of plotext."""
-    colours = _COLOURS[dark]
-    for place, curve in enumerate(figure.curves):
-        known = [(x, y) for x, y in curve.points if y is not None]
-        if known:
-            xs, ys = ([point[axis] for point in known] for axis in (0, 1))
-            colour, side = Color.parse(colours[place % len(colours)]).rgb, "right" if curve.right else "left"
-            plt.plot(xs, ys, marker="braille", color=colour, yside=side)
-            sign_ = SIGNS[place % len(SIGNS)]
-            plt.scatter(xs, ys, marker=sign_, label=curve.label, color=colour, yside=side)
-    if len(places := figure.places) <= 12:
-        plt.xticks(list(places), [f"{place:g}" for place in places])
-    plt.xlabel(figure.x)
-    plt.ylabel(figure.y)
-    if figure.right:
-        plt.ylabel(figure.right, yside="right")

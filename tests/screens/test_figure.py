@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from screens.widgets.figure import FigureGrid, FigureStrip, FigureView
-from screens.widgets.figure_models import HeatmapModel, TableModel, mark, read_out, ruler
+from screens.widgets.figure_models import HeatmapModel, TableModel, mark, ruler
+from screens.widgets.figure_words import read_out
 from screens.widgets.grid_model import Place
 from tests.test_cli_figures import FIGURES, OTHERS, RECORDED
 from tests.waiting import until
