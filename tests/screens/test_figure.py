@@ -11,7 +11,8 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from screens.widgets.figure import FigureGrid, FigureStrip, FigureView
+from screens.widgets.figure import FigureView
+from screens.widgets.figure_box import FigureGrid, FigureStrip
 from screens.widgets.figure_models import HeatmapModel, TableModel, mark, ruler
 from screens.widgets.figure_words import read_out
 from screens.widgets.grid_model import Place
