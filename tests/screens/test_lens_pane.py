@@ -501,7 +501,7 @@ async def test_more_tokens_of_another_case_or_with_other_edits_are_not_shown() -
         await pilot.pause()
         app.pane.show_step(step(edits=("1",), positions=(4,)))
         app.pane.show_step(step(case=CASE.model_copy(update={"prompt": "x"}), positions=(4,)))
-        assert app.pane._wider == {}
+        assert app.pane._closer.columns == {}
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48), (40, 12)])

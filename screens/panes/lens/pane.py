@@ -15,6 +15,7 @@ from textual.timer import Timer
 from screens import signs
 from screens.keys import Key
 from screens.messages import Ask, Cursor
+from screens.panes.lens.closer import CloserLooks
 from screens.panes.lens.detail import CellDetail, LensDetail
 from screens.panes.lens.views import LensGrid, LensTable, Metric, metrics_for, ramp_legend
 from screens.panes.lens.words import at_cell, lead_summary, lenses_summary, title
@@ -22,12 +23,11 @@ from screens.panes.picture import PicturePane
 from screens.widgets.grid import CellGrid
 from workbench.engine import Progressed
 from workbench.methods.lens.logit_lens import STAGES, LensColumn, LensRequest, LensResult
-from workbench.methods.lens.patchscope import PatchscopeRequest, PatchscopeResult
+from workbench.methods.lens.patchscope import PatchscopeRequest
 from workbench.methods.lens.translators import LensName
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step
 
-DETAIL_TOP_K = 20
 ASK_AFTER = 0.25
 """Seconds that the detail's cursor rests on a token before more is asked about it: each is a forward pass."""
 
@@ -58,11 +58,9 @@ class LensPane(PicturePane):
         self._request: LensRequest | None = None
         self._at = Cursor(0, 0)  # the cell that is drawn as the cursor's
         self._detail: LensDetail | None = None
-        self._wider: dict[int, LensColumn] = {}  # columns with as many tokens as a detail shows
-        self._wider_note = ""
-        self._scopes: dict[Cursor, PatchscopeResult] = {}  # second opinions on cells
+        self._closer = CloserLooks()
         self._wanted: LensName = "logit"  # which the key asked for last
-        self._wider_timer: Timer | None = None
+        self._rests: Timer | None = None  # the detail's cursor, for a moment
 
     def compose_picture(self) -> ComposeResult:
         """The table or grid."""
@@ -81,8 +79,8 @@ class LensPane(PicturePane):
 
     def clear(self) -> None:
         """Begin empty again."""
-        self._result, self._request, self._wider, self._wider_note = None, None, {}, ""
-        self._scopes, self._wanted = {}, "logit"
+        self._result, self._request, self._wanted = None, None, "logit"
+        self._closer = CloserLooks()
         super().clear()
 
     def slot(self, request: Request) -> Hashable:
@@ -114,10 +112,9 @@ class LensPane(PicturePane):
         """Draw a result, or show it in the detail."""
         if self.pictures(step.request):
             super().show_step(step)
-        elif isinstance(step.request, PatchscopeRequest):
-            self._take_scope(step)
-        else:
-            self._take_wider(step)
+        elif step.case == self.drawn_case and getattr(step.request, "lens", self.lens) == self.lens:
+            self._closer.take(step, self.drawn_edits, self.live)
+            self._draw_detail()
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
         """Make a result the one that is drawn; a cursor that does not fit goes to the last layer and token.
@@ -127,10 +124,10 @@ class LensPane(PicturePane):
         assert isinstance(request, LensRequest)
         assert isinstance(result, LensResult)
         if (request.case, edits) != (self.drawn_case, self.drawn_edits):
-            self._wider.clear()
-            self._scopes.clear()
-        if request.lens != self.lens:
-            self._wider.clear()
+            self._closer.patchscopes.clear()
+            self._closer.columns.clear()
+        if request.lens != self.lens:  # a patchscope is read through none
+            self._closer.columns.clear()
         self._result, self._request, self._wanted = result, request, request.lens
         self.drawn_case, self.drawn_edits = request.case, edits
         if self.case in (None, request.case) and (self.here is None or self.here != self._within(self.here)):
@@ -303,7 +300,7 @@ class LensPane(PicturePane):
         """Open the detail."""
         event.stop()
         if self._detail is None and not self.empty:
-            self._want_wider()
+            self._want_more()
             self._detail = LensDetail(self._detail_now(), self._step_detail)
             self.app.push_screen(self._detail, lambda _: self._close_detail())
 
@@ -315,58 +312,35 @@ class LensPane(PicturePane):
         cursor = self._within(Cursor(self._at.layer + layers, self._at.token + tokens))
         if cursor != self._at:
             self._go(cursor)
-            self._want_wider()
+            self._want_more()
 
     def _detail_now(self) -> CellDetail:
-        token = self._at.token
-        note = self._wider_note
-        if not note and token not in self._wider and not self.live:
+        token, closer = self._at.token, self._closer
+        note = closer.note
+        if not note and token not in closer.columns and not self.live:
             note = "Recorded session: the tokens that were kept; there is no model here to ask for more."
-        column = self._wider.get(token, self._shown.columns[token])
-        return CellDetail(self._shown.encoded, column, self._at, note, self._scopes.get(self._at))
+        column = closer.columns.get(token, self._shown.columns[token])
+        return CellDetail(self._shown.encoded, column, self._at, note, closer.patchscopes.get(self._at))
 
     def _draw_detail(self) -> None:
         if self._detail is not None and self._detail.is_mounted:
             self._detail.show(self._detail_now())
 
-    def _want_wider(self) -> None:
-        """Ask for more tokens when the cursor has rested a moment."""
-        if self._wider_timer is not None:
-            self._wider_timer.stop()
-        self._wider_note = ""
+    def _want_more(self) -> None:
+        """Ask for more about the cell when the cursor has rested a moment."""
+        if self._rests is not None:
+            self._rests.stop()
+        self._closer.note = ""
         if self.of_another_case:
-            self._wider_note = "The prompt has changed since this result: ask again to see more tokens."
+            self._closer.note = "The prompt has changed since this result: ask again to see more tokens."
             self._draw_detail()
-        elif self.live and (self._at.token not in self._wider or self._at not in self._scopes):
-            self._wider_timer = self.set_timer(ASK_AFTER, self._ask_wider)
+        elif self.live and self._missing():
+            self._rests = self.set_timer(ASK_AFTER, self._ask_more)
 
-    def _ask_wider(self) -> None:
-        token, layer = self._at.token, self._at.layer
-        if self._detail is None or self.drawn_case is None:
-            return
-        if self._at not in self._scopes:
-            self.post_message(Ask(PatchscopeRequest(case=self.drawn_case, layer=layer, position=token)))
-        if token not in self._wider:
-            asked = LensRequest(case=self.drawn_case, first=token, positions=(token,), top_k=DETAIL_TOP_K)
-            self.post_message(Ask(asked.model_copy(update={"lens": self.lens})))
+    def _ask_more(self) -> None:
+        if self._detail is not None:
+            for request in self._missing():
+                self.post_message(Ask(request))
 
-    def _take_scope(self, step: Step) -> None:
-        """A second opinion on a cell of the result that is drawn."""
-        same = step.case == self.drawn_case and step.edits == self.drawn_edits
-        if same and isinstance(step.result, PatchscopeResult):
-            self._scopes[Cursor(step.result.layer, step.result.position)] = step.result
-            self._draw_detail()
-
-    def _take_wider(self, step: Step) -> None:
-        """More tokens of some columns, for the detail only, and only of the result that is drawn."""
-        if step.case != self.drawn_case or (isinstance(step.request, LensRequest) and step.request.lens != self.lens):
-            return
-        if step.error is not None:
-            self._wider_note = f"No more tokens: {step.error.message}"
-        elif step.edits != self.drawn_edits:
-            again = ": ask again to see more tokens" if self.live else ""
-            self._wider_note = f"The edits have changed since this result{again}."
-        elif isinstance(step.result, LensResult):
-            found = enumerate(step.result.columns)
-            self._wider |= {position: column for position, column in found if column is not None}
-        self._draw_detail()
+    def _missing(self) -> list[Request]:
+        return self._closer.missing(self._at, self.drawn_case, self.lens) if self.drawn_case is not None else []
