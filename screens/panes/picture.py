@@ -13,6 +13,7 @@ from screens.answers import edits_in_words
 from screens.echoes import Echoes
 from screens.keys import Key
 from screens.messages import Ask, Cursor, CursorMoved
+from screens.panes.frame import PictureFrame
 from screens.panes.pane import Pane
 from screens.signs import Sign
 from screens.widgets.status import time_left
@@ -25,9 +26,6 @@ from workbench.session import Step, StepError
 
 NOT_RECORDED = "Nothing of this was recorded up to this step."
 """What an empty pane says in a replay, where nothing can be asked."""
-
-MOST_LINES = 3
-"""Of a legend."""
 
 
 class PicturePane(Pane):
@@ -59,10 +57,7 @@ class PicturePane(Pane):
         self._under_way = False
         self._kept = False  # the picture, when the last step of its kind found nothing
         self._refused: Request | None = None  # what waits for a yes
-        self._title_shown: tuple[int | None, str] | None = None
-        self._status_shown = ""
-        self._legend_shown = Content(""), 0  # and how wide
-        self._legend_lines = 0
+        self._frame = PictureFrame(self)
         self._echoes = Echoes()
 
     def compose(self) -> ComposeResult:
@@ -250,7 +245,7 @@ class PicturePane(Pane):
 
     def on_resize(self) -> None:
         """A high pane has room for all that the trust strip has to say; one that was hidden may say other things."""
-        self._draw_legend()
+        self._frame.draw_legend(self._legend())
         self.query_one(TrustStrip).lines = max(1, self.size.height // 9)
 
     def redraw(self) -> None:
@@ -263,36 +258,11 @@ class PicturePane(Pane):
         """Draw what stands around the picture, as far as it has changed."""
         if not self.is_mounted:
             return
-        title = self.TITLE if self.empty else self.headline()
-        if (self.number, title) != self._title_shown:  # to draw it costs bytes, and a key may change nothing in it
-            self._title_shown = self.number, title
-            self.entitle(title)
-        status = " · ".join(said for said in (self._status, self._staleness()) if said)
-        if status != self._status_shown:
-            self._status_shown = status
-            self.say_below(status)
-        self._draw_legend()
+        self._frame.entitle(self.TITLE if self.empty else self.headline())
+        self._frame.say_below(" · ".join(said for said in (self._status, self._staleness()) if said))
+        self._frame.draw_legend(self._legend())
         checks = () if self.empty else self.checks()
         self.query_one(TrustStrip).show(None if self.empty else self.model, self.drawn_edits, checks)
-
-    def _draw_legend(self) -> None:
-        """Draw what stands above the picture, as far as it has changed: what is not seen waits until it is.
-
-        The screen is laid out anew only where more lines are needed, which paints all scrollbars and what has moved:
-        lines that the legend has taken at one place stay its own at the others, until something else is asked.
-        """
-        width, legend = self.size.width - 2, self._legend()
-        if (legend, width) == self._legend_shown or width <= 0:
-            return
-        if width != self._legend_shown[1] or not legend.plain:
-            self._legend_lines = 0
-        self._legend_shown = legend, width
-        lines = max(self._legend_lines, len(legend.wrap(width)) if legend.plain else 0)
-        static = self.query_one("#legend", Static)
-        static.styles.min_height = min(MOST_LINES, lines)
-        static.update(legend, layout=lines != self._legend_lines)
-        static.display = bool(legend.plain)
-        self._legend_lines = lines
 
     def in_words(self) -> tuple[str, Content, tuple[Content, ...], tuple[Sign, ...]]:
         """Title, legend and trust strip in full, and what may be drawn that explains itself not."""
@@ -307,7 +277,7 @@ class PicturePane(Pane):
         if not self.pictures(request):
             return
         self._under_way, self._failure, self._status, self._kept = True, "", status, False
-        self._legend_lines = 0
+        self._frame.forget_lines()
         self._forget_refusal()
         if self.empty:
             self.drawn_case = getattr(request, "case", None)
