@@ -60,7 +60,11 @@ class EditorForm(Form):
         except InputError as error:
             self.say(str(error))
         else:
-            self.post_message(asked)
+            self.send(asked)
+
+    def send(self, asked: Message) -> None:
+        """Ask for it."""
+        self.post_message(asked)
 
     def defaults(self, _chosen: Editor) -> Hints:
         """What an editor's empty fields come to, where its settings do not say it."""

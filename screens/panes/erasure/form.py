@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
@@ -38,13 +39,14 @@ class ErasureForm(EditorForm):
 
     @dataclass
     class Submitted(Message):
-        """The form is complete: this is what it asks, once the texts are read."""
+        """The form is complete, and its texts are read: this is what it asks."""
 
         request: EditRequest
 
     def __init__(self) -> None:
         super().__init__()
         self._case: Case | None = None
+        self._reading: EditRequest | None = None  # whose texts are being read
 
     def fields(self) -> ComposeResult:
         """The data and the editor, its settings, and a line that says what to do or what is wrong."""
@@ -71,9 +73,38 @@ class ErasureForm(EditorForm):
         settings = filled(self._editors[name].settings, {**self.query_one(SettingsFields).typed(), **self._data()})
         prepend = self._case.prepend if self._case else "as-is"
         settings = settings.model_copy(update={"prepend": prepend})
-        request = EditRequest(editor=name, case=self._case, settings=settings, test=False)
+        return self.Submitted(EditRequest(editor=name, case=self._case, settings=settings, test=False))
+
+    def send(self, asked: Message) -> None:
+        """Read the texts first, before the model has to: what is wrong with them is said here."""
+        assert isinstance(asked, self.Submitted)
         self.say("", READING)
-        return self.Submitted(request)
+        if self._reading is None:
+            self._reading = asked.request
+            self._read(asked.request)
+
+    @work(thread=True)
+    def _read(self, request: EditRequest) -> None:
+        read: EditRequest | InputError
+        try:
+            read = with_digest(request)
+        except InputError as error:
+            read = error
+        self.app.call_from_thread(self._texts_are_read, request, read)
+
+    def _texts_are_read(self, request: EditRequest, read: EditRequest | InputError) -> None:
+        if self._reading is not request:  # the form was left
+            return
+        self._reading = None
+        if isinstance(read, InputError):
+            self.say(str(read))
+        else:
+            self.post_message(self.Submitted(read))
+
+    def close(self) -> None:
+        """What is being read is not waited for."""
+        self._reading = None
+        super().close()
 
     def _data(self) -> dict[str, str]:
         """A shipped set by its name; what looks like a path is one."""

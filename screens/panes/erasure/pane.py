@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import ClassVar, Literal
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -18,7 +18,7 @@ from screens.keys import Key
 from screens.messages import Ask, Cursor
 from screens.panes.erasure import views
 from screens.panes.erasure.detail import ErasureDetail, sections
-from screens.panes.erasure.form import ErasureForm, with_digest
+from screens.panes.erasure.form import ErasureForm
 from screens.panes.erasure.ledger import EditState, Erasure, Erasures, is_erasure, key_of
 from screens.panes.erasure.widgets import LayerList, ProbeChart
 from screens.panes.picture import PicturePane
@@ -27,7 +27,6 @@ from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.operations import QueueRequest
 from workbench.engine import Progressed
-from workbench.errors import InputError
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step
 
@@ -87,7 +86,6 @@ class ErasurePane(PicturePane):
     def __init__(self) -> None:
         super().__init__()
         self._erasures = Erasures()
-        self._reading: EditRequest | None = None  # whose texts are being read
         self._unfinished: Hashable = None  # the key of what is drawn while it runs
         self._switching: list[QueueRequest] = []  # asked here, and not ended yet
         self._strength: float | None = None  # that will be asked for
@@ -117,35 +115,15 @@ class ErasurePane(PicturePane):
         self.redraw()
 
     @on(ErasureForm.Submitted)
-    def read_texts(self, message: ErasureForm.Submitted) -> None:
-        """Read the texts before the model has to: what is wrong with them stands in the form."""
+    def submitted(self, message: ErasureForm.Submitted) -> None:
+        """Ask what the form asks, unless it was left meanwhile."""
         message.stop()
-        if self._reading is None:
-            self._reading = message.request
-            self._read(message.request)
-
-    @work(thread=True)
-    def _read(self, request: EditRequest) -> None:
-        read: EditRequest | InputError
-        try:
-            read = with_digest(request)
-        except InputError as error:
-            read = error
-        self.app.call_from_thread(self._texts_are_read, request, read)
-
-    def _texts_are_read(self, request: EditRequest, read: EditRequest | InputError) -> None:
-        if self._reading is not request:  # the form was left
-            return
-        self._reading = None
-        if isinstance(read, InputError):
-            self.query_one(ErasureForm).say(str(read))
-        else:
+        if self.query_one(ErasureForm).is_open:
             self._close_form()
-            self._ask(read)
+            self._ask(message.request)
 
     @on(ClosingInput.Closed)
     def _close_form(self) -> None:
-        self._reading = None
         self.query_one(ErasureForm).close()
         self.redraw()
         self.focus_content()
