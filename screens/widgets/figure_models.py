@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from screens.widgets.colours import Shade, sequential, signed
 from screens.widgets.grid_model import GridCell, GridColumn, GridModel, Tone, fit
-from screens.widgets.score_strip import ScoreRow, Scores
+from screens.widgets.score_model import ScoreRow, Scores
 from workbench.blocks import bar, dots, horizontal_bar, sign
 from workbench.figures import Axis, Bars, Figure, Heatmap, Meaning, Scale, Table, TokenScores
 

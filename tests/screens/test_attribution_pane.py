@@ -18,7 +18,8 @@ from screens.panes.attribution import views
 from screens.panes.attribution.pane import AttributionPane
 from screens.panes.attribution.views import AttributionVariant
 from screens.replay import ReplayApp
-from screens.widgets.score_strip import ScoreStrip, wrapped
+from screens.widgets.score_model import wrapped
+from screens.widgets.score_strip import ScoreStrip
 from screens.widgets.short_footer import FooterKeys
 from screens.widgets.trust_strip import TrustStrip
 from tests.screens.asked import LONG

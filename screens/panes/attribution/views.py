@@ -10,7 +10,7 @@ from textual.content import Content
 
 from screens.widgets import numbers
 from screens.widgets.colours import fill, signed
-from screens.widgets.score_strip import ScoreRow, Scores
+from screens.widgets.score_model import ScoreRow, Scores
 from workbench.methods.attribution.attribution import (
     AttributionMethod,
     AttributionRequest,
