@@ -33,7 +33,7 @@ from workbench.session import Step
 
 
 class MainScreen(PaneScreen):
-    """Tells every pane what it needs to know. It knows no method: panes say which requests they accept."""
+    """Has questions asked and answers shown. It knows no method: panes say which requests they accept."""
 
     BINDINGS: ClassVar[list[BindingType]] = MAIN_KEYS
 

@@ -21,6 +21,7 @@ from screens.marking import mark
 from screens.messages import CaseChanged
 from screens.panes.pane import Pane
 from screens.panes.prompt.folded import PREPENDED, FoldedCase
+from screens.panes.prompt.past import PastCases
 from screens.widgets.prompt_fields import FIELDS, PromptArea, PromptFrame
 from screens.widgets.token_strip import StripToken, TokenStrip
 from workbench.case import Case, Prepend
@@ -84,9 +85,7 @@ class PromptPane(Pane, PromptFrame):
         self.set_class(not read_only, "-unfolded")  # where the keyboard is at first
         self._initial = case or Case(prompt="")
         self._given = self._initial  # whose place of the subject holds while prompt and subject stay as they are
-        self._history = list(history or [])
-        self._place = len(self._history)
-        self._draft: Case | None = None
+        self._past = PastCases(history or [])
         self._read_only = read_only
         self._encoded: EncodedCase | None = None
         self._drawn: Case | None = None  # whose tokens are drawn
@@ -272,23 +271,17 @@ class PromptPane(Pane, PromptFrame):
     def keep(self) -> Case:
         """Remember what stands in the fields, for up and down to come back to."""
         case = self.edited()
-        if not self._history or self._history[-1] != case:
-            self._history.append(case)
-        self._place = len(self._history)
+        self._past.keep(case)
         return case
 
     @on(PromptArea.History)
     def walk_history(self, message: PromptArea.History) -> None:
         """Show an earlier or later case; what was being typed waits at the end."""
-        place = self._place + message.step
-        if place > len(self._history):
+        case = self._past.walk(message.step, self.edited())
+        if case is not None:
+            self.put(case)
+        elif message.step > 0:
             self.post_message(self.Below())
-        if not 0 <= place <= len(self._history):
-            return
-        if self._place == len(self._history):
-            self._draft = self.edited()
-        self._place = place
-        self.put(self._history[place] if place < len(self._history) else self._draft or Case(prompt=""))
 
     @on(TextArea.Changed)
     @on(Input.Changed)
