@@ -560,6 +560,14 @@ def test_what_a_method_asks_of_others_are_steps_of_their_own_before_its_own(list
 
 
 @pytest.mark.usefixtures("with_asking")
+def test_no_time_is_foreseen_of_a_method_that_asks_others(listening: Listening) -> None:
+    job = listening.engine.submit(AskingRequest(prompts=("the cat", "the mat")))
+    listening.finished(job)
+    told = [event for event in listening.heard if isinstance(event, Progressed) and event.job == job]
+    assert [(event.done, event.remaining) for event in told] == [(0, None), (1, None)]
+
+
+@pytest.mark.usefixtures("with_asking")
 def test_cancelling_a_method_cancels_what_it_asks_and_keeps_what_it_had(
     listening: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -319,6 +319,7 @@ class Engine:
         if self._model.divided:
             check_divided(answers)
         if answers.asks:
+            progress.foresees = False
             return answers.run(self._model, request, progress, partial(self._ask, job))
         if answers.background:
             progress.background = answers.background
@@ -371,10 +372,12 @@ def is_at_work() -> bool:
 class _Reporter:
     """The `Progress` of one job: throttles, estimates the time left, and stops the job when that was asked for.
 
-    From the stage ``background`` on, others go first (``let_others``); the time they take is not the job's.
+    From the stage ``background`` on, others go first (``let_others``); the time they take is not the job's. Nothing
+    is foreseen of a job that asks others: its few steps are as long as what each of them asks.
     """
 
     background = ""
+    foresees = True
 
     def __init__(self, job: Job, listener: Listener, let_others: Callable[[Job], None]) -> None:
         self._job = job
@@ -414,7 +417,7 @@ class _Reporter:
 
     def _remaining(self, done: int, total: int, now: float) -> float | None:
         did = done - self._began_with
-        return (now - self._began) / did * (total - done) if did > 0 else None
+        return (now - self._began) / did * (total - done) if did > 0 and self.foresees else None
 
 
 def _unexpected(error: Exception) -> StepError:
