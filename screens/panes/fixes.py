@@ -60,8 +60,24 @@ class FixPane(FigurePane):
             return Content("m chooses a fix" if self._candidates else "")
         if chosen.case is None and chosen.edit is None:
             return Content(f"{chosen.title} could not be made · m: the next")
-        into = "into the prompt" if chosen.case is not None else "into the queue of edits"
-        return Content(f"enter: {chosen.title} {into} · m: the next · b: before/after")
+        if chosen.case is not None:
+            there = chosen.case == self.on_screen
+            here = f"{chosen.title} is in the prompt" if there else f"enter: {chosen.title} into the prompt"
+            return Content(f"{here} · m: the next")
+        if chosen.edit is not None and chosen.edit.id in self.edits:
+            return Content(f"{chosen.title} is on · space: off · m: the next · b: before/after")
+        return Content(f"enter: {chosen.title} into the queue of edits · m: the next · b: before/after")
+
+    @property
+    def out_of_date(self) -> bool:
+        """Whether other edits than its own are on than when it was made."""
+        own = {each.edit.id for each in self._candidates if each.edit is not None}
+        return super().out_of_date and not own.issuperset({*self.edits} ^ {*self.drawn_edits})
+
+    @property
+    def of_another_case(self) -> bool:
+        """Whether the prompt is another one, and none that it proposes."""
+        return super().of_another_case and all(each.case != self.on_screen for each in self._candidates)
 
     def action_next(self) -> None:
         """Choose the next candidate."""
