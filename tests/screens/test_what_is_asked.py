@@ -157,7 +157,9 @@ async def test_a_continuation_is_kept_for_the_prompt_that_it_continues_and_for_n
         assert run.main.prompt.query_one(PromptArea).text == FRANCE.prompt
         assert "This prompt has no continuation" in run.notified
         assert run.main.prompt.query_one(TokenStrip).stale
+        assert str(run.main.prompt._border_subtitle) == "", "nobody has counted the tokens of what is typed now"
         run.main.prompt.put(HERO)
+        await run.until(lambda: str(run.main.prompt._border_subtitle) == "5 tokens")
         await run.pilot.press("G")
         await run.settle()
         assert run.main.prompt.query_one(PromptArea).text == HERO.prompt + continuation().text

@@ -31,6 +31,7 @@ from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.models.tokens import EncodedCase
 from workbench.protocol import Request, Result
 from workbench.session import Step
+from workbench.wording import count
 
 
 class PromptPane(Pane, PromptFrame):
@@ -151,7 +152,6 @@ class PromptPane(Pane, PromptFrame):
         self._show_generations(None)
         self.query_one(TokenStrip).show([])
         self._mark_stale()
-        self.say_below("")
         self._say("notes", "")
         self._say("error", "")
 
@@ -223,7 +223,6 @@ class PromptPane(Pane, PromptFrame):
         strip = self.query_one(TokenStrip)
         strip.show(tokens)
         strip.cursor = self.cursor.token if self.cursor else None
-        self.say_below(f"{len(encoded.ids)} tokens")
         self._say("notes", " ".join(encoded.notes))
 
     def watch_case(self) -> None:
@@ -295,6 +294,8 @@ class PromptPane(Pane, PromptFrame):
         case = self.edited()
         tokens = self.query_one(TokenStrip)
         tokens.stale = self._drawn is not None and case != self._drawn
+        counted = None if tokens.stale else self._encoded
+        self.say_below(count(len(counted.ids), "token") if counted is not None else "")
         as_tokens = self._drawn is not None and case.prompt == self._drawn.prompt
         mark(self, {"-edited": not as_tokens}, (tokens,))
         notes = self._encoded.notes if self._encoded is not None and case == self._drawn else ()
