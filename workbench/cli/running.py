@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -18,6 +19,9 @@ from workbench.paths import log_file
 
 BAD_INPUT, CANCELLED = 2, 130
 
+BadUsage: type[Exception] = typer.BadParameter.__mro__[1]
+"""What is wrong with options and arguments; typer has no name of its own for it."""
+
 
 def run(app: typer.Typer) -> None:
     """Run the commands of ``app``. Errors meant for the user become one sentence and exit code 2."""
@@ -26,17 +30,30 @@ def run(app: typer.Typer) -> None:
     leaving.interrupt_on_signals()
     try:
         _check_arguments(sys.argv[1:])
-        app()
+        code = app(prog_name="workbench", standalone_mode=False)
     except WorkbenchError as error:
         output.remark(f"workbench: {error}")
         raise SystemExit(BAD_INPUT) from None
-    except (Cancelled, KeyboardInterrupt):
+    except BadUsage as error:
+        output.remark(_said_of(error))
+        raise SystemExit(BAD_INPUT) from None
+    except (Cancelled, KeyboardInterrupt, typer.Abort):
         output.remark("workbench: cancelled")
         from workbench.engine import is_at_work  # the app is opened before this is imported
 
         if is_at_work():  # where torch cannot be stopped, and would end the program with an error of its own
             leaving.end(CANCELLED)
         raise SystemExit(CANCELLED) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _said_of(usage: Any) -> str:
+    """What is wrong with what was typed, as one of our sentences; a group without a command says what it has."""
+    if usage.ctx is not None and usage.message == usage.ctx.get_help():
+        return str(usage.message)
+    said = str(usage.format_message()).replace("Value error, ", "").rstrip(".")
+    command = usage.ctx.command_path if usage.ctx is not None else "workbench"
+    return f"workbench: {said[:1].lower()}{said[1:]}; {command} --help says what there is"
 
 
 def _check_arguments(arguments: list[str]) -> None:
