@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from screens.sessions import recent_sessions
 from tests.mutant_sessions import recorded, steps
-from workbench import steplines
+from workbench import __version__, steplines
 from workbench.case import Case
 from workbench.errors import SessionError, SessionHeld
 from workbench.locking import Lock
@@ -26,7 +26,7 @@ from workbench.methods.generation.continuation import ContinuedToken, ContinueRe
 from workbench.models.info import ModelInfo
 from workbench.models.tokens import EncodedCase
 from workbench.reading import MB
-from workbench.session import Session, SessionFile, Step, StepError, load_session
+from workbench.session import Session, SessionFile, Step, StepError, environment, load_session
 from workbench.steplines import END
 
 MODEL = ModelInfo(
@@ -560,3 +560,7 @@ def test_a_bad_file_is_one_line_in_the_list_of_sessions(tmp_path: Path) -> None:
         "huge": "it has 100 MB and at most 64 are read",
     }.items():
         assert why in listed[name]
+
+
+def test_the_version_in_a_session_is_that_of_the_program_that_runs() -> None:
+    assert environment()["lm-workbench"] == __version__, "whatever version pip installed"

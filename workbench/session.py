@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from workbench import steplines
+from workbench import __version__, steplines
 from workbench.case import Case
 from workbench.errors import InputError, SessionError, SessionHeld
 from workbench.files import write_atomically
@@ -112,7 +112,8 @@ def environment() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version  # not before the first paint
 
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
-    for package in ("lm-workbench", "torch", "transformers", "nnsight", "captum", "concept-erasure"):
+    found["lm-workbench"] = __version__  # of what runs: what pip knows of a clone is as old as its installation
+    for package in ("torch", "transformers", "nnsight", "captum", "concept-erasure"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
