@@ -54,7 +54,7 @@ def test_a_file_that_is_no_patch_is_refused_in_a_sentence(tmp_path, content):
 def test_a_patch_that_is_not_there_and_a_folder_are_sentences(tmp_path):
     with pytest.raises(InputError, match="there is no patch"):
         load_patch(tmp_path / "none.safetensors", tiny_loaded("llama"))
-    with pytest.raises(InputError, match="is not a patch"):
+    with pytest.raises(InputError, match="holds no LoRA adapter"):
         load_patch(tmp_path, tiny_loaded("llama"))
 
 

@@ -15,7 +15,7 @@ from workbench.editing.changes import KINDS, AdapterChange, Change, WeightUpdate
 from workbench.editing.queue import Edit, EditInfo
 from workbench.errors import InputError, NotConfirmed
 from workbench.files import write_atomically
-from workbench.models.adapters import is_adapter
+from workbench.models.adapters import CONFIG, is_adapter
 from workbench.paths import cache_folder
 from workbench.protocol import Frozen
 from workbench.reading import BadJson, Unreadable, first_problem, parse, quoted, shortened, tensors_of
@@ -100,6 +100,8 @@ def load_patch(path: Path, model: LoadedModel) -> tuple[Edit, ...]:
     """
     if is_adapter(path):
         return (adapter_edit(path, model),)
+    if path.is_dir():
+        raise InputError(f"the folder {path} holds no LoRA adapter ({CONFIG}); name that of one, or a patch file")
     try:
         with tensors_of(path) as file:
             return _edits(file, path, model)
