@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import getdoc
 from typing import ClassVar
 
 from rich.text import Text
@@ -43,7 +44,7 @@ class MoreScreen(Framed[Method | None]):
 
     def compose_inside(self) -> ComposeResult:
         """The list."""
-        yield Options(*(Option(_in_words(method)) for method in self._offered))
+        yield Options(*(Option(in_words(method)) for method in self._offered))
 
     def on_mount(self) -> None:
         """Begin with the first."""
@@ -58,9 +59,7 @@ class MoreScreen(Framed[Method | None]):
         self.dismiss(self._offered[message.option_index])
 
 
-def _in_words(method: Method) -> Text:
-    text = Text(method.title, style="bold")
-    if method.help:
-        said = method.help.removeprefix("Print ").rstrip(".")
-        text.append(f"\n{said}", style="not bold dim")
-    return text
+def in_words(method: Method) -> Text:
+    """Its title, and in a line what it prints, or what its request asks."""
+    about = method.help.removeprefix("Print ") or " ".join((getdoc(method.request) or "").partition("\n\n")[0].split())
+    return Text.assemble((method.title, "bold"), (f"\n{about.rstrip('.')}", "not bold dim"))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from screens.more import MoreScreen, following
+from screens.more import MoreScreen, following, in_words
 from screens.panes.cot import views
 from screens.panes.cot.detail import lines
 from screens.panes.cot.ledger import CotLedger
@@ -84,6 +84,13 @@ def test_a_reasoning_says_where_leaving_one_out_and_resampling_disagree_whicheve
             detail = [line.plain for line in lines(rows[4], run, 60)]
             assert f"sentence 4: {step.result.sentences[3].disagreement}" in detail
             assert not any("sentence 3" in line.plain for line in lines(rows[3], run, 60))
+
+
+def test_everything_in_the_list_says_what_it_is() -> None:
+    said = {one.kind: in_words(one).plain.split("\n") for one in following(CotRequest)}
+    assert all(len(lines) == 2 and lines[1] for lines in said.values())
+    assert said["cot-hints"][1].startswith("Ask each question without a hint")
+    assert said["suppress"][1].startswith("what becomes of the answer")
 
 
 async def test_resampling_is_asked_about_the_reasoning_on_the_screen() -> None:
