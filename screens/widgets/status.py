@@ -16,7 +16,7 @@ from workbench.models.info import ModelInfo
 BAR = 12
 
 LEAST = 12
-"""Cells of a model's name that stay, however little room there is."""
+"""Cells of a model's name, or of a job's stage, that stay however little room there is."""
 
 
 class StatusLine(Widget):
@@ -83,7 +83,8 @@ class StatusLine(Widget):
             parts.append(Text(f"session {self.session.name}"))
         if self._next:
             parts.insert(0, self._next)
-        head = describe_job(self.progress, self.waiting) if self.progress else Text(self.message)
+        room = self.content_size.width
+        head = describe_job(self.progress, self.waiting, room) if self.progress else Text(self.message)
         if head.plain:
             parts.insert(0, head)
         if self.beside:
@@ -113,9 +114,11 @@ def short_name(name: str, room: int) -> str:
     return f"{head}…{set_cell_size(tail, room - cell_len(head) - 1).rstrip()[::-1]}"
 
 
-def describe_job(progress: Progressed, waiting: int) -> Text:
-    """A running job in words and as a bar that reads without colour."""
-    text = Text(progress.stage or progress.request.kind, style="bold")
+def describe_job(progress: Progressed, waiting: int, room: int) -> Text:
+    """A running job in words and as a bar that reads without colour.
+
+    Where that is longer than ``room``, the stage gives way: what is left to do and how it is stopped are worth more.
+    """
     said = ""  # in one piece, as each costs a dozen bytes
     if progress.total > 1:
         filled = round(BAR * min(progress.done / progress.total, 1.0))
@@ -127,9 +130,10 @@ def describe_job(progress: Progressed, waiting: int) -> Text:
         said += f" · {time_left(progress.remaining)} left"
     if waiting:
         said += f" · {waiting} waiting"
-    text.append(said, style="not bold")
-    text.append(" · esc cancels", style="not bold dim")
-    return text
+    stop = " · esc cancels"
+    text = Text(progress.stage or progress.request.kind, style="bold")
+    text.truncate(max(LEAST, room - cell_len(said + stop)), overflow="ellipsis")
+    return text.append(said, style="not bold").append(stop, style="not bold dim")
 
 
 def time_left(seconds: float) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from screens.widgets.status import short_name
+from screens.widgets.status import describe_job, short_name
 from tests.screens.recorded import MODEL
-from tests.screens.test_app import running
+from tests.screens.test_app import HERO, running
+from workbench.engine import Progressed
+from workbench.methods.lens.logit_lens import LensRequest
 
 LONG = "/data/models/of/a/group/with/many/members/and/as/many/folders/SmolLM2-135M-Instruct-float32"
 
@@ -35,6 +37,21 @@ def test_a_name_of_wide_characters_is_cut_by_cells() -> None:
     assert cell_len(short) <= 15
     assert short.startswith("模型模")
     assert short.endswith("型")
+
+
+@pytest.mark.parametrize(
+    ("room", "stage"),
+    [
+        (200, "Fine-tuning: suite: free generation"),
+        (78, "Fine-tuning: suite…"),
+        (60, "Fine-tuning…"),
+        (0, "Fine-tuning…"),
+    ],
+)
+def test_a_long_stage_is_cut_before_what_is_left_and_the_key_that_cancels(room: int, stage: str) -> None:
+    progress = Progressed(1, LensRequest(case=HERO), 597, 700, "Fine-tuning: suite: free generation", None, 57.0)
+    said = describe_job(progress, 1, room).plain
+    assert said == f"{stage} ██████████░░ 597/700 · 57 s left · 1 waiting · esc cancels"
 
 
 async def test_the_name_of_the_session_stays_where_the_path_of_the_model_is_long() -> None:
