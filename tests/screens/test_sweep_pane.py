@@ -197,3 +197,13 @@ async def test_without_workers_the_engine_answers_and_with_edits_on_a_trace_need
         await run.pilot.press("enter")
         await run.until(lambda: isinstance(run.engine.last, FactsTraceRequest))
         assert not played
+
+
+def test_edits_that_are_on_are_none_of_those_that_a_sweep_of_edits_was_made_with() -> None:
+    pane, edits = SweepPane(), (EDIT.id,)
+    for request, drawn_with in (
+        (FactsEditRequest.model_construct(editor="rome", records=()), ()),
+        (FactsTraceRequest.model_construct(), edits),
+    ):
+        pane.take(request, FactsEditResult.model_construct(), edits)
+        assert pane.drawn_edits == drawn_with

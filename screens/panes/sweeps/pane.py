@@ -167,12 +167,12 @@ class SweepPane(PicturePane):
         return far if self._seen in (None, self.slot(progress.request)) else f"{_name(progress.request)}: {far}"
 
     def take(self, request: Request, result: Result, edits: tuple[str, ...]) -> None:
-        """Keep it in place of the one before."""
+        """Keep it in place of the one before. Records are edited without the edits that are on."""
         slot = self.slot(request)
         if self._found.get(slot, (request,))[0] != request or self._seen is None:
             self._seen = slot
         self._found[slot] = request, result
-        self.drawn_edits = edits
+        self.drawn_edits = () if isinstance(request, FactsEditRequest) else edits
         self.refresh_bindings()
 
     def unfinished(self, result: Result) -> str:  # noqa: ARG002 - how much of it there is, is in the title
@@ -181,7 +181,7 @@ class SweepPane(PicturePane):
 
     @property
     def out_of_date(self) -> bool:
-        """Records are edited one by one, without the edits that are on."""
+        """Never of edits of records."""
         return super().out_of_date and not (self._shown and isinstance(self._shown[0], FactsEditRequest))
 
     # Drawing
