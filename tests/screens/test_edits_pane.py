@@ -734,6 +734,7 @@ async def test_enter_shows_every_fact_and_f_finds_the_edit_that_broke_one() -> N
         await run.settle()
         assert isinstance(run.app.screen, EditDetail)
         words = " ".join(run.text.replace("│", " ").split())
+        assert "─ 1 ROME L" in words, "by whom, as in the list"
         assert "Canberra .22, Sydney .76 → Canberra .63, Sydney .34" in words
         assert BROKEN.prompt in words
         await run.pilot.press("f")

@@ -22,7 +22,7 @@ from screens.panes.edits.ledger import EditLedger, EditRow, Measured
 from screens.panes.edits.list import EditList
 from screens.panes.edits.path import PathLine, PathPurpose, default_name
 from screens.panes.edits.rivals import Rivals, RivalTable
-from screens.panes.edits.views import FactRow
+from screens.panes.edits.views import FactRow, headline
 from screens.panes.picture import NOT_RECORDED, PicturePane
 from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
@@ -462,7 +462,7 @@ class EditsPane(PicturePane):
         if (row := self._row) is None:
             return None
         made = self._ledger.made.get(row.id or "")
-        return EditInFull(f"{row.number} {row.title}", made, row.measured, self._ledger.bisected)
+        return EditInFull(headline(row), made, row.measured, self._ledger.bisected)
 
     def _bisect(self, row: FactRow) -> None:
         if self.live:

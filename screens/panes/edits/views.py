@@ -62,14 +62,18 @@ def row_content(row: EditRow, edits: Edits, width: int) -> Content:
     ``edits`` are those whose switches are on, whether or not they are off for a comparison.
     """
     sign, word = ("◐", "held") if row.held else (SIGNS[row.state], row.state)
-    head = f"{row.number} {_editor_title(row.method)} {row.title}"
-    lines = [Content.assemble((f"{sign} {word:<9} ", STYLES[row.state]), (head, "bold"))]
+    lines = [Content.assemble((f"{sign} {word:<9} ", STYLES[row.state]), (headline(row), "bold"))]
     indent = "  "
     if row.measured is not None:
         lines.append(Content(indent + scores_in_words(row.measured, row.prepend, edits, width - len(indent))))
     if row.said:
         lines.append(Content.styled(f"{indent}{row.said}", STYLES["failed"] if row.state == "failed" else DIM))
     return Content("\n").join(lines)
+
+
+def headline(row: EditRow) -> str:
+    """Which edit it is, by whom, and what it does."""
+    return f"{row.number} {_editor_title(row.method)} {row.title}"
 
 
 def _editor_title(name: str) -> str:
