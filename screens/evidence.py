@@ -19,6 +19,7 @@ from screens.dialog import Framed
 from screens.widgets.options import Options
 from workbench.cli.output import MOST_COPIED
 from workbench.errors import InputError
+from workbench.figures import Figure, Lines
 from workbench.files import write_atomically
 from workbench.reporting.exporting import ENDINGS, StepFormat, exported
 from workbench.reporting.making import Source, report_of
@@ -72,7 +73,7 @@ class ExportScreen(Framed[Wanted | None]):
     def compose_inside(self) -> ComposeResult:
         """The figures, and what else there is."""
         yield Label("A file in this folder, and the clipboard. Enter: text, a command, a program.")
-        titles = [figure.title or figure.kind for figure in self._figures]
+        titles = [name_of(figure) for figure in self._figures]
         texts = [*titles, "All of these", "Copy as command", "Copy as Python"]
         yield Options(*(Option(Text(text, no_wrap=True, overflow="ellipsis")) for text in texts))
 
@@ -97,6 +98,13 @@ class ExportScreen(Framed[Wanted | None]):
             self.dismiss(Wanted(as_, place + 1))
         elif place == len(self._figures):
             self.dismiss(Wanted(as_))
+
+
+def name_of(figure: Figure) -> str:
+    """Its title, or what it says first."""
+    if isinstance(figure, Lines) and figure.lines and not figure.title:
+        return figure.lines[0].text
+    return figure.title or figure.kind.replace("-", " ")
 
 
 def export(session: Session, step: Step, wanted: Wanted) -> tuple[str, str]:

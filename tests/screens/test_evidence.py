@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, OptionList
 
-from screens.evidence import ExportScreen, Wanted, export
+from screens.evidence import ExportScreen, Wanted, export, name_of
 from screens.sessions import SessionList
 from tests.reporting.nasty import Page
 from tests.screens.test_app import HERO, ask_hero, running
 from tests.screens.test_replay import STORY, record, replaying
 from workbench import paths
 from workbench.cli.output import MOST_COPIED
+from workbench.figures import Lines, Table, line
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.session import SessionFile, load_session
 
@@ -85,6 +86,12 @@ async def test_escape_writes_nothing_and_the_dialog_names_what_there_is(folder: 
         await run.settle()
         assert run.app.screen is run.main
         assert names(folder) == []
+
+
+def test_a_picture_without_a_title_is_named_by_what_it_says_first() -> None:
+    assert name_of(Lines(lines=(line("a patch was saved", "plain"), line("and more", "note")))) == "a patch was saved"
+    assert name_of(Lines(title="Edits", lines=(line("none", "note"),))) == "Edits"
+    assert name_of(Table(columns=("a",), rows=())) == "table"
 
 
 async def test_a_pane_without_a_result_has_nothing_to_export(folder: Path) -> None:
