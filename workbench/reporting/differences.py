@@ -36,8 +36,6 @@ LEAST = 5e-7
 MOST_ROWS = 12
 """Of a table that are listed; the rest is counted."""
 
-_NO_TITLE = "untitled"
-
 
 @singledispatch
 def difference(first: Figure, second: Figure) -> tuple[Figure, ...]:
@@ -46,7 +44,7 @@ def difference(first: Figure, second: Figure) -> tuple[Figure, ...]:
 
 
 def _titled(figure: Figure, rest: str) -> str:
-    return f"{figure.title or _NO_TITLE} · {rest}"
+    return f"{figure.title} · {rest}" if figure.title else rest
 
 
 # Heatmaps
@@ -196,7 +194,7 @@ def _compared(
         cells = (name, scale.text(before), scale.text(now))
         rows.append((*(Cell(text=cell) for cell in cells), Cell(text=text, meaning=meaning)))
     columns = ("", *(Column(heading=heading, right=True) for heading in ("first", "second", "difference")))
-    table = Table(title=f"{figure.title or _NO_TITLE} {scale.unit}".rstrip(), columns=columns, rows=tuple(rows))
+    table = Table(title=f"{figure.title} {scale.unit}".strip(), columns=columns, rows=tuple(rows))
     known = [(abs(change), name, change) for name, b, n in named if (change := _minus(n, b)) is not None]
     if not known or max(known)[0] < LEAST:
         return (table, *said(line(SAME, "good")))
