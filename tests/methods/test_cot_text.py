@@ -10,6 +10,7 @@ from workbench.datasets.questions import choice_named
 from workbench.errors import InputError
 from workbench.methods.cot import interventions
 from workbench.methods.cot.bootstrap import estimate
+from workbench.methods.cot.figures import about_answer
 from workbench.methods.cot.interventions import Cue
 from workbench.methods.cot.prompt import message
 from workbench.methods.cot.readings import answer_in, read_answer, same_answer
@@ -421,3 +422,8 @@ def test_the_bootstrap_draws_questions_with_all_that_is_theirs() -> None:
     # Of a share p of n questions the standard error is √(p (1 − p) / n): here 0.05, twice on either side.
     share = estimate([(1, 1)] * 50 + [(0, 1)] * 50, 4000, seed=2)
     assert share.high - share.low == pytest.approx(4 * 0.05, abs=0.03)
+
+
+def test_an_answer_that_is_a_sentence_leaves_room_for_the_sentences_of_the_reasoning() -> None:
+    assert about_answer("p", "7").heading == "p 7"
+    assert about_answer("to", "12 - 5 = 6 cows are left").heading == "to 12 - 5 = …"

@@ -9,8 +9,11 @@ from workbench.methods.cot.bootstrap import Estimate
 from workbench.methods.cot.many_questions import CotQuestionsResult
 from workbench.methods.cot.result import CotResult, Outcome
 from workbench.models.tokentext import display
+from workbench.reading import shortened
 from workbench.wording import count
 
+NAMED = 10
+"""Characters of an answer over a column of numbers."""
 LONGEST = 160
 """Characters of a changed text that are shown."""
 
@@ -26,6 +29,11 @@ def cot_figures(result: CotResult) -> tuple[Figure, ...]:
     return (*parts, *_summary(result, answer))
 
 
+def about_answer(what: str, answer: str) -> Column:
+    """A column of numbers about an answer, of which as much names it as leaves room for sentences."""
+    return Column(heading=f"{what} {shortened(answer, NAMED)}", right=True)
+
+
 def _kept(result: CotResult, answer: str) -> Table:
     dropped = {outcome.sentence: outcome for outcome in result.of("dropped")}
     rows = []
@@ -38,7 +46,7 @@ def _kept(result: CotResult, answer: str) -> Table:
         without = _answer(result, dropped[kept - 1]) if kept - 1 in dropped else (Cell(text=""), Cell(text=""))
         cells = (*_answer(result, outcome), *(without if dropped else ()))
         rows.append((str(kept), display(sentence), *cells, ", ".join(marks)))
-    left_out = (Column(heading="without"), Column(heading=f"p {answer}", right=True)) if dropped else ()
+    left_out = (Column(heading="without"), about_answer("p", answer)) if dropped else ()
     return _table("The answer if the reasoning stopped here", "sentence", answer, left_out, rows)
 
 
@@ -72,7 +80,7 @@ def _table(
     title: str, what: str, answer: str, more: tuple[Column, ...], rows: Sequence[tuple[str | Cell, ...]]
 ) -> Table:
     sentence = Column(heading=what, wraps=True)
-    number = Column(heading=f"p {answer}", right=True)
+    number = about_answer("p", answer)
     columns = ("", sentence, Column(heading="answer", wraps=True), number, *more, Column(wraps=True))
     return Table(title=title, columns=columns, rows=tuple(rows))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.figures import Bar, Bars, Cell, Column, Curve, Curves, Figure, Scale, Table, line, said
-from workbench.methods.cot.figures import cot_figures
+from workbench.methods.cot.figures import about_answer, cot_figures
 from workbench.methods.cot.importance import Difference
 from workbench.methods.cot.resample_result import ResampleResult, SentenceImportance
 from workbench.models.tokentext import display
@@ -45,7 +45,7 @@ def _table(result: ResampleResult) -> Table:
         Column(heading="forced", right=True),
         Column(heading="resampled", right=True),
         Column(heading="counterfactual", right=True),
-        Column(heading=f"to {answer}", right=True),
+        about_answer("to", answer),
         Column(heading="necessary", right=True),
     )
     return Table(title="What each sentence changes", columns=columns, rows=rows)

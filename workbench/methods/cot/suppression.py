@@ -19,7 +19,7 @@ from workbench.lazy import torch
 from workbench.methods.cot import truncation
 from workbench.methods.cot.about import AboutReasoning
 from workbench.methods.cot.answers import pieces_after, probabilities_from
-from workbench.methods.cot.figures import cot_figures
+from workbench.methods.cot.figures import about_answer, cot_figures
 from workbench.methods.cot.importance import distance
 from workbench.methods.cot.interventions import Early
 from workbench.methods.cot.places import sentence_spans, whole_text
@@ -215,7 +215,7 @@ def _answers(result: SuppressResult, name: str) -> Table:
         "",
         Column(heading="sentence", wraps=True),
         Column(heading="answer", wraps=True),
-        Column(heading=f"p {name}", right=True),
+        about_answer("p", name),
         Column(heading="moved", right=True),
     )
     return Table(
