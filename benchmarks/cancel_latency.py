@@ -37,8 +37,9 @@ from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.records import FactsEditRequest
 from workbench.editing.suite.regression import SuiteRequest
-from workbench.engine import Engine, Event, Finished, LoadRequest, Started
+from workbench.engine import Engine
 from workbench.errors import Cancelled
+from workbench.events import Event, Finished, LoadRequest, Started
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.interventions import Early, Filler, LeaveOneOut, Mistake
 from workbench.methods.cot.many_questions import CotQuestionsRequest

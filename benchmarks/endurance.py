@@ -28,7 +28,8 @@ from workbench.editing.editors.erasure.erasure import ErasureSettings
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.suite.regression import SuiteRequest
-from workbench.engine import Engine, Finished, LoadRequest
+from workbench.engine import Engine
+from workbench.events import Finished, LoadRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.reasoning import Sampling
 from workbench.methods.cot.truncation import CotRequest

@@ -16,7 +16,7 @@ from workbench.cli.waiting import WaitingEngine
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.interventions import Early, Intervention, LeaveOneOut
 from workbench.methods.cot.truncation import CotRequest

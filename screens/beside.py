@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
+from workbench.events import Event, Finished, LoadRequest, Progressed, Started
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request
 from workbench.shards import RecordsSweep

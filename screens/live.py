@@ -28,8 +28,9 @@ from workbench import paths
 from workbench.case import Case
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueuedEdit
-from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Started
+from workbench.engine import Engine
 from workbench.errors import SessionError
+from workbench.events import Event, Finished, LoadRequest, LoadResult, Started
 from workbench.last import LastPlace
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step, StepError

@@ -25,7 +25,7 @@ from screens.start import StartList
 from workbench.case import Case
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import QueueState
-from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
+from workbench.events import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request

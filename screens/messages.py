@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.message import Message
 
-from workbench import engine
+from workbench import events
 from workbench.case import Case
 from workbench.protocol import Request
 
@@ -65,14 +65,14 @@ class FollowUp(Message):
 class EngineSaid(Message):
     """An event of the engine, on its way from its thread to the screen."""
 
-    event: engine.Event
+    event: events.Event
 
     def can_replace(self, message: Message) -> bool:
         """A report of progress makes the one before it stale; nothing else may be lost."""
         return (
             isinstance(message, EngineSaid)
-            and isinstance(self.event, engine.Progressed)
-            and isinstance(message.event, engine.Progressed)
+            and isinstance(self.event, events.Progressed)
+            and isinstance(message.event, events.Progressed)
             and self.event.job == message.event.job
         )
 

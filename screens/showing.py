@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from screens.answers import Edits, KeptSteps
 from screens.panes.pane import Pane
 from screens.panes.picture import PicturePane
-from workbench.engine import Progressed, Started
+from workbench.events import Progressed, Started
 from workbench.protocol import Request
 from workbench.session import Step
 

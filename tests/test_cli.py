@@ -22,7 +22,7 @@ from workbench import __version__
 from workbench.case import Case
 from workbench.cli import main as cli
 from workbench.cli import opening
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueResult
 from workbench.methods.lens.logit_lens import LensRequest, LensResult

@@ -16,8 +16,8 @@ from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.fix_cases import FixCasesRequest, FixCasesResult
 from workbench.editing.records import FactsEditResult
-from workbench.engine import LoadRequest
 from workbench.errors import InputError
+from workbench.events import LoadRequest
 from workbench.methods.lens.logit_lens import LensResult
 from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.session import Step, load_session

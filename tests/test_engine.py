@@ -20,8 +20,9 @@ from workbench.case import Case
 from workbench.editing.changes import WeightChange
 from workbench.editing.operations import QueueRequest, QueueResult
 from workbench.editing.queue import Edit, EditInfo
-from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed, Started
+from workbench.engine import Engine
 from workbench.errors import InputError
+from workbench.events import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens import logit_lens

@@ -161,7 +161,7 @@ from screens.panes.edits.list import EditList
 from screens.panes.figure_pane import FigurePane
 from screens.widgets.choice_field import ChoiceField
 from workbench.case import Case
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.session import SessionFile
 
 model, session, prompt = sys.argv[1:]

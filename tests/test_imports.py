@@ -100,7 +100,8 @@ def test_the_first_paint_happens_before_anything_heavy_is_imported() -> None:
         import asyncio, sys
         from screens.app import WorkbenchApp
         from screens.live import LiveScreen
-        from workbench.engine import Engine, LoadRequest
+        from workbench.engine import Engine
+        from workbench.events import LoadRequest
 
         painted = []
 

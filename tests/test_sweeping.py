@@ -21,8 +21,8 @@ from tests.methods.test_trace_facts import PROMPTS
 from tests.tiny import save_tiny, tiny_loaded
 from workbench.cli.main import app
 from workbench.editing.records import FactsEditRequest
-from workbench.engine import LoadRequest
 from workbench.errors import InputError, WorkbenchError
+from workbench.events import LoadRequest
 from workbench.methods.cot.many_questions import CotQuestionsRequest
 from workbench.methods.tracing.facts import FactsTraceRequest, TracedFact
 from workbench.models.info import ModelInfo

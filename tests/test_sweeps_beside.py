@@ -17,8 +17,8 @@ from tests.test_sweeping import EDITS, FACTS, knowing, same, step_of
 from tests.tiny import save_tiny, tiny_loaded
 from tests.waiting import LONG, PAUSE
 from workbench.editing.records import FactsEditRequest, FactsEditResult
-from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
 from workbench.errors import InputError, OutOfMemory
+from workbench.events import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.cot.many_questions import CotQuestionsRequest
 from workbench.methods.tracing.facts import FactsTraceRequest
 from workbench.models.info import ModelInfo

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import logging
 import os
 import queue
@@ -18,19 +17,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from workbench.editing.queue import QueueState
 from workbench.errors import Cancelled, OutOfMemory, SessionError, WorkbenchError
+from workbench.events import Finished, Listener, LoadRequest, LoadResult, Started
+from workbench.jobs import NUMBERS, Job, Reporter
 from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
-from workbench.models.info import ModelInfo
-from workbench.protocol import Frozen, Progress, Request, Result
+from workbench.protocol import Progress, Request, Result
 from workbench.registry import check_divided, check_remote, method
 from workbench.session import Status, Step, StepError
 
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REPORT_EVERY = 0.25
-"""Seconds between two reports of progress: each is drawn, and over a slow link more of them would be waited for."""
-
 BACKGROUND_NICENESS = 5
 """How far the engine's thread gives way to the screen's, where the system knows niceness by thread (Linux)."""
 
@@ -49,87 +43,6 @@ BEHIND = 8
 """So many jobs may wait with their rest until others are done: each keeps what it has in memory."""
 
 THREAD = "engine"
-
-NUMBERS = itertools.count(1)
-"""Of jobs: those of all engines of the program, for a later one to have a higher number."""
-
-
-class LoadRequest(Request):
-    """Load a model: a catalogue name, a directory, a GGUF file or a hub id. It replaces the one before.
-
-    A ``remote`` one stays where it is, and what is asked of it is sent there (`workbench.remote`).
-    """
-
-    kind: Literal["load"] = "load"
-    model: str
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: Annotated[str | None, Field(exclude_if=lambda named: named is None)] = None
-    remote: Annotated[bool, Field(exclude_if=lambda asked: not asked)] = False
-
-
-class LoadResult(Result):
-    """The model that is now loaded."""
-
-    kind: Literal["load"] = "load"
-    model: ModelInfo
-
-
-@dataclass(frozen=True)
-class Started:
-    """A job has left the queue."""
-
-    job: int
-    request: Request
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """``done`` of ``total``; ``remaining`` is the estimated time left in seconds, None while it cannot be known."""
-
-    job: int
-    request: Request
-    done: int
-    total: int
-    stage: str
-    partial: Result | None
-    remaining: float | None
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job has ended, whichever way.
-
-    ``unsaved`` is a sentence when the session could not be written; ``queue`` is that of the model's edits now, None
-    without a model.
-    """
-
-    job: int
-    step: Step
-    unsaved: str | None = None
-    queue: QueueState | None = None
-
-
-Event = Started | Progressed | Finished
-Listener = Callable[[Event], None]
-
-
-@dataclass
-class Job:
-    """What an engine has been asked.
-
-    ``edits`` and ``queue`` are the model's when it began; ``ended`` is set once its step is being recorded.
-    """
-
-    id: int
-    request: Request
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.perf_counter)
-    edits: tuple[str, ...] = ()
-    queue: QueueState | None = None
-    partial: Result | None = None
-    ended: bool = False
 
 
 class Engine:
@@ -253,7 +166,7 @@ class Engine:
         status: Status = "done"
         result: Result | None = None
         failure: StepError | None = None
-        progress = _Reporter(job, self._listener, self._let_others_go_first)
+        progress = Reporter(job, self._listener, self._let_others_go_first)
         try:
             progress.check()
             self._listener(Started(job.id, job.request))
@@ -305,7 +218,7 @@ class Engine:
             self._listener(Finished(job.id, step, unsaved, queue))
         return step
 
-    def _answer(self, job: Job, progress: _Reporter) -> Result:
+    def _answer(self, job: Job, progress: Reporter) -> Result:
         request = job.request
         if isinstance(request, LoadRequest):
             return self._load(request, progress)
@@ -367,57 +280,6 @@ class Engine:
 def is_at_work() -> bool:
     """Whether an engine's thread is alive: one that did not stop in time when it was closed."""
     return any(thread.name == THREAD for thread in threading.enumerate())
-
-
-class _Reporter:
-    """The `Progress` of one job: throttles, estimates the time left, and stops the job when that was asked for.
-
-    From the stage ``background`` on, others go first (``let_others``); the time they take is not the job's. Nothing
-    is foreseen of a job that asks others: its few steps are as long as what each of them asks.
-    """
-
-    background = ""
-    foresees = True
-
-    def __init__(self, job: Job, listener: Listener, let_others: Callable[[Job], None]) -> None:
-        self._job = job
-        self._listener = listener
-        self._let_others = let_others
-        self._stage = ""
-        self._total = 0
-        self._began = time.perf_counter()
-        self._began_with = 0
-        self._reported = 0.0
-
-    def __call__(self, done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
-        now = time.perf_counter()
-        news = stage != self._stage or (partial is not None and self._job.partial is None)
-        self._stage = stage
-        if total != self._total or done < self._began_with:  # other units: what was done before says nothing of them
-            self._total, self._began, self._began_with = total, now, done
-        assert partial is None or isinstance(partial, Result), "a part of a method reports through `part`"
-        self._job.partial = partial or self._job.partial
-        self.check()
-        if news or now - self._reported >= REPORT_EVERY:
-            self._reported = now
-            remaining = self._remaining(done, total, now)
-            job = self._job
-            self._listener(Progressed(job.id, job.request, done, total, stage, job.partial, remaining))
-        if self.background and stage == self.background:
-            self._let_others(self._job)
-            took = time.perf_counter() - now
-            self._began += took
-            self._job.clock += took
-            self.check()
-
-    def check(self) -> None:
-        """Raise `Cancelled` when the job was asked to stop."""
-        if self._job.cancelled.is_set():
-            raise Cancelled
-
-    def _remaining(self, done: int, total: int, now: float) -> float | None:
-        did = done - self._began_with
-        return (now - self._began) / did * (total - done) if did > 0 and self.foresees else None
 
 
 def _unexpected(error: Exception) -> StepError:

@@ -14,7 +14,7 @@ from screens.answers import Edits, KeptSteps, active_edits
 from screens.messages import Cursor
 from workbench.case import Case
 from workbench.editing.queue import QueueState
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request
 from workbench.session import Step

@@ -19,8 +19,8 @@ from screens.signs import Sign
 from screens.widgets.status import time_left
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
-from workbench.engine import Progressed
 from workbench.errors import NotConfirmed
+from workbench.events import Progressed
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step, StepError
 

@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.models.info import ModelInfo
 
 BAR = 12

@@ -12,8 +12,9 @@ import torch
 from tests.tiny import telling, tiny_loaded, tiny_tokenizer
 from workbench.case import Case
 from workbench.datasets import facts
-from workbench.engine import Engine, Finished, Progressed
+from workbench.engine import Engine
 from workbench.errors import Cancelled, InputError, NotConfirmed, NumericalError, OutOfMemory
+from workbench.events import Finished, Progressed
 from workbench.methods.tracing import setup as trace_setup
 from workbench.methods.tracing import sweep
 from workbench.methods.tracing.causal_trace import Peak, TraceGrid, TraceRequest, TraceResult, run

@@ -12,8 +12,8 @@ from tests.tiny import LAYERS, save_tiny, telling, tiny_loaded, tiny_model, tiny
 from workbench.case import Case
 from workbench.editing import edit
 from workbench.editing.edit import EditRequest
-from workbench.engine import LoadRequest
 from workbench.errors import InputError
+from workbench.events import LoadRequest
 from workbench.loading import load, wrap
 from workbench.models.devices import placement
 from workbench.protocol import silent

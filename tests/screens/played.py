@@ -15,7 +15,7 @@ from tests.screens.recorded import MODEL, STARTED, answers_like
 from workbench.editing.edit import EditResult
 from workbench.editing.operations import QueueResult
 from workbench.editing.queue import QueueState
-from workbench.engine import Event, Finished, LoadRequest, LoadResult, Progressed, Started
+from workbench.events import Event, Finished, LoadRequest, LoadResult, Progressed, Started
 from workbench.protocol import Request, Result
 from workbench.session import Status, Step, StepError
 

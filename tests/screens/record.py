@@ -43,7 +43,8 @@ from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest
 from workbench.editing.operations import QueueRequest
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
-from workbench.engine import Engine, Event, Finished, LoadRequest, Progressed
+from workbench.engine import Engine
+from workbench.events import Event, Finished, LoadRequest, Progressed
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.interventions import Cue, Early, Filler, LeaveOneOut, Mistake, Paraphrase
 from workbench.methods.cot.result import CotResult

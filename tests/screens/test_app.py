@@ -27,7 +27,7 @@ from workbench.case import Case
 from workbench.editing.edit import EditRequest
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
-from workbench.engine import LoadRequest, Progressed
+from workbench.events import LoadRequest, Progressed
 from workbench.last import LastPlace, last_session
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens.logit_lens import LensRequest, LensResult

@@ -26,7 +26,7 @@ from tests.screens.asked import LONG
 from tests.screens.recorded import MODEL, STARTED, attribution_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.case import Case
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.attribution.attribution import AttributionRequest, AttributionResult, agreement
 from workbench.session import Session, Status, Step, StepError
 

@@ -54,7 +54,7 @@ from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest
-from workbench.engine import LoadRequest, LoadResult
+from workbench.events import LoadRequest, LoadResult
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest

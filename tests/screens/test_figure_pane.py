@@ -23,7 +23,7 @@ from tests.screens.recorded import MODEL, STARTED
 from tests.screens.test_app import HERO
 from tests.waiting import until
 from workbench.case import Case
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.figures import Axis, Figure, Heatmap, said
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.protocol import Check, Request, Result

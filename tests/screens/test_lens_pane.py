@@ -20,7 +20,7 @@ from tests.screens.asked import BARE, LONG
 from tests.screens.recorded import MODEL, STARTED, lens_result, recorded
 from tests.waiting import until_timers_end
 from workbench.case import Case
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest, LensResult
 from workbench.methods.lens.patchscope import PatchscopeRequest, PatchscopeResult
 from workbench.methods.lens.translators import HeldOutKL, LensFit

@@ -26,7 +26,7 @@ from tests.screens.played import BusyEngine
 from tests.screens.test_replay import STORY, record
 from workbench.editing.edit import EditRequest
 from workbench.editing.suite.regression import SuiteRequest
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.interventions import Early
 from workbench.methods.cot.truncation import CotRequest

@@ -13,8 +13,8 @@ from tests import waiting
 from tests.screens.asked import HERO
 from tests.screens.played import PlayedEngine
 from tests.screens.test_type_ahead import send
-from workbench.engine import LoadRequest
 from workbench.errors import SessionError
+from workbench.events import LoadRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 

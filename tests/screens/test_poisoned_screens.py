@@ -30,7 +30,7 @@ from tests.poison import MARK, POISON, POISON_NAME, poisoned_session, raw_in, wr
 from tests.screens.played import PlayedEngine
 from workbench import paths
 from workbench.case import Case
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.models.store import folders as store
 from workbench.session import SessionFile, StepError, load_session

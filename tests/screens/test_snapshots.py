@@ -37,7 +37,7 @@ from tests.screens.test_erasure_pane import erase
 from workbench.editing.edit import EditRequest
 from workbench.editing.operations import QueueRequest
 from workbench.editing.suite.regression import SuiteRequest
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.methods.cot.interventions import LeaveOneOut, Mistake
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.session import SessionFile, StepError

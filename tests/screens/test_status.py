@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from screens.widgets.status import describe_job, short_name
 from tests.screens.recorded import MODEL
 from tests.screens.test_app import HERO, running
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.lens.logit_lens import LensRequest
 
 LONG = "/data/models/of/a/group/with/many/members/and/as/many/folders/SmolLM2-135M-Instruct-float32"

@@ -16,7 +16,7 @@ from tests.screens.test_app import Running, ask_hero, running
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
 from workbench.editing.records import FactsEditRequest, FactsEditResult, RecordOutcome
 from workbench.editing.suite.scores import RoleScore
-from workbench.engine import Event, Finished, LoadRequest, Progressed, Started
+from workbench.events import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.tracing.facts import FactsTraceRequest
 from workbench.models.info import ModelInfo

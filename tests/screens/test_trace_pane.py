@@ -27,8 +27,8 @@ from tests.screens.recorded import MODEL, STARTED, trace_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.blocks import BARS
 from workbench.case import Case
-from workbench.engine import Progressed
 from workbench.errors import InputError
+from workbench.events import Progressed
 from workbench.methods.tracing import sweep
 from workbench.methods.tracing.causal_trace import TraceRequest, TraceResult
 from workbench.methods.tracing.layer import traced_layer

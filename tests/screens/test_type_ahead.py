@@ -29,7 +29,7 @@ from tests.screens.recorded import cot_result, lens_result
 from tests.screens.test_app import HERO, Running, ask_hero, running
 from tests.screens.test_edits_pane import edited
 from workbench.case import Case
-from workbench.engine import LoadRequest
+from workbench.events import LoadRequest
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens.logit_lens import LensRequest
 

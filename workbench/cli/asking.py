@@ -30,8 +30,8 @@ from workbench.cli.common_options import (
 from workbench.cli.options import Typed, parameters
 from workbench.cli.output import echo_json, hush, remark
 from workbench.editing.operations import QueueRequest
-from workbench.engine import LoadRequest
 from workbench.errors import Cancelled, InputError, WorkbenchError
+from workbench.events import LoadRequest
 from workbench.figures import Figure
 from workbench.models.devices import TENSOR_PARALLEL, is_first_process
 from workbench.models.store import DEFAULT_MODEL

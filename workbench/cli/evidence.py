@@ -14,8 +14,8 @@ from pydantic import RootModel, TypeAdapter, ValidationError
 from workbench.cli.asking import Plan, carry_out
 from workbench.cli.common_options import Device, DeviceMap, Dtype, Json, ModelName, SessionPath
 from workbench.cli.output import MOST_COPIED, copy, echo, echo_json, remark
-from workbench.engine import LoadRequest
 from workbench.errors import InputError
+from workbench.events import LoadRequest
 from workbench.files import write_atomically
 from workbench.models.store import DEFAULT_MODEL
 from workbench.paths import samples, sessions_folder, written_path

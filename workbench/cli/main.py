@@ -30,8 +30,8 @@ from workbench.editing.editors.steering.steering import ContrastSettings
 from workbench.editing.fix import FixRequest
 from workbench.editing.fix_cases import FixCasesRequest
 from workbench.editing.steer_sweep import SteerSweepRequest
-from workbench.engine import LoadRequest
 from workbench.errors import InputError
+from workbench.events import LoadRequest
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.heads.controls import ControlPrompt

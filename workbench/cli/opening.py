@@ -99,7 +99,7 @@ def open_app(
     def make() -> LiveScreen:
         from screens.live import LiveScreen
         from workbench.case import Case
-        from workbench.engine import LoadRequest
+        from workbench.events import LoadRequest
         from workbench.last import last_session
         from workbench.session import SessionFile
 

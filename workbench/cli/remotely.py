@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from workbench.cli.output import echo, echo_json
-from workbench.engine import LoadRequest
 from workbench.errors import InputError
+from workbench.events import LoadRequest
 from workbench.protocol import Request, silent
 from workbench.registry import method
 

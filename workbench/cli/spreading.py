@@ -15,8 +15,8 @@ from workbench import leaving
 from workbench.cli.asking import Plan
 from workbench.cli.common_options import SessionPath
 from workbench.cli.output import echo_json, remark
-from workbench.engine import LoadRequest
 from workbench.errors import InputError, SessionError
+from workbench.events import LoadRequest
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request
 from workbench.registry import method

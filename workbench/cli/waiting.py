@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from workbench import leaving
 from workbench.cli.console import bars
 from workbench.cli.output import remark, remarks
-from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Progressed
+from workbench.engine import Engine
 from workbench.errors import Cancelled, SessionError, WorkbenchError
+from workbench.events import Event, Finished, LoadRequest, LoadResult, Progressed
 from workbench.models.info import ModelInfo
 from workbench.protocol import Request
 from workbench.session import SessionFile, Step

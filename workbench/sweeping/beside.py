@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workbench.engine import NUMBERS, Engine, Job, Listener, LoadRequest
+from workbench.engine import Engine
 from workbench.errors import Cancelled, OutOfMemory, WorkbenchError
+from workbench.events import Listener, LoadRequest
+from workbench.jobs import NUMBERS, Job
 from workbench.models.info import ModelInfo
 from workbench.paths import log_file
 from workbench.protocol import Progress, Request, Result

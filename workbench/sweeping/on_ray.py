@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from workbench.engine import LoadRequest
 from workbench.errors import InputError, WorkbenchError
+from workbench.events import LoadRequest
 from workbench.models.info import ModelInfo
 from workbench.sweeping.pools import RETRIES, Told
 from workbench.sweeping.worker import Shards

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from workbench.engine import LoadRequest
 from workbench.errors import WorkbenchError
+from workbench.events import LoadRequest
 from workbench.models.info import ModelInfo
 
 RETRIES = 2

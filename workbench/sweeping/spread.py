@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from workbench.engine import LoadRequest
 from workbench.errors import InputError, WorkbenchError
+from workbench.events import LoadRequest
 from workbench.files import write_atomically
 from workbench.paths import cache_folder
 from workbench.protocol import Frozen, Result

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 
 from pydantic import TypeAdapter
 
-from workbench.engine import Engine, Event, Finished, LoadRequest, LoadResult, Progressed
+from workbench.engine import Engine
+from workbench.events import Event, Finished, LoadRequest, LoadResult, Progressed
 from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen, Result
 from workbench.registry import AnyRequest, AnyResult

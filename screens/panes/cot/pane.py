@@ -26,7 +26,7 @@ from screens.panes.cot.widgets import CHANGED, CotForm, CotLine, LinePurpose
 from screens.panes.picture import PicturePane
 from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.cot.interventions import Filler, Intervention, LeaveOneOut
 from workbench.methods.cot.resample_result import ResampleRequest, ResampleResult
 from workbench.methods.cot.result import CotResult

@@ -17,7 +17,7 @@ from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.queue import QueueState
 from workbench.editing.sequence import SequencePoint
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.protocol import Check, Request
 from workbench.session import Step
 from workbench.wording import count

@@ -35,7 +35,7 @@ from workbench.editing.operations import Action, QueueRequest, QueueResult
 from workbench.editing.queue import QueuedEdit
 from workbench.editing.standings import BEST, WORST
 from workbench.editing.suite.regression import SuiteRequest, SuiteResult
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.tracing.layer import traced_layer
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step

@@ -26,7 +26,7 @@ from screens.widgets.closing_input import ClosingInput
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors.erasure.erased import Erased
 from workbench.editing.operations import QueueRequest
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.protocol import Check, Request, Result
 from workbench.session import Step
 

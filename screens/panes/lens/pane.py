@@ -21,7 +21,7 @@ from screens.panes.lens.views import LensGrid, LensTable, Metric, metrics_for, r
 from screens.panes.lens.words import at_cell, lead_summary, lenses_summary, title
 from screens.panes.picture import PicturePane
 from screens.widgets.grid import CellGrid
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.lens.logit_lens import STAGES, LensColumn, LensRequest, LensResult
 from workbench.methods.lens.patchscope import PatchscopeRequest
 from workbench.methods.lens.translators import LensName

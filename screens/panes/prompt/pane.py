@@ -25,7 +25,7 @@ from screens.panes.prompt.past import PastCases
 from screens.widgets.prompt_fields import FIELDS, PromptArea, PromptFrame
 from screens.widgets.token_strip import StripToken, TokenStrip
 from workbench.case import Case, Prepend
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.methods.generation.continuation import ContinueRequest, ContinueResult
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
 from workbench.models.tokens import EncodedCase

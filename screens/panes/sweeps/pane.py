@@ -22,7 +22,7 @@ from workbench.editing.editors import editor
 from workbench.editing.figures import facts_standing
 from workbench.editing.records import FactsEditRequest, FactsEditResult
 from workbench.editing.standings import standings_figures
-from workbench.engine import Progressed
+from workbench.events import Progressed
 from workbench.figures import Figure
 from workbench.protocol import Check, Request, Result
 from workbench.registry import method
