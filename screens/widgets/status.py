@@ -117,7 +117,8 @@ def short_name(name: str, room: int) -> str:
 def describe_job(progress: Progressed, waiting: int, room: int) -> Text:
     """A running job in words and as a bar that reads without colour.
 
-    Where that is longer than ``room``, the stage gives way: what is left to do and how it is stopped are worth more.
+    Where that and the sign that more follows are longer than ``room``, the stage gives way: what is left to do and how
+    it is stopped are worth more.
     """
     said = ""  # in one piece, as each costs a dozen bytes
     if progress.total > 1:
@@ -132,7 +133,7 @@ def describe_job(progress: Progressed, waiting: int, room: int) -> Text:
         said += f" · {waiting} waiting"
     stop = " · esc cancels"
     text = Text(progress.stage or progress.request.kind, style="bold")
-    text.truncate(max(LEAST, room - cell_len(said + stop)), overflow="ellipsis")
+    text.truncate(max(LEAST, room - 1 - cell_len(said + stop)), overflow="ellipsis")
     return text.append(said, style="not bold").append(stop, style="not bold dim")
 
 

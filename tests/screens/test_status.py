@@ -43,7 +43,7 @@ def test_a_name_of_wide_characters_is_cut_by_cells() -> None:
     ("room", "stage"),
     [
         (200, "Fine-tuning: suite: free generation"),
-        (78, "Fine-tuning: suite…"),
+        (78, "Fine-tuning: suit…"),
         (60, "Fine-tuning…"),
         (0, "Fine-tuning…"),
     ],
