@@ -81,8 +81,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny random models read some lines of the held-out prose; all of it tells no more of them."""
-    if request.path.parent.name in ("editing", "methods"):  # elsewhere other processes read all of it
+    """Tiny random models read some lines of the held-out prose; all of it tells no more of them.
+
+    Elsewhere other processes read all of it, and a test of the prose itself does.
+    """
+    if request.path.parent.name in ("editing", "methods") and request.path.stem != "test_held_out":
         held_out = importlib.import_module("workbench.editing.suite.held_out")
         page = held_out.held_out_text()[:500]
         monkeypatch.setattr(held_out, "held_out_text", lambda: page)

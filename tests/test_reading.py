@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 READS_ITSELF = {
     "workbench/reading.py",
     "workbench/files.py",  # writes
+    "workbench/cli/output.py",  # writes, to nowhere
     "workbench/steplines.py",  # writes, at the end of a session that was read through the door
     "workbench/models/template_child.py",  # a line of our own process
     "workbench/models/chat_template.py",  # and the answer

@@ -7,14 +7,15 @@ sentence's vector is the mean of its tokens' last states (Reimers and Gurevych 2
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError, ModelError
 from workbench.lazy import torch, transformers
+from workbench.models.store.checkpoint import json_object
 from workbench.models.weights import quiet, read_tokenizer
+from workbench.reading import is_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,11 +65,6 @@ def _folder(name: str) -> Path:
 
 def _check_pooling(folder: Path) -> None:
     """Refuse an encoder that says that its vectors are no means."""
-    try:
-        pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise InputError(f"how the sentence encoder in {folder} pools cannot be read ({error})") from error
-    if not (isinstance(pooling, dict) and pooling.get("pooling_mode_mean_tokens", True)):
+    settings = folder / "1_Pooling" / "config.json"
+    if is_file(settings) and not json_object(settings).get("pooling_mode_mean_tokens", True):
         raise InputError(f"the sentence encoder in {folder} does not take means; use one that does, like all-MiniLM")
