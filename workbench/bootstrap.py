@@ -1,4 +1,4 @@
-"""How sure a mean is: the bootstrap over things that were drawn, such as questions or records."""
+"""How sure a mean is: the bootstrap over what was drawn, such as questions or records; a share by Wilson."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def interval(
     )
     low, high = found.confidence_interval
     return float(low), float(high)
+
+
+def share_interval(part: int, whole: int) -> tuple[float, float]:
+    """The 95 % interval of ``part`` of ``whole`` by Wilson (1927), which says something at none and at all too."""
+    from scipy.stats import binomtest
+
+    found = binomtest(part, whole).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)

@@ -295,7 +295,8 @@ def test_means_over_records_have_an_interval_that_a_plain_bootstrap_gives():
     draws = [np.mean(dice.choice(shares, len(shares))) for _ in range(4000)]
     assert mean.intervals["score"] == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])), abs=0.03)
     assert mean.intervals["magnitude"] == pytest.approx([bound - 1 for bound in mean.intervals["score"]])
-    assert mean.intervals["score_before"] == (0, 0)
+    z = 1.95996
+    assert mean.intervals["score_before"] == pytest.approx((0, z**2 / (40 + z**2)), abs=1e-4)  # Wilson's, of none of 40
     assert "magnitude_before" not in mean.intervals
     assert mean_scores(each)[0].intervals == {}
 

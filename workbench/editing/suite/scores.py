@@ -11,7 +11,7 @@ from statistics import fmean, harmonic_mean
 
 from pydantic import NonNegativeInt
 
-from workbench.bootstrap import interval
+from workbench.bootstrap import interval, share_interval
 from workbench.case import Prepend
 from workbench.datasets.suites import MUST_CHANGE, ROLES, Role, Suite, overlapping
 from workbench.editing.suite.answers import FactAnswer
@@ -164,7 +164,7 @@ def mean_scores(records: Sequence[Iterable[RoleScore]], intervals: bool = False)
 def _mean(role: Role, prepend: Prepend, scores: Sequence[RoleScore], intervals: bool) -> RoleScore:
     known = {name: [value for score in scores if (value := getattr(score, name)) is not None] for name in MEASURES}
     means = {name: rounded(fmean(values)) if values else None for name, values in known.items()}
-    found = {name: sure(values) for name, values in known.items() if values} if intervals else {}
+    found = {name: _sure_of(name, values) for name, values in known.items() if values} if intervals else {}
     return RoleScore.model_validate(
         {"role": role, "prepend": prepend, "facts": len(scores), "intervals": found, **means}
     )
@@ -173,4 +173,13 @@ def _mean(role: Role, prepend: Prepend, scores: Sequence[RoleScore], intervals: 
 def sure(values: Sequence[float]) -> tuple[float, float]:
     """The interval in which the mean of what records gave lies: 95 % of bootstrap draws."""
     low, high = interval(values)
+    return rounded(low), rounded(high)
+
+
+def _sure_of(measure: str, values: Sequence[float]) -> tuple[float, float]:
+    """As `sure`; where every record passes, or none, all draws are alike, and Wilson's interval says what few tell."""
+    passing = sum(values)
+    if measure == "magnitude" or passing not in (0, len(values)):
+        return sure(values)
+    low, high = share_interval(round(passing), len(values))
     return rounded(low), rounded(high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.bootstrap import interval
+from workbench.bootstrap import interval, share_interval
 from workbench.numbers import rounded
 from workbench.protocol import Frozen
 
@@ -42,11 +42,7 @@ class Proportion(Frozen):
 
 def wilson(part: int, whole: int) -> Proportion | None:
     """A share with its interval, which says something at 0 and at 1 too. None of nothing."""
-    from scipy.stats import binomtest
-
     if not whole:
         return None
-    found = binomtest(part, whole).proportion_ci(method="wilson")
-    return Proportion(
-        part=part, whole=whole, value=rounded(part / whole), low=rounded(found.low), high=rounded(found.high)
-    )
+    low, high = share_interval(part, whole)
+    return Proportion(part=part, whole=whole, value=rounded(part / whole), low=rounded(low), high=rounded(high))
