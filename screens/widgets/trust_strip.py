@@ -19,7 +19,7 @@ SEPARATOR = Content.styled(" · ", "$foreground 30%")
 
 
 class TrustStrip(Widget, can_focus=True):
-    """dtype · device · attention kernel · edits · then what the method's own checks say.
+    """Warnings of the method's own checks · dtype · device · attention kernel · edits · then what else its checks say.
 
     Takes one line, and up to ``lines`` where it is narrow. What does not fit is in its tooltip, and shown while it
     has the focus.
@@ -81,19 +81,21 @@ class TrustStrip(Widget, can_focus=True):
 
 
 def pieces(model: ModelInfo | None, edits: tuple[str, ...], checks: Iterable[Check]) -> tuple[Content, ...]:
-    """What the strip says, one piece for each fact. A warning carries "!" as well as its colour."""
-    found: list[Content] = []
+    """What the strip says, one piece for each fact: warnings first, as what is cut off should not be one of them.
+
+    A warning carries "!" as well as its colour.
+    """
+    checks = tuple(checks)
+    found = [
+        Content.styled(f"! {check.name} {check.text}", "bold $text-warning")
+        for check in checks
+        if check.level == "warn"
+    ]
     if model is not None:
-        found += [_plain(model.dtype), _plain(model.device), _plain(model.attention_kernel)]
-        found += map(_plain, model.origin)
-    checks = sorted(checks, key=lambda check: check.level != "warn")  # what is cut off should not be a warning
+        found += map(_plain, (model.dtype, model.device, model.attention_kernel, *model.origin))
     if model is not None or checks:
         found.append(_plain(f"edits {len(edits)}"))
-    for check in checks:
-        if check.level == "warn":
-            found.append(Content.styled(f"! {check.name} {check.text}", "bold $text-warning"))
-        else:
-            found.append(_plain(f"{check.name} {check.text}"))
+    found += [_plain(f"{check.name} {check.text}") for check in checks if check.level != "warn"]
     return tuple(found)
 
 

@@ -203,10 +203,10 @@ def test_the_detail_gives_units_and_every_recorded_token() -> None:
 def test_warnings_stand_before_what_may_be_cut_off_and_carry_a_sign() -> None:
     checks = (Check(name="parity", text="2e-6", level="ok"), Check(name="first", text="turns", level="warn"))
     said = [piece.plain for piece in pieces(MODEL, ("1",), checks)]
-    assert said == ["float32", "cpu", "sdpa", "edits 1", "! first turns", "parity 2e-6"]
+    assert said == ["! first turns", "float32", "cpu", "sdpa", "edits 1", "parity 2e-6"]
     assert [line.plain for line in arranged(pieces(None, (), checks), 16)] == [
-        "edits 0",
         "! first turns",
+        "edits 0",
         "parity 2e-6",
     ]
 
