@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import REAL_MODELS
+from tests.test_edits import digest
 from workbench.loading import LoadedModel, load
 from workbench.protocol import silent
 from workbench.registry import method
@@ -89,7 +90,7 @@ def test_a_traced_cell_is_that_of_plain_hooks(gemma: LoadedModel) -> None:
     assert states.values[layer][token] == pytest.approx(expected, abs=1e-5)
 
 
-def test_an_edit_says_paris_is_rome_and_is_undone_to_the_bit(gemma: LoadedModel) -> None:
+def test_an_edit_says_paris_is_rome_and_is_undone_to_the_bit(gemma: LoadedModel, shared_statistics: None) -> None:
     case = {**CASE, "target": "Rome", "foil": "Paris"}
     before = gemma.down_projection(8).weight.clone()
     result = ask(gemma, "edit", case=case, editor="rome", settings={"layer": 8, "prefixes": 2}, test=False)
@@ -98,7 +99,93 @@ def test_an_edit_says_paris_is_rome_and_is_undone_to_the_bit(gemma: LoadedModel)
     assert torch.equal(gemma.down_projection(8).weight, before)
 
 
-@pytest.mark.parametrize("kind", ["dla", "heads", "continue", "counterfactual", "patch", "attribution"])
+@pytest.mark.parametrize(
+    ("editor", "settings"),
+    [
+        ("memit", {"layers": "7-9", "prefixes": 1}),
+        ("alphaedit", {"layers": "7-9", "prefixes": 1}),
+        ("ft-l", {"layer": 8}),
+        ("ft-m", {"layer": 8}),
+        ("ft-batch", {"layer": 12}),
+        ("grace", {"layer": 5}),
+        ("in-context", {}),
+        ("steer-answer", {}),
+    ],
+)
+def test_every_other_editor_makes_rome_likelier_and_is_undone_to_the_bit(
+    gemma: LoadedModel, shared_statistics: None, editor: str, settings: dict[str, Any]
+) -> None:
+    case, before = {**CASE, "target": "Rome", "foil": "Paris"}, digest(gemma)
+    result = ask(gemma, "edit", case=case, editor=editor, settings=settings, test=False)
+    assert result.after[0].target > 2 * result.before[0].target
+    ids = gemma.tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+    assert gemma.hf(ids).logits.isfinite().all()
+    gemma.edits.remove(result.edit.id)
+    assert digest(gemma) == before
+
+
+@pytest.mark.parametrize("editor", ["leace", "orth"])
+def test_a_concept_is_erased_so_that_no_linear_probe_reads_it(gemma: LoadedModel, editor: str) -> None:
+    settings = {"concept": "pronoun-gender", "layers": "9", "limit": 160, "above": False}
+    case = {"prompt": "The nurse was late because", "target": "she", "foil": "he"}
+    result = ask(gemma, "edit", case=case, editor=editor, settings=settings, test=False)
+    row = result.details.at(9)
+    assert row.before.texts > 0.65
+    assert row.after.texts < row.before.texts
+    gemma.edits.remove(result.edit.id)
+
+
+def test_a_contrast_is_told_apart_and_steers(gemma: LoadedModel) -> None:
+    settings = {"contrast": "formality", "layers": "6", "strength": 0.5, "tokens": 12}
+    result = ask(gemma, "edit", editor="contrast", settings=settings, test=False)
+    assert result.details.directions[0].told_apart >= 0.8
+    gemma.edits.remove(result.edit.id)
+
+
+def test_a_head_that_is_knocked_out_is_what_a_run_with_a_hook_says(gemma: LoadedModel) -> None:
+    result = ask(gemma, "knockout", case=CASE, heads="L12H1", made=False)
+    ids, width = torch.tensor([result.encoded.ids]), gemma.hf.config.head_dim
+
+    def without(_module: Any, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        read = args[0].clone()
+        read[:, -1, width : 2 * width] = 0
+        return (read, *args[1:])
+
+    handle = gemma.hf.model.layers[12].self_attn.o_proj.register_forward_pre_hook(without)
+    with torch.no_grad():
+        logits = gemma.hf(ids, use_cache=False).logits[0, -1]
+    handle.remove()
+    expected = logits[result.encoded.target.id] - logits[result.encoded.foil.id]
+    assert result.tried[0].difference == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_where_a_head_looks_is_where_plain_attention_looks(gemma: LoadedModel) -> None:
+    result = ask(gemma, "attention", case=CASE, head="L12H1")
+    ids = torch.tensor([result.encoded.ids])
+    kernel = gemma.hf.config._attn_implementation
+    gemma.hf.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            weights = gemma.hf(ids, use_cache=False, output_attentions=True).attentions[12][0, 1, -1]
+    finally:
+        gemma.hf.set_attn_implementation(kernel)
+    assert result.weights == pytest.approx(weights.tolist(), abs=1e-4)
+
+
+def test_the_reasoning_is_the_models_own_greedy_text_and_truncated(gemma: LoadedModel) -> None:
+    question = "Tom has 3 apples and buys 4 more. How many apples does he have? Let's think step by step."
+    result = ask(gemma, "cot", question=question, answer="7", sampling={"tokens": 24})
+    ids = gemma.tokenizer(result.prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        written = gemma.hf.generate(ids, max_new_tokens=24, do_sample=False)
+    assert gemma.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).startswith(result.reasoning)
+    assert len(result.of("kept")) == len(result.sentences) + 1
+
+
+OWN_CHECKS = ["dla", "heads", "continue", "counterfactual", "patch", "attribution", "watch", "patchscope", "stability"]
+
+
+@pytest.mark.parametrize("kind", OWN_CHECKS)
 def test_other_methods_hold_their_own_checks(gemma: LoadedModel, kind: str) -> None:
     also = {"patch": {"source": PROMPT.replace("Eiffel Tower", "Colosseum")}, "attribution": {"method": "occlusion"}}
     case = {key: value for key, value in CASE.items() if kind != "patch" or key == "prompt"}
