@@ -107,7 +107,6 @@ def test_an_edit_says_paris_is_rome_and_is_undone_to_the_bit(gemma: LoadedModel,
         ("ft-l", {"layer": 8}),
         ("ft-m", {"layer": 8}),
         ("ft-batch", {"layer": 12}),
-        ("grace", {"layer": 5}),
         ("in-context", {}),
         ("steer-answer", {}),
     ],
@@ -117,11 +116,22 @@ def test_every_other_editor_makes_rome_likelier_and_is_undone_to_the_bit(
 ) -> None:
     case, before = {**CASE, "target": "Rome", "foil": "Paris"}, digest(gemma)
     result = ask(gemma, "edit", case=case, editor=editor, settings=settings, test=False)
-    assert result.after[0].target > 2 * result.before[0].target
-    ids = gemma.tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
-    assert gemma.hf(ids).logits.isfinite().all()
-    gemma.edits.remove(result.edit.id)
+    try:
+        assert result.after[0].target > 2 * result.before[0].target
+        ids = gemma.tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+        assert gemma.hf(ids).logits.isfinite().all()
+    finally:
+        gemma.edits.remove(result.edit.id)
     assert digest(gemma) == before
+
+
+def test_that_a_key_of_another_models_radius_reaches_every_token_is_warned_of(gemma: LoadedModel) -> None:
+    """Gemma's states are long in the same few directions, so that a share of their length reaches all of them."""
+    case = {**CASE, "target": "Rome", "foil": "Paris"}
+    result = ask(gemma, "edit", case=case, editor="grace", settings={"layer": 9}, test=False)
+    gemma.edits.remove(result.edit.id)
+    assert result.after[0].target > 0.5
+    assert "held-out perplexity" in [check.name for check in result.checks if check.level == "warn"]
 
 
 @pytest.mark.parametrize("editor", ["leace", "orth"])
