@@ -59,7 +59,6 @@ class Engine:
         self._waiting: dict[int, Job] = {}
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
-        self._is_remote = False
         self._current: Job | None = None  # the one that was submitted; what it asks is cancelled with it
         self._behind: list[Job] = []  # whose rest waits for what was asked meanwhile
         self._next: Job | None = None  # what was taken out of the queue and could not go before all that
@@ -225,7 +224,7 @@ class Engine:
         if self._model is None:
             raise WorkbenchError("no model is loaded; load one first")
         answers = method(request.kind)
-        if self._is_remote:
+        if self._model.info.is_remote:
             check_remote(answers)
             assert answers.remote is not None, "it has been checked"
             return answers.remote(self._model, request, progress)
@@ -259,7 +258,7 @@ class Engine:
         gc.freeze()
         for module in model.checkpoints:
             module.register_forward_pre_hook(self._checkpoint)
-        self._model, self._is_remote = model, request.remote
+        self._model = model
         return LoadResult(model=model.info)
 
     def _checkpoint(self, _: object, arguments: tuple[object, ...]) -> None:

@@ -268,8 +268,19 @@ def _assemble(
     hf_model.eval().requires_grad_(False)
     anatomy = find_anatomy(hf_model)
     prepare(hf_model, anatomy, tokenizer)
+    info = described(hf_model, tokenizer, anatomy, name, fingerprint, devices.devices_of(hf_model)).model_copy(
+        update={
+            "adapter": None if adapter is None else adapter.name,
+            "quantised": None if packing is None else packing.text,
+        }
+    )
+    return LoadedModel(hf_model, tokenizer, anatomy, info, named(hf_model, anatomy))
+
+
+def described(hf_model: Any, tokenizer: Any, anatomy: Anatomy, name: str, fingerprint: str, device: str) -> ModelInfo:
+    """What is known of a model, from its configuration and its modules; it needs no weights."""
     config = hf_model.config.get_text_config(decoder=True)
-    info = ModelInfo(
+    return ModelInfo(
         name=name,
         architecture=anatomy.architecture,
         fingerprint=fingerprint,
@@ -277,18 +288,15 @@ def _assemble(
         layers=anatomy.n_layers,
         d_model=anatomy.d_model,
         vocabulary=config.vocab_size,
-        context=context_of(config),
+        context=_context_of(config),
         dtype=str(hf_model.dtype).removeprefix("torch."),
-        device=devices.devices_of(hf_model),
+        device=device,
         attention_kernel=config._attn_implementation,
         chat_template=bool(tokenizer.chat_template),
-        adapter=None if adapter is None else adapter.name,
-        quantised=None if packing is None else packing.text,
     )
-    return LoadedModel(hf_model, tokenizer, anatomy, info, named(hf_model, anatomy))
 
 
-def context_of(config: Any) -> int:
+def _context_of(config: Any) -> int:
     """The longest prompt that a model reads, in tokens, as far as its configuration says."""
     stated = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
     return next((number for number in stated if isinstance(number, int)), _CONTEXT_OF_ALIBI_MODELS)

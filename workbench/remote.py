@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from workbench.errors import InputError, ModelError
 from workbench.lazy import torch
-from workbench.loading import LoadedModel, context_of, import_libraries
+from workbench.loading import LoadedModel, described, import_libraries
 from workbench.models import weights
 from workbench.models.anatomy import find_anatomy
-from workbench.models.info import REMOTE, ModelInfo
+from workbench.models.info import REMOTE
 from workbench.models.layouts import LAYOUTS
 from workbench.models.store import checkpoint, hub, integrity
 from workbench.protocol import Frozen, Progress
@@ -122,20 +122,8 @@ def reach(spec: str, progress: Progress, *, dry: bool = False) -> RemoteModel:
         )
     anatomy = find_anatomy(hf_model)
     key = nn.to_model_key()
-    info = ModelInfo(
-        name=f"{spec} at {host}",
-        architecture=anatomy.architecture,
-        fingerprint=hashlib.sha256(f"{host} {key}".encode()).hexdigest()[:16],
-        parameters=hf_model.num_parameters(),
-        layers=anatomy.n_layers,
-        d_model=anatomy.d_model,
-        vocabulary=config.vocab_size,
-        context=context_of(config),
-        dtype=str(hf_model.dtype).removeprefix("torch."),
-        device=REMOTE,
-        attention_kernel=config._attn_implementation,
-        chat_template=bool(tokenizer.chat_template),
-    )
+    fingerprint = hashlib.sha256(f"{host} {key}".encode()).hexdigest()[:16]
+    info = described(hf_model, tokenizer, anatomy, f"{spec} at {host}", fingerprint, REMOTE)
     return RemoteModel(hf_model, tokenizer, anatomy, info, nn, host, dry)
 
 

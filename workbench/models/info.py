@@ -41,6 +41,11 @@ class ModelInfo(Frozen):
     quantised: Annotated[str | None, Field(exclude_if=lambda quantised: quantised is None)] = None
 
     @property
+    def is_remote(self) -> bool:
+        """Whether its weights are elsewhere."""
+        return self.device == REMOTE
+
+    @property
     def bytes(self) -> int:
         """Those of its weights."""
         return self.parameters * BYTES.get(self.dtype, 2)

@@ -17,7 +17,7 @@ from workbench.errors import InputError
 from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
-from workbench.models.info import REMOTE, ModelInfo
+from workbench.models.info import ModelInfo
 from workbench.protocol import Frozen, Request
 from workbench.registry import method
 from workbench.session import Session, Step
@@ -47,7 +47,7 @@ def as_command(session: Session, step: Step) -> str:
 
 def _loading(model: ModelInfo) -> list[str]:
     """The options by which a model is loaded again, or asked where it is."""
-    if model.device == REMOTE:
+    if model.is_remote:
         return [f"--model={model.name.partition(' at ')[0]}", "--remote"]
     return [f"--model={model.name}", f"--dtype={model.dtype}"]
 
