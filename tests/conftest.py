@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import typer.main
 from hypothesis import HealthCheck, settings
 
 from workbench import paths
+from workbench.datasets.held_out import held_out_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +86,8 @@ def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     Elsewhere other processes read all of it, and a test of the prose itself does.
     """
     if request.path.parent.name in ("editing", "methods") and request.path.stem != "test_held_out":
-        held_out = importlib.import_module("workbench.editing.suite.held_out")
-        page = held_out.held_out_text()[:500]
-        monkeypatch.setattr(held_out, "held_out_text", lambda: page)
+        lines = held_out_text()[:500]
+        monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: lines)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,11 @@ def at_depth(info: ModelInfo, depth: float) -> tuple[int, str]:
     """The layer at a part of the depth that was measured on the default model, and where it comes from."""
     elsewhere = "" if is_default_model(info) else ", not measured on this model"
     return round(depth * (info.layers - 1)), f"{depth:.0%} of the depth{elsewhere}"
+
+
+def where_at_depth(depth: float) -> Callable[[ModelInfo], str]:
+    """Says in a few words which layer `at_depth` gives, and where it comes from."""
+    return lambda info: ", ".join(map(str, at_depth(info, depth)))
 
 
 def known_layer(info: ModelInfo) -> int | None:

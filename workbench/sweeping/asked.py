@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from workbench.editing.edit import WithSettings
-from workbench.editing.editors import editors
+from workbench.editing.editors import editor, editors
 from workbench.errors import InputError
 from workbench.protocol import Frozen, Method
 from workbench.registry import methods
@@ -49,8 +49,7 @@ def settings_models(kind: str, by: str) -> tuple[type[Frozen], ...]:
     request = _sweep(kind).request
     if not issubclass(request, WithSettings):
         return SweepAsked, request
-    own = {each.name: each.settings for each in editors("fact")}
-    return SweepAsked, request, *(own[name] for name in _named(by))
+    return SweepAsked, request, *(editor(name).settings for name in _named(by))
 
 
 def asked(kind: str, by: str, typed: Mapping[str, str]) -> tuple[tuple[RecordsSweep, ...], int]:
@@ -69,8 +68,7 @@ def asked(kind: str, by: str, typed: Mapping[str, str]) -> tuple[tuple[RecordsSw
     if said.workers and "confirmed" in sweep.request.model_fields:
         given["confirmed"] = True  # how long it takes is seen, and nobody waits for it
     if issubclass(sweep.request, WithSettings):
-        own = {each.name: each.settings for each in editors("fact")}
-        chosen = [{**given, "editor": name, "settings": filled(own[name], typed)} for name in _named(by)]
+        chosen = [{**given, "editor": name, "settings": filled(editor(name).settings, typed)} for name in _named(by)]
     else:
         chosen = [given]
     found = tuple(filled(sweep.request, typed, **each) for each in chosen)

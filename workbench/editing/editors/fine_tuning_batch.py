@@ -18,7 +18,7 @@ from pydantic import Field
 from workbench.editing.changes import DenseChange
 from workbench.editing.editor import Cases, Editor, Made, Settings
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import LayerDetails, at_depth, check_layer
+from workbench.editing.layers import LayerDetails, at_depth, check_layer, where_at_depth
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import continuations
 from workbench.figures import Curve, Curves, Figure, said
@@ -250,5 +250,5 @@ FT_BATCH = Editor(
     make,
     figures,
     many=True,
-    where=lambda info: ", ".join(map(str, at_depth(info, DEPTH))),
+    where=where_at_depth(DEPTH),
 )

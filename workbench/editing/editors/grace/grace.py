@@ -21,7 +21,7 @@ from workbench.editing.editors.grace.prompts import KeyToken, prompts_of
 from workbench.editing.editors.grace.reach import reach_checks, without_codebooks
 from workbench.editing.editors.grace.value import Descent, Learned, learn
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import at_depth
+from workbench.editing.layers import at_depth, where_at_depth
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import continuations, rewrites
 from workbench.errors import InputError
@@ -155,5 +155,5 @@ GRACE = Editor(
     many=True,
     tried="weights",
     measured=("radius",),
-    where=lambda info: ", ".join(map(str, at_depth(info, DEPTH["subject"]))),
+    where=where_at_depth(DEPTH["subject"]),
 )

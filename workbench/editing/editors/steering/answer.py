@@ -18,7 +18,7 @@ from workbench.editing.editors.rome.contexts import prefixes_of
 from workbench.editing.editors.steering.directions import PairText, read_from_pairs
 from workbench.editing.editors.steering.steering import change, direction_checks, layers_of
 from workbench.editing.gates import gate, gates
-from workbench.editing.layers import LayerDetails, at_depth
+from workbench.editing.layers import LayerDetails, at_depth, where_at_depth
 from workbench.editing.queue import Edit, EditInfo, edit_id
 from workbench.editing.rewriting import one_continuation
 from workbench.editing.said import Said, said
@@ -201,5 +201,5 @@ STEER_ANSWER = Editor(
     make,
     figures,
     tried="steer",
-    where=lambda info: ", ".join(map(str, at_depth(info, DEPTH))),
+    where=where_at_depth(DEPTH),
 )
