@@ -270,7 +270,7 @@ def test_a_bare_prompt_becomes_a_finding_with_steps_and_proposals() -> None:
     assert [each.method for each in result.steps] == [
         *("continue", "stability", "attribution", "occlusion", "counterfactual", "lens", "heads", "trace")
     ]
-    assert [each.step for each in result.steps] == list(range(1, 9))
+    assert [each.step for each in result.steps] == [1, 2, 0, *range(3, 8)]  # too long for integrated gradients
     assert {each.part for each in result.proposals} == {"subject"}
     assert result.failure is not None
     assert 1 <= len(result.sentences) <= 5
@@ -280,22 +280,31 @@ def test_a_bare_prompt_becomes_a_finding_with_steps_and_proposals() -> None:
     assert finding_figures(result)
 
 
-def test_a_long_prompt_has_fewer_gradients_and_what_did_not_converge_is_not_called_agreement() -> None:
+@pytest.mark.parametrize(("prompt", "computed"), [("Emma lives in", True), (PASSAGE, False)], ids=["short", "long"])
+def test_integrated_gradients_are_computed_where_they_are_affordable(prompt: str, computed: bool) -> None:
     model = tiny_loaded("llama")
     ask = AskedHere(model)
-    result = diagnose(model, DiagnoseRequest(case=Case(prompt=PASSAGE, target=" city", foil=" Tom")), silent, ask)
-    asked = next(each for each in ask.asked if isinstance(each, AttributionRequest))
-    assert (
-        FEWEST_GRADIENTS <= asked.limit == max(FEWEST_GRADIENTS, GRADIENT_TOKENS // len(model.encode(asked.case).ids))
-    )
-    assert asked.limit < AttributionRequest(case=asked.case).limit
+    case = Case(prompt=prompt, target=" city", foil=" Tom")
+    result = diagnose(model, DiagnoseRequest(case=case), silent, ask)
+    (step,) = (each for each in result.steps if "gradients" in each.about)
+    asked = [each for each in ask.asked if isinstance(each, AttributionRequest) and each.method != "occlusion"]
+    affordable = GRADIENT_TOKENS // len(model.encode(case).ids)
+    assert [each.limit for each in asked] == [min(affordable, AttributionRequest(case=case).limit)] * computed
+    assert computed == (affordable >= FEWEST_GRADIENTS)
+    assert ("takes too long" in step.why) == (not computed)
+    assert any("takes too long" in check.text for check in result.checks) == (not computed)
+    assert any(check.name == "agreement" for check in result.checks) == computed
+    assert result.failure is not None
 
-    found = method("attribution").run(model, asked.model_copy(update={"limit": 48, "tolerance": 1e-9}), silent)
+
+def test_what_did_not_converge_is_not_called_agreement() -> None:
+    model = tiny_loaded("llama")
+    asked = AttributionRequest(case=Case(prompt=PASSAGE, target=" city", foil=" Tom"), limit=48, tolerance=1e-9)
+    found = method("attribution").run(model, asked, silent)
     assert isinstance(found, AttributionResult)
     incomplete = found.model_copy(update={"completeness_share": 0.9})
     assert not Evidence(asked.case, {"attribution": (1, incomplete)}).complete
     assert Evidence(asked.case, {"attribution": (1, found.model_copy(update={"completeness_share": 0.1}))}).complete
-    assert any(check.name == "agreement" for check in result.checks)
 
 
 def test_what_cannot_be_had_is_named_with_its_reason_and_the_rest_goes_on() -> None:

@@ -40,12 +40,11 @@ AGREE = 0.5
 """Two attributions that correlate less than this do not agree about the prompt."""
 
 GRADIENT_TOKENS = 3_000
-"""Integrated gradients take at most so many gradients times the prompt's tokens. Short prompts have as many as they
-want; on the 26 tokens of “Peter lives in Berlin. Emma lives in Oslo. …” not even 800 gradients converge, which took 103
-of the diagnosis' 128 processor seconds."""
+"""Integrated gradients take at most so many gradients times the prompt's tokens."""
 
-FEWEST_GRADIENTS = 96
-"""Of a long prompt: the first pieces of the path, and one round of cutting."""
+FEWEST_GRADIENTS = 150
+"""Of a prompt that cannot have so many of them none is computed. On the 22 tokens of “Peter lives in Berlin. Emma lives
+in Oslo. …” not even 800 converge, and the 136 that are affordable took two fifths of the diagnosis."""
 
 
 class DiagnoseRequest(Request):
@@ -107,7 +106,7 @@ class _Diagnosis:
         """Run every stage, then judge."""
         n_tokens = len(self._model.encode(self._case).ids)  # what cannot be encoded is said before anything is asked
         positions = None if n_tokens <= MANY_TOKENS else (-1,)
-        stages: tuple[tuple[str, str, Callable[[], Request | None]], ...] = (
+        stages: tuple[tuple[str, str, Callable[[], Request | str]], ...] = (
             ("continue", "what the model says", lambda: ContinueRequest(case=self._case)),
             ("stability", "other phrasings and starts", lambda: StabilityRequest(case=self._with_answers())),
             ("attribution", "the input, by integrated gradients", self._attribution),
@@ -126,10 +125,10 @@ class _Diagnosis:
             self._step(name, about, make)
         return self._judged()
 
-    def _step(self, name: str, about: str, make: Callable[[], Request | None]) -> None:
+    def _step(self, name: str, about: str, make: Callable[[], Request | str]) -> None:
         request = make()
-        if request is None:
-            self._asked.append(AskedStep(step=0, method=name, about=about, why="it needs a subject"))
+        if isinstance(request, str):
+            self._asked.append(AskedStep(step=0, method=name, about=about, why=request))
             return
         answered = self._ask(request)
         self._asked.append(AskedStep(step=answered.id, method=name, about=about, why=answered.why))
@@ -165,13 +164,16 @@ class _Diagnosis:
             return
         self._case, self._proposals = case, (*self._proposals, *proposals)
 
-    def _attribution(self) -> AttributionRequest:
+    def _attribution(self) -> Request | str:
+        tokens = len(self._model.encode(self._case).ids)
+        affordable = GRADIENT_TOKENS // tokens
+        if affordable < FEWEST_GRADIENTS:
+            return f"at {tokens} tokens it takes too long; ask for it by itself"
         request = AttributionRequest(case=self._case, tolerance=COMPLETE)
-        affordable = max(FEWEST_GRADIENTS, GRADIENT_TOKENS // len(self._model.encode(self._case).ids))
         return request.model_copy(update={"limit": min(request.limit, affordable)})
 
-    def _trace(self) -> TraceRequest | None:
-        return TraceRequest(case=self._case, kinds=("states", "mlp")) if self._case.subject else None
+    def _trace(self) -> Request | str:
+        return TraceRequest(case=self._case, kinds=("states", "mlp")) if self._case.subject else "it needs a subject"
 
     def _result(self) -> DiagnoseResult:
         return DiagnoseResult(case=self._case, proposals=self._proposals, steps=tuple(self._asked))
