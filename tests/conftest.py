@@ -92,12 +92,13 @@ def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def shared_statistics(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Text sampled from the default model, and statistics of it, are computed once for all tests that ask for this."""
+    """What is computed of the unedited default model is computed once for all tests that ask for this."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "statistics"
-    shared.mkdir(exist_ok=True)
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     (own_home / "cache").mkdir(parents=True, exist_ok=True)
-    (own_home / "cache" / "statistics").symlink_to(shared)
+    for name in ("statistics", "unedited"):
+        (base / name).mkdir(exist_ok=True)
+        (own_home / "cache" / name).symlink_to(base / name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -310,6 +310,35 @@ def test_a_rerun_measures_the_baseline_no_more(monkeypatch):
     assert (again.perplexity_before, again.entropy_before) == (first.perplexity, first.entropy)
 
 
+def test_the_next_session_measures_the_baseline_no_more(monkeypatch):
+    first = run(tiny_loaded("gpt2"), REQUEST, silent)
+    model = tiny_loaded("gpt2")
+    monkeypatch.setattr(model.edits, "all_off", lambda: pytest.fail("the baseline was measured again"))
+    model.edits.add(damage())
+    again = run(model, REQUEST, silent)
+    assert [o.before for o in again.outcomes] == [o.before for o in first.outcomes]
+    assert [o.free_before for o in again.outcomes] == [o.free_before for o in first.outcomes]
+    assert (again.perplexity_before, again.entropy_before) == (first.perplexity, first.entropy)
+    assert again.perplexity != first.perplexity
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda file: file.write_bytes(b"{"), lambda file: file.write_text('{"entropy": "x"}')]
+)
+def test_what_was_kept_and_cannot_be_read_is_measured_again(own_home, spoil):
+    first = run(tiny_loaded("gpt2"), REQUEST, silent)
+    kept = list((own_home / "cache" / "unedited").rglob("*.json"))
+    assert len(kept) == 4  # facts, continuations, generated text, held-out perplexity
+    for file in kept:
+        spoil(file)
+    assert run(tiny_loaded("gpt2"), REQUEST, silent) == first
+
+
+def test_records_that_ask_for_no_text_leave_no_file_each(own_home):
+    baseline(tiny_loaded("gpt2"), REQUEST.model_copy(update={"generate": False, "held_out": False}))
+    assert not list((own_home / "cache").rglob("*.json"))
+
+
 def test_another_suite_has_a_baseline_of_its_own():
     model = tiny_loaded("gpt2")
     run(model, REQUEST, silent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from typing import get_args
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from tests.test_edits import digest
 from tests.tiny import telling, tiny_loaded
+from workbench import paths
 from workbench.case import Case
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.editing import edit
@@ -325,6 +327,7 @@ def test_cancelled_before_the_edit_is_in_the_queue_nothing_has_changed():
     for stop in stages.values():
         loaded = tiny_loaded("llama")
         original = digest(loaded)
+        shutil.rmtree(paths.cache_folder() / "unedited", ignore_errors=True)
         with pytest.raises(Cancelled):
             edit.run(loaded, request(suite=suite(), test=True), cancelling_after(stop))
         if reports[stop].startswith("suite"):

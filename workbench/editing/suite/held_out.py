@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case
 from workbench.datasets.held_out import held_out_text
+from workbench.editing.suite.unedited import Unedited, keep, key_of, known
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
@@ -41,8 +42,20 @@ def perplexity(model: LoadedModel, text: str | None = None) -> float:
 
 
 def held_out_perplexity(model: LoadedModel) -> float:
-    """That of the held-out text with the edits that are on, measured once for these."""
-    return model.edits.measured_once("held-out perplexity", lambda: perplexity(model))
+    """That of the held-out text with the edits that are on, measured once for these; without any once for all."""
+    if model.edits.applied:
+        return model.edits.measured_once("held-out perplexity", lambda: perplexity(model))
+    kept = known(model, held_out_key())
+    if kept is not None and kept.perplexity is not None:
+        return kept.perplexity
+    found = perplexity(model)
+    keep(model, held_out_key(), Unedited(perplexity=found), on_disk=True)
+    return found
+
+
+def held_out_key() -> str:
+    """What the unedited model's perplexity is kept under."""
+    return key_of("held-out perplexity", held_out_text())
 
 
 def _rows(model: LoadedModel, text: str) -> list[TextRow]:

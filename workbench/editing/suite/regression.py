@@ -6,7 +6,6 @@ compared. What the scores mean is in ``docs/suites.md``.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
@@ -18,8 +17,9 @@ from workbench.datasets.suites import Role, Suite
 from workbench.editing.suite import repetition
 from workbench.editing.suite.answers import FactKey, FactReading, evaluate
 from workbench.editing.suite.free import Continuation, continue_freely
-from workbench.editing.suite.held_out import held_out_perplexity
+from workbench.editing.suite.held_out import held_out_key, held_out_perplexity
 from workbench.editing.suite.scores import FactOutcome, RoleScore, harmonics, overlapping_scores, role_scores
+from workbench.editing.suite.unedited import Unedited, keep, key_of, known
 from workbench.errors import InputError
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Request, Result, silent
@@ -137,29 +137,42 @@ def run_suite(
 
 
 def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = silent) -> Measurement:
-    """Measure with every edit off. The model remembers it, so that a rerun costs one pass and not two.
+    """Measure with every edit off what is not known of that yet, so that a rerun costs one pass and not two.
 
-    Each part is remembered by what it depends on: different suites share the held-out text.
+    Each part is kept by what it depends on: different suites share the held-out and the generated text. The facts of
+    a whole suite are kept for the next session too, but not those of a thousand records, which ask for neither text.
     """
     _check(request)
-    known = model.edits.baselines
-    facts = _key("facts", request.prepends, request.suite.facts)
-    continued = _key("free", request.prepends, request.suite.facts)
-    text = _key("entropy", request.seed, request.suite.generation_prompts)
-    found = Measurement(
-        readings=dict(known.get(facts, {})),
-        free=known.get(continued) if request.free else None,
-        perplexity=known.get("held-out perplexity") if request.held_out else None,
-        entropy=known.get(text) if request.generate else None,
-    )
-    if _lacks(request, found):
+    found, lacking = Measurement(), list[tuple[str, str]]()
+    for part, key in _parts(request).items():
+        kept = known(model, key)
+        if kept is None:
+            lacking.append((part, key))
+            continue
+        value = getattr(kept, part)
+        setattr(found, part, dict(value) if isinstance(value, tuple) else rounded(value))
+    if lacking:
         with model.edits.all_off():
             measure(model, request, progress, found)
-        known[facts] = dict(found.readings)
-        known.update({continued: found.free} if request.free else {})
-        known.update({"held-out perplexity": found.perplexity} if request.held_out else {})
-        known.update({text: found.entropy} if request.generate else {})
+    for part, key in lacking:
+        value = getattr(found, part)
+        part_of_it = {part: tuple(value.items()) if isinstance(value, dict) else value}
+        if part != "perplexity":  # which is kept where it is measured
+            keep(model, key, Unedited.model_validate(part_of_it), on_disk=request.generate or request.held_out)
     return found
+
+
+def _parts(request: SuiteRequest) -> dict[str, str]:
+    """The parts of a measurement that a request asks for, and what each is kept under."""
+    suite = request.suite
+    keys = {"readings": key_of("facts", request.prepends, suite.facts)}
+    if request.free:
+        keys["free"] = key_of("continued", request.prepends, suite.facts)
+    if request.held_out:
+        keys["perplexity"] = held_out_key()
+    if request.generate and suite.generation_prompts:
+        keys["entropy"] = key_of("generated text", request.seed, suite.generation_prompts)
+    return keys
 
 
 def measure(
@@ -207,11 +220,6 @@ def _check(request: SuiteRequest) -> None:
         raise InputError(f"the seed must be between 0 and {2**32 - 1}, not {request.seed}")
 
 
-def _lacks(request: SuiteRequest, found: Measurement) -> bool:
-    lacks = (_lacks_perplexity, _lacks_free, _lacks_text)
-    return not found.readings or any(one(request, found) for one in lacks)
-
-
 def _lacks_perplexity(request: SuiteRequest, found: Measurement) -> bool:
     return request.held_out and found.perplexity is None
 
@@ -222,10 +230,6 @@ def _lacks_free(request: SuiteRequest, found: Measurement) -> bool:
 
 def _lacks_text(request: SuiteRequest, found: Measurement) -> bool:
     return request.generate and bool(request.suite.generation_prompts) and found.entropy is None
-
-
-def _key(name: str, *parts: object) -> str:
-    return f"{name} {hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
 
 
 def _part(
