@@ -560,6 +560,23 @@ def test_what_a_method_asks_of_others_are_steps_of_their_own_before_its_own(list
     assert reasons[1].startswith("the prompt is empty")
 
 
+def test_a_method_sees_the_partial_results_of_what_it_asks(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Result] = []
+
+    def looking(_model: Any, request: AskingRequest, progress: Progress, ask: Asking) -> AskingResult:
+        answered = ask(lens(request.prompts[0]), shown.append)
+        assert shown
+        assert answered.result is not None
+        return AskingResult(found=())
+
+    toy = Method("Asking", AskingRequest, AskingResult, looking, asks=True)
+    monkeypatch.setattr("workbench.engine.method", lambda kind: toy if kind == "asking" else method(kind))
+    assert listening.answer(AskingRequest(prompts=("the cat",))).status == "done"
+    assert {type(each) for each in shown} == {LensResult}
+
+
 @pytest.mark.usefixtures("with_asking")
 def test_no_time_is_foreseen_of_a_method_that_asks_others(listening: Listening) -> None:
     job = listening.engine.submit(AskingRequest(prompts=("the cat", "the mat")))

@@ -144,9 +144,9 @@ class Engine:
                 job.cancelled.set()
         self._behind.remove(job)
 
-    def _ask(self, job: Job, request: Request) -> Step:
+    def _ask(self, job: Job, request: Request, seen: Callable[[Result], None] = lambda _: None, /) -> Step:
         """Answer what a job asks of another method: a step of its own, which is cancelled with the job."""
-        asked = Job(next(NUMBERS), request, job.cancelled)
+        asked = Job(next(NUMBERS), request, job.cancelled, seen=seen)
         with self._lock:
             self._waiting[asked.id] = asked
         try:

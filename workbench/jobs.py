@@ -25,7 +25,8 @@ NUMBERS = itertools.count(1)
 class Job:
     """What an engine has been asked.
 
-    ``edits`` and ``queue`` are the model's when it began; ``ended`` is set once its step is being recorded.
+    ``edits`` and ``queue`` are the model's when it began; ``ended`` is set once its step is being recorded. ``seen`` is
+    for the method that asked it, and is shown every partial result.
     """
 
     id: int
@@ -37,6 +38,7 @@ class Job:
     queue: QueueState | None = None
     partial: Result | None = None
     ended: bool = False
+    seen: Callable[[Result], None] = lambda _: None
 
 
 class Reporter:
@@ -68,6 +70,8 @@ class Reporter:
         assert partial is None or isinstance(partial, Result), "a part of a method reports through `part`"
         self._job.partial = partial or self._job.partial
         self.check()
+        if partial is not None:
+            self._job.seen(partial)
         if news or now - self._reported >= REPORT_EVERY:
             self._reported = now
             remaining = self._remaining(done, total, now)

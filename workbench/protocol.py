@@ -113,8 +113,13 @@ class Answered(Protocol):
     def why(self) -> str: ...
 
 
-Asking = Callable[[Request], Answered]
-"""Asks another method, as a step of its own. Raises `workbench.errors.Cancelled` where that is cancelled."""
+class Asking(Protocol):
+    """Asks another method, as a step of its own, and shows ``seen`` the partial results that this one reports.
+
+    Raises `workbench.errors.Cancelled` where that is cancelled.
+    """
+
+    def __call__(self, request: Request, seen: Callable[[Result], None] = ..., /) -> Answered: ...
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,32 @@ def test_candidates_are_made_tested_and_taken_back() -> None:
     assert result.reason
 
 
+def test_each_edit_is_told_of_as_soon_as_it_was_tried_and_those_to_come_by_name() -> None:
+    model, told = tiny_loaded("llama"), list[list[tuple[str, str]]]()
+
+    def progress(done: int, total: int, partial: Any = None, *, stage: str = "") -> None:
+        if stage == "edits":
+            told.append([(each.name, each.why) for each in partial.candidates])
+            assert partial.recommended is None
+
+    result = fix(model, FixRequest(case=CASE, failure="recall", tries=("ft-m", "ft-l")), progress, AskedHere(model))
+    later = "not tried yet"
+    assert told == [[("ft-m", later), ("ft-l", later)], [("ft-m", ""), ("ft-l", later)], [("ft-m", ""), ("ft-l", "")]]
+    assert [each.why for each in result.candidates] == ["", ""]
+
+    told.clear()
+    result = fix(model, FixRequest(case=CASE, failure="recall", tries=("ft-m",)), progress, AskedHere(model, "compare"))
+    assert told == [[("ft-m", later)]]
+    assert [each.why for each in result.candidates] == ["not to be had"]
+
+
 def test_a_case_without_an_answer_is_diagnosed_first() -> None:
     model = tiny_loaded("llama")
     ask = AskedHere(model)
     asked = Case(prompt="The capital of Australia is", target=" city", foil=" Tom")
 
     class Guided(AskedHere):
-        def __call__(self, request: Any) -> Any:
+        def __call__(self, request: Any, seen: Any = None) -> Any:
             if request.kind == "diagnose":
                 ask.asked.append(request)
                 from workbench.methods.diagnose.diagnosis import diagnose
@@ -136,7 +155,7 @@ def test_what_an_editor_warns_of_speaks_against_its_edit() -> None:
     class Warned(AskedHere):
         """A comparison whose editor warns."""
 
-        def __call__(self, request: Any) -> Any:
+        def __call__(self, request: Any, seen: Any = None) -> Any:
             answer = super().__call__(request)
             if request.kind == "compare":
                 (rival,) = answer.result.rivals

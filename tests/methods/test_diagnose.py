@@ -225,7 +225,7 @@ def test_of_a_target_that_nobody_has_named_it_is_not_said_that_the_answer_is_wro
     class Says(AskedHere):
         """A model that says Tom, and next city."""
 
-        def __call__(self, request: Any) -> Any:
+        def __call__(self, request: Any, seen: Any = None) -> Any:
             answered = super().__call__(request)
             if request.kind == "continue":
                 first = answered.result.generated[0].model_copy(update={"text": " Tom", "runner_up": " city"})
@@ -246,18 +246,22 @@ class AskedHere:
         self.model, self.refused, self.asked = model, refused, list[Request]()
         self._numbers = itertools.count(1)
 
-    def __call__(self, request: Request) -> Any:
+    def __call__(self, request: Request, seen: Any = None) -> Any:
         self.asked.append(request)
         number = next(self._numbers)
 
         class Answer:
             id, result, why = number, None, ""
 
+        def progress(done: int, total: int, partial: Any = None, *, stage: str = "") -> None:
+            if seen is not None and partial is not None:
+                seen(partial)
+
         if request.kind == self.refused:
             Answer.why = "not to be had"
         else:
             try:
-                Answer.result = method(request.kind).run(self.model, request, silent)
+                Answer.result = method(request.kind).run(self.model, request, progress)
             except WorkbenchError as error:
                 Answer.why = str(error)
         return Answer()

@@ -111,12 +111,21 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
         progress(1, 3, found(), stage="other prompts")
         candidates += _prompts(case, suite, ask)
     if chosen := tuple(name for name in tries if name != PROMPT):
-        progress(2, 3, found(), stage="edits")
-        compared = ask(CompareRequest(case=case, editors=chosen, suite=suite))
-        if isinstance(compared.result, CompareResult):
-            candidates += map(_edited, compared.result.rivals)
-        else:
-            candidates += [FixCandidate(name=name, title=editor(name).title, why=compared.why) for name in chosen]
+        others, told = tuple(candidates), -1
+
+        def seen(compared: Result | None, of_the_rest: str = "not tried yet") -> None:
+            """Tell of the edits as each of them has been made, for all of them take minutes."""
+            nonlocal told
+            made = [_edited(rival) for rival in compared.rivals] if isinstance(compared, CompareResult) else []
+            left = [FixCandidate(name=name, title=editor(name).title, why=of_the_rest) for name in chosen[len(made) :]]
+            candidates[:] = [*others, *made, *left]
+            if len(made) != told:
+                told = len(made)
+                progress(2, 3, found(), stage="edits")
+
+        seen(None)
+        compared = ask(CompareRequest(case=case, editors=chosen, suite=suite), seen)
+        seen(compared.result, compared.why)
     return found(done=True)
 
 
