@@ -255,8 +255,11 @@ class MainScreen(PaneScreen):
         """Write the report of the session, on a thread: a long one takes a while."""
         from screens.evidence import write_report
 
-        said, severity = write_report(self.recorded(), self.status.session)
+        session = self.recorded()
+        said, severity = write_report(session, self.status.session)
         self.app.call_from_thread(self.notify, said, title="Report", severity=severity, timeout=12)
+        if severity == "information" and session.steps:
+            self.app.call_from_thread(setattr, self, "reported", session.steps[-1].id)
 
     def action_cancel(self) -> None:
         """Stop the running job. In the editor, where only a model is loading or nothing runs, leave it instead.

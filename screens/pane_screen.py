@@ -21,7 +21,7 @@ from screens.panes.picture import PicturePane
 from screens.panes.prompt.pane import PromptPane
 from screens.sized import Sized
 from screens.start import StartList
-from screens.way_on import way_on
+from screens.way_on import ANOTHER, way_on
 from screens.widgets.short_footer import ShortFooter
 from screens.widgets.status import StatusLine
 from screens.widgets.tab_line import TabLine
@@ -48,6 +48,7 @@ class PaneScreen(Sized):
     active: var[int] = var(2)
     zoomed: var[bool] = var(False)
     queue: var[QueueState] = var(QueueState)
+    reported: var[int] = var(0)  # the last step that is in a report
 
     def __init__(
         self, prompt: PromptPane, others: Sequence[Pane], start: StartList, starting: bool, live: bool
@@ -138,6 +139,10 @@ class PaneScreen(Sized):
 
     # The step that makes sense next
 
+    def watch_reported(self) -> None:
+        """What has been reported is done with."""
+        self.show_way_on()
+
     def show_way_on(self) -> None:
         """Say which step that is."""
         if self.live and self.is_mounted:
@@ -145,7 +150,9 @@ class PaneScreen(Sized):
                 request: self._place_of(request) for request in (FixRequest, QueueRequest)
             }
             steps = self.recorded().steps[-LOOKED_BACK:]
-            self.status.way_on = str(way_on(self.on_screen, steps, self.queue, places))
+            found = way_on(self.on_screen, steps, self.queue, places)
+            told = found.keys == Key.REPORT and steps and steps[-1].id == self.reported
+            self.status.way_on = str(ANOTHER if told else found)
 
     def _place_of(self, request: type[Request]) -> str:
         """The key that leads to the pane of a kind of request; none where the keyboard is there."""

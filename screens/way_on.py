@@ -31,6 +31,10 @@ class NextStep:
         return f"{self.keys} {self.does}"
 
 
+ANOTHER = NextStep(Key.PROMPT, "asks about another prompt")
+"""After the report, which is the last step of the way."""
+
+
 def way_on(
     case: Case | None, steps: Iterable[Step], queue: QueueState, places: Mapping[type[Request], str]
 ) -> NextStep:

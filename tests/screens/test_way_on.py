@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from screens.way_on import way_on
+from screens.way_on import NextStep, way_on
 from tests.screens.recorded import lens_result
 from tests.screens.test_app import HERO, ask_hero, running
 from workbench.case import Case
@@ -108,3 +109,17 @@ async def test_the_status_line_names_it_and_follows_what_is_typed() -> None:
         await run.settle()
         assert "next:" not in run.text  # a job that runs is what is told
         assert "esc cancels" in run.text
+
+
+async def test_once_the_report_is_written_it_is_no_more_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("screens.pane_screen.way_on", lambda *_: NextStep("R", "writes the report"))
+    async with running() as run:
+        await ask_hero(run)
+        assert "next: R writes the report" in run.text
+        await run.pilot.press("R")
+        await run.until(lambda: "next: p asks about another prompt" in run.text)
+        await ask_hero(run)
+        assert "next: R writes the report" in run.text
