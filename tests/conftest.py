@@ -94,12 +94,13 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny random models read some lines of the held-out prose; all of it tells no more of them.
+    """Models read some lines of the held-out prose: random ones tell no more of all of it, the default one little.
 
-    Elsewhere other processes read all of it, and a test of the prose itself does.
+    Elsewhere other processes read all of it, and tests of the prose itself do.
     """
-    if request.path.parent.name in ("editing", "methods") and request.path.stem != "test_held_out":
-        lines = held_out_text()[:500]
+    letters = {"editing": 500, "methods": 500, "real": 1000}.get(request.path.parent.name)
+    if letters and request.path.stem not in ("test_held_out", "test_regression_real"):
+        lines = held_out_text()[:letters]
         monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: lines)
 
 

@@ -26,7 +26,7 @@ def digest(loaded):
     found = hashlib.sha256()
     for name, weight in sorted(loaded.hf.state_dict().items()):
         found.update(name.encode())
-        found.update(weight.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        found.update(weight.contiguous().reshape(-1).view(torch.uint8).numpy())
     return found.hexdigest()
 
 

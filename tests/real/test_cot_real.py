@@ -62,7 +62,7 @@ def test_the_lens_opens_on_a_truncation_with_the_two_answers(default_model: Load
     outcome = tom.of("kept")[3]
     case = tom.case(outcome)
     assert (case.target, case.foil) == ("10", "7")
-    result = logit_lens.run(default_model, LensRequest(case=case), silent)
+    result = logit_lens.run(default_model, LensRequest(case=case, positions=(-1,)), silent)
     column = result.columns[-1]
     assert column is not None
     assert column.target is not None

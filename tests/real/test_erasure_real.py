@@ -23,7 +23,7 @@ NURSE = Case(prompt="The nurse was late because", target=" she", foil=" he")
 
 
 def test_pronoun_gender_is_read_before_and_not_after_and_little_else_changes(default_model: LoadedModel) -> None:
-    settings = ErasureSettings(concept="pronoun-gender", layers=(12,), limit=600, above=False)
+    settings = ErasureSettings(concept="pronoun-gender", layers=(12,), limit=300, above=False)
     request = EditRequest(editor="leace", case=NURSE, settings=settings, test=False)
     result = edit.run(default_model, request, silent)
     try:
