@@ -128,7 +128,9 @@ def one_thread() -> None:
 def commands_made_once() -> Iterator[None]:
     """The command line that a process has is made of the signatures of all commands once, not at each of its calls."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
+        once = functools.cache(typer.main.get_command)
+        patched.setattr("typer.main.get_command", once)
+        patched.setattr("typer.testing._get_command", once)
         yield
 
 

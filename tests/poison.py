@@ -38,8 +38,8 @@ _OURS = re.compile(
 def raw_in(written: str) -> str:
     """What of it acts on a terminal, or hides, though neither Rich nor Textual has sent it. Empty is good."""
     rest = _OURS.sub("", written.replace("\r", "").replace("\n", ""))
-    found = (c for c in rest if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or c == "😄")
-    return ascii("".join(found))[1:-1]
+    acting = {c for c in set(rest) if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or c == "😄"}
+    return ascii("".join(c for c in rest if c in acting))[1:-1] if acting else ""
 
 
 def run_in_pty(program: Callable[[], Any], arguments: list[str], encoding: str = "utf-8") -> tuple[int, bytes]:

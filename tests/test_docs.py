@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.core import TyperGroup
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from workbench.cli.main import app
@@ -99,7 +99,7 @@ def test_a_command_on_a_page_exists_with_its_options(page: str, arguments: list[
         assert CliRunner().invoke(app, arguments).exit_code == 0
         return
     command = command_of(arguments)
-    program = get_command(app)
+    program = typer.main.get_command(app)
     assert isinstance(program, TyperGroup)
     assert command[0] in program.commands, f"{page} shows a command that does not exist"
     shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})

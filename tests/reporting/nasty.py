@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -36,10 +37,15 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
+        self.texts: list[str] = []
         self.open: list[str] = []
         self.feed(text)
         self.close()
+
+    @cached_property
+    def text(self) -> str:
+        """All of it, without markup."""
+        return "".join(self.texts)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -52,7 +58,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.texts.append(data)
 
 
 def in_markdown(text: str) -> Page:

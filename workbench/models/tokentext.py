@@ -104,6 +104,8 @@ def display(text: str) -> str:
     that a terminal that reorders cannot draw the neighboring columns into it. Unicode's isolates would do the
     same, but are invisible, and terminals disagree about their width.
     """
+    if text.isascii() and text.isprintable() and not text.endswith(" "):
+        return text
     body = text.rstrip(" ")
     shown = []
     has_base = False
