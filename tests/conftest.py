@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import hashlib
 import itertools
 import os
 import re
@@ -16,11 +17,17 @@ from hypothesis import HealthCheck, settings
 
 from workbench import paths
 from workbench.datasets.held_out import held_out_text
+from workbench.lazy import torch
+from workbench.models.forward import sampling
+from workbench.protocol import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
     from workbench.loading import LoadedModel
+    from workbench.protocol import Progress
 
 REAL_MODELS = paths.models_folder()
 """Where the default model is, whatever home a test is given."""
@@ -72,6 +79,11 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+
+
+def pytest_unconfigure() -> None:
+    """The process ends: pytest would look five times through all that is left for what raises when it goes."""
+    gc.freeze()
 
 
 @pytest.fixture
@@ -131,6 +143,37 @@ def commands_made_once() -> Iterator[None]:
         once = functools.cache(typer.main.get_command)
         patched.setattr("typer.main.get_command", once)
         patched.setattr("typer.testing._get_command", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sampled_once() -> Iterator[None]:
+    """What a tiny model writes, token by token, it writes once for all tests. Its progress is told as it was then."""
+    known: dict[tuple[object, ...], tuple[Tensor, list[tuple[int, int, str]]]] = {}
+
+    def once(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Progress = silent) -> Tensor:
+        if model.edits.active or model.info.d_model > 64:
+            return sampling.sample(model, rows, tokens, seed, progress)
+        weights = hashlib.sha256(str(model.hf.config).encode())
+        for weight in model.hf.state_dict().values():
+            weights.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        key = (weights.digest(), model.tokenizer, rows, tokens, seed)
+        if key not in known:
+            told = list[tuple[int, int, str]]()
+
+            def tell(done: int, total: int, partial: object = None, *, stage: str = "") -> None:
+                told.append((done, total, stage))
+                progress(done, total, partial, stage=stage)
+
+            known[key] = sampling.sample(model, rows, tokens, seed, tell), told
+        else:
+            for done, total, stage in known[key][1]:
+                progress(done, total, stage=stage)
+        return known[key][0].clone()
+
+    with pytest.MonkeyPatch.context() as patched:
+        for module in ("models.forward.ordinary_text", "editing.editors.rome.contexts"):
+            patched.setattr(f"workbench.{module}.sample", once)
         yield
 
 

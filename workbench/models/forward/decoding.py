@@ -6,12 +6,11 @@ Whatever writes text goes through `decode`: it differs only in how a token is ch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch, transformers
 from workbench.memory import in_batches
-from workbench.models.forward.padding import padding_arguments
+from workbench.models.forward.padding import forward_takes, padding_arguments
 from workbench.protocol import Progress, silent
 
 if TYPE_CHECKING:
@@ -85,9 +84,8 @@ class TextBatch:
 
     def _run(self, ids: Sequence[Ids], wanted: int) -> None:
         hf, device = self.model.hf, self.model.hf.device
-        taken = signature(hf.forward).parameters
         also = padding_arguments(self.model, self.mask, len(ids[0]))
-        if "logits_to_keep" in taken:
+        if "logits_to_keep" in forward_takes(type(hf).forward):
             also["logits_to_keep"] = wanted
         with torch.no_grad():
             output = hf(
