@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own."""
     monkeypatch.setenv("LM_WORKBENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@dataclasses.dataclass
+class Uninterrupted:
+    """A training, and the cache that it left."""
+
+    result: TrainResult
+    cache: Path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A tiny model's training, from its beginning to its end."""
+    home = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LM_WORKBENCH_HOME", str(home))
+        return Uninterrupted(training.run(tiny_loaded("llama"), TRAIN, silent), home / "cache")
 
 
 def asked_of(loaded, cases):
@@ -213,11 +231,9 @@ class Stopping:
 
 
 @pytest.mark.parametrize("when", [1, 2, 4, 5, 7])
-def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(when, home):
-    loaded, whole, broken = tiny_loaded("llama"), home / "whole", home / "broken"
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(when, home, uninterrupted):
+    loaded, broken = tiny_loaded("llama"), home / "broken"
     checkpoint = checkpoint_file(loaded.info.fingerprint)
-    uninterrupted = training.run(loaded, TRAIN, silent)
-    (home / "cache").rename(whole)
     stopping = Stopping(when)
     with pytest.raises(Cancelled):
         training.run(loaded, TRAIN, stopping)
@@ -227,9 +243,9 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(when, home):
     resumed = training.run(loaded, TRAIN, silent)
     (home / "cache").rename(broken)
     assert resumed.resumed == stopped
-    assert resumed.history == uninterrupted.history
+    assert resumed.history == uninterrupted.result.history
     for file in (checkpoint, network_file(loaded.info.fingerprint)):
-        one, other = (load_file(folder / file.relative_to(home / "cache")) for folder in (whole, broken))
+        one, other = (load_file(folder / file.relative_to(home / "cache")) for folder in (uninterrupted.cache, broken))
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -326,11 +342,10 @@ def test_no_subject_is_both_held_out_and_trained_on_and_the_shipped_records_are_
 
 
 @pytest.fixture
-def trained():
+def trained(uninterrupted, home):
     """A tiny model with a network of its own."""
-    loaded = tiny_loaded("llama")
-    training.run(loaded, TRAIN, silent)
-    return loaded
+    shutil.copytree(uninterrupted.cache, home / "cache")
+    return tiny_loaded("llama")
 
 
 def test_an_edit_is_the_networks_and_twice_as_large_at_twice_the_scale(trained):

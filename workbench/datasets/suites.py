@@ -173,7 +173,7 @@ def _unrelated(relation: Relation, names: set[str | None]) -> list[SuiteFact]:
     for other in shipped_facts():
         if other.id == relation.id:
             continue
-        free = [fact for fact in other.facts if not {fact.subject, fact.object} & names]
+        free = [fact for fact in other.facts if fact.subject not in names and fact.object not in names]
         sure = [fact for fact in free if len(fact.known) > 1]
         pool = sure if len(sure) > 1 else free
         found += [_fact("unrelated", other, fact) for fact in (pool[:1] + pool[len(pool) // 2 :][:1])]

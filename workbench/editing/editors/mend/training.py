@@ -37,7 +37,7 @@ from workbench.editing.layers import check_layer
 from workbench.errors import Cancelled, InputError
 from workbench.figures import Curve, Curves, Figure, Line, line, said
 from workbench.lazy import torch
-from workbench.models.forward.upper import UpperLayers, log_probabilities
+from workbench.models.forward.upper import Continued, UpperLayers, log_probabilities
 from workbench.numbers import rounded
 from workbench.protocol import Check, Method, Progress, Request, Result, part
 from workbench.settings import TypedLayers
@@ -252,7 +252,7 @@ def _train(training: _Training, request: TrainRequest, progress: Progress) -> No
 def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float, float]:
     """One step of Adam on some records drawn by the step's number. Returns the two losses."""
     with torch.enable_grad():
-        loss_edit, loss_kept = _losses(training, request, step)
+        loss_edit, loss_kept = _losses(training, _draw(training, request, step))
         found = float(loss_edit.detach()), float(loss_kept.detach())
         if not all(map(math.isfinite, found)):
             raise training.model.not_finite(f"the loss of step {step + 1} is", "use a smaller rate")
@@ -264,15 +264,27 @@ def _step(training: _Training, request: TrainRequest, step: int) -> tuple[float,
     return found
 
 
-def _losses(training: _Training, request: TrainRequest, step: int) -> tuple[Tensor, Tensor]:
-    """The targets' loss and the divergence of what is to stay, in nats, after the edits of a step's records."""
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What a step is made of: the records' gradient, targets that are asked, and texts that are to stay as they are.
+
+    ``owners`` are the edits under which each of these is read.
+    """
+
+    gradient: Factors
+    asked: Sequence[Continued]
+    stays: Sequence[int]
+    owners: Sequence[int]
+
+
+def _draw(training: _Training, request: TrainRequest, step: int) -> _Drawn:
+    """The records of a step, by its number, and what is asked of them."""
     import numpy
 
-    model, upper, network = training.model, training.upper, training.network
     random = numpy.random.RandomState((request.seed, step))
     examples = training.material.examples
     drawn = [examples[i] for i in random.choice(len(examples), min(request.batch, len(examples)), replace=False)]
-    gradient = gradients(model, network.layers, upper, [example.rewrite for example in drawn])
+    rewrites = [example.rewrite for example in drawn]
     asked, owners, stays, stay_owners = [], list[int](), list[int](), list[int]()
     for edit, example in enumerate(drawn):
         others = example.paraphrases or (example.rewrite,)
@@ -283,22 +295,30 @@ def _losses(training: _Training, request: TrainRequest, step: int) -> tuple[Tens
             if pool:
                 stays.append(pool[random.randint(len(pool))])
                 stay_owners.append(edit)
-    with edited(model, network.edits(gradient), [*owners, *stay_owners]):
-        states = upper.states([*(each.row for each in asked), *stays])
+    gradient = gradients(training.model, training.network.layers, training.upper, rewrites)
+    return _Drawn(gradient, asked, stays, [*owners, *stay_owners])
+
+
+def _losses(training: _Training, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+    """The targets' loss and the divergence of what is to stay, in nats, after the edits of a step's records."""
+    model, asked = training.model, drawn.asked
+    with edited(model, training.network.edits(drawn.gradient), drawn.owners):
+        states = training.upper.states([*(each.row for each in asked), *drawn.stays])
     loss_edit = -torch.stack([each.mean() for each in log_probabilities(model, states, asked)]).mean()
-    if not stays:
+    if not drawn.stays:
         return loss_edit, torch.zeros_like(loss_edit)
-    return loss_edit, _divergence(training, states[len(asked) :], stays)
+    return loss_edit, _divergence(training, states[len(asked) :], drawn.stays)
 
 
 def _find_first_steps(training: _Training, request: TrainRequest, progress: Progress) -> None:
     """Halve the untrained network's steps until the loss of the first records' edits is at its lowest."""
     log_step = training.network.tensors["log_step"]
     found: dict[int, float] = {}
+    drawn = _draw(training, request, 0)
     with torch.no_grad():
         for halvings in range(HALVINGS):
             progress(0, request.steps, stage="finding the first step size")
-            loss_edit, loss_kept = _losses(training, request, 0)
+            loss_edit, loss_kept = _losses(training, drawn)
             found[halvings] = float(request.c_edit * loss_edit + request.c_loc * loss_kept)
             log_step -= math.log(2)
         best = min(found, key=lambda halvings: found[halvings])
