@@ -20,6 +20,8 @@ WORKBENCH = (sys.executable, "-m", "workbench")
 class Terminal:
     """Runs a command in a pty of ``columns`` × ``rows`` and keeps the screen that it draws."""
 
+    spawn: type[pexpect.spawn] = pexpect.spawn
+
     def __init__(
         self,
         *arguments: str,
@@ -33,7 +35,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.started = time.perf_counter()
-        self.child = pexpect.spawn(
+        self.child = self.spawn(
             command[0],
             command[1:],
             dimensions=(rows, columns),

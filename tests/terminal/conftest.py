@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 from benchmarks.terminal import Terminal
 from tests.conftest import REAL_MODELS
+from tests.forked import ForkedSpawn
 from tests.real.conftest import default_model_is_here
 
 __all__ = ["default_model_is_here"]  # what is true of the tests in tests/real is true of these
@@ -21,9 +23,13 @@ WAIT = 180.0
 
 
 class Recorded(Terminal):
-    """A terminal that remembers what was written to it, as pyte's screen knows no alternate one."""
+    """A terminal that remembers what was written to it, as pyte's screen knows no alternate one.
 
-    def __init__(self, *arguments: str, **settings: Any) -> None:
+    ``forked`` is false where the start itself is what is looked at.
+    """
+
+    def __init__(self, *arguments: str, forked: bool = True, **settings: Any) -> None:
+        self.spawn = ForkedSpawn if forked else pexpect.spawn
         super().__init__(*arguments, **settings)
         self.written = io.BytesIO()
         self.child.logfile_read = self.written

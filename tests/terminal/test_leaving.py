@@ -17,6 +17,7 @@ import pexpect
 import pytest
 
 from benchmarks.terminal import ROOT, end
+from tests.forked import ForkedSpawn
 from tests.terminal.conftest import WAIT, Start
 from tests.tiny import save_tiny
 from workbench.methods.lens.logit_lens import LensResult
@@ -69,12 +70,11 @@ class Program:
         code = textwrap.dedent(PROGRAM).replace("DEAF", str(deaf))
         environment = {**os.environ, "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
         command = ["-c", code, *map(str, arguments)]
-        self.child = pexpect.spawn(
+        self.child = ForkedSpawn(
             sys.executable, command, dimensions=(30, 100), env=environment, cwd=str(ROOT), timeout=WAIT
         )
         self.written = io.BytesIO()
         self.child.logfile_read = self.written
-        self.modes = termios.tcgetattr(self.child.child_fd)
         self.child.expect(b"half way")
 
     def end(self) -> int:
@@ -91,9 +91,9 @@ class Program:
             assert on in raw, f"{name} was never switched on"
             assert raw.rindex(off) > raw.rindex(on), f"{name} was left on"
         assert b"Traceback" not in raw
-        for place in (termios.tcgetattr(self.child.child_fd)[3], self.modes[3]):
-            assert place & termios.ECHO
-            assert place & termios.ICANON
+        modes = termios.tcgetattr(self.child.child_fd)[3]
+        assert modes & termios.ECHO
+        assert modes & termios.ICANON
 
 
 @contextmanager
@@ -143,9 +143,8 @@ def test_a_hang_up_saves_the_step(tiny: Path, tmp_path: Path, deaf: bool, comman
     with running(deaf, *command, PROMPT, "--model", tiny, "--session", file) as program:
         program.child.ptyproc.fileobj.close()  # the terminal is gone: every write to it is an error from now on
         began = time.monotonic()
-        _, status = os.waitpid(program.child.pid, 0)
+        assert program.child.ptyproc.wait() == (130 if command else 128 + signal.SIGHUP)
         assert time.monotonic() - began < SOON
-        assert os.waitstatus_to_exitcode(status) == (130 if command else 128 + signal.SIGHUP)
     assert_saved(file)
 
 

@@ -42,7 +42,7 @@ ANSWER = row_at_cursor("29", "Sydney", ".36", "Canberra", ".34")
 
 def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "hero.json"
-    terminal = start("--session", file, columns=160, rows=48)
+    terminal = start("--session", file, columns=160, rows=48, forked=False)
     terminal.until("Type a prompt that the model gets wrong")
     terminal.until("smollm2-135m · cpu · float32")
 

@@ -74,7 +74,7 @@ The other moments lie among these, and where depends on the machine: they are fo
     "moment", [pytest.param(moment, marks=() if moment in TELLING else pytest.mark.soak) for moment in MOMENTS]
 )
 def test_the_first_step_typed_without_a_pause_is_one_case(moment: str, start: Start, own_home: Path) -> None:
-    terminal = start("--model", own_home / "none", columns=100, rows=30)
+    terminal = start("--model", own_home / "none", columns=100, rows=30, forked=False)
     MOMENTS[moment](terminal)
     terminal.press(FIRST_STEP)
     terminal.until(lambda _: bool(list(own_home.rglob("history.jsonl"))))
@@ -85,7 +85,7 @@ def test_the_first_step_typed_without_a_pause_is_one_case(moment: str, start: St
 
 def test_the_first_step_typed_at_once_is_the_first_step_of_the_session(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "s.json"
-    terminal = start("--session", file, columns=100, rows=30)
+    terminal = start("--session", file, columns=100, rows=30, forked=False)
     terminal.press(FIRST_STEP)
     terminal.until("Canberra against Sydney")
     terminal.until(lambda _: file.exists() and bool(load_session(file).steps))

@@ -1,0 +1,103 @@
+"""A process that has imported what the program needs, and forks off it every program that a test asks for.
+
+It never runs a model. Requests come over a socket, which is its standard input (`tests/forked.py` sends them): the
+program's arguments as python gets them, its environment and folder, the files that become its 0, 1 and 2 (or its
+terminal), and the end of a pipe, which is open for as long as the program runs. What is forked leaves the loop and is
+the program from there on, to the interpreter's own end. With the other side of the socket gone, because the tests are
+over or were interrupted, whatever still runs is killed and the server ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+IMPORTED = (
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "nnsight",
+    "screens.app",
+    "screens.live",
+    "screens.replay",
+    "workbench.cli.main",
+    "workbench.loading",
+    "workbench.methods.lens.logit_lens",
+)
+
+
+def asked(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next request and the files that come with it; none when nobody asks any more."""
+    size, files, _, _ = socket.recv_fds(line, 8, 4)
+    return (json.loads(line.recv(int.from_bytes(size), socket.MSG_WAITALL)), files) if size else None
+
+
+def become(environment: dict[str, str], folder: str, terminal: bool, files: list[int]) -> None:
+    """Be a process as one that was just started: of a session of its own where it has a terminal."""
+    if terminal:
+        os.login_tty(files[0])
+    else:
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+            os.close(file)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # as it always is for stderr
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def serve(line: socket.socket) -> list[str]:
+    """Fork whenever asked; returns in what was forked, with the arguments of the program that it is to be."""
+    running: set[int] = set()
+    while request := asked(line):
+        said, files = request
+        if (ended := said.get("ended")) is not None:
+            answer = os.waitstatus_to_exitcode(os.waitpid(ended, 0)[1])
+            running.remove(ended)
+        elif answer := os.fork():
+            running.add(answer)
+            for file in files:
+                os.close(file)
+        else:
+            line.close()
+            become(said["environment"], said["folder"], said["terminal"], files[:-1])
+            return list(said["arguments"])
+        with suppress(BrokenPipeError):
+            line.sendall(answer.to_bytes(8, signed=True))
+    for child in running:
+        os.kill(child, signal.SIGKILL)
+    os._exit(0)
+
+
+def run(arguments: list[str]) -> None:
+    """What python does with these arguments."""
+    how, what, *others = arguments
+    sys.argv = [how, *others]
+    if how == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    elif how == "-c":
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        exec(compile(what, "<string>", "exec"), vars(main))
+    else:
+        raise ValueError(f"{how} is neither -m nor -c")
+
+
+if __name__ == "__main__":
+    own_line = socket.socket(fileno=os.dup(0))
+    for each in IMPORTED:
+        import_module(each)
+    gc.collect()
+    gc.freeze()  # or looking for garbage would copy every page that the forked share
+    run(serve(own_line))
