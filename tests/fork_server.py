@@ -42,15 +42,18 @@ def asked(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     return (json.loads(line.recv(int.from_bytes(size), socket.MSG_WAITALL)), files) if size else None
 
 
-def become(environment: dict[str, str], folder: str, terminal: bool, files: list[int]) -> None:
-    """Be a process as one that was just started: of a session of its own where it has a terminal."""
-    if terminal:
-        os.login_tty(files[0])
+def become(environment: dict[str, str], folder: str, session: bool, files: list[int]) -> None:
+    """Be a process as one that was just started: one file is a terminal of its own, three are its 0, 1 and 2."""
+    if len(files) == 1:
+        os.login_tty(*files)
     else:
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # as it always is for stderr
+        if session:
+            os.setsid()
+    at_once = bool(environment.get("PYTHONUNBUFFERED"))
+    sys.stdout.reconfigure(line_buffering=os.isatty(1), write_through=at_once)  # type: ignore[union-attr]
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
@@ -64,7 +67,7 @@ def serve(line: socket.socket) -> list[str]:
     while request := asked(line):
         said, files = request
         if (ended := said.get("ended")) is not None:
-            answer = os.waitstatus_to_exitcode(os.waitpid(ended, 0)[1])
+            _, answer = os.waitpid(ended, 0)
             running.remove(ended)
         elif answer := os.fork():
             running.add(answer)
@@ -72,10 +75,10 @@ def serve(line: socket.socket) -> list[str]:
                 os.close(file)
         else:
             line.close()
-            become(said["environment"], said["folder"], said["terminal"], files[:-1])
+            become(said["environment"], said["folder"], said["session"], files[:-1])
             return list(said["arguments"])
         with suppress(BrokenPipeError):
-            line.sendall(answer.to_bytes(8, signed=True))
+            line.sendall(answer.to_bytes(8))
     for child in running:
         os.kill(child, signal.SIGKILL)
     os._exit(0)
@@ -83,7 +86,7 @@ def serve(line: socket.socket) -> list[str]:
 
 def run(arguments: list[str]) -> None:
     """What python does with these arguments."""
-    how, what, *others = arguments
+    how, what, *others = arguments[arguments[0] == "-P" :]  # what -P keeps out is not there to be imported
     sys.argv = [how, *others]
     if how == "-m":
         runpy.run_module(what, run_name="__main__", alter_sys=True)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks.terminal import ROOT, WORKBENCH, Terminal
+from tests.forked import ForkedPopen
 from tests.tiny import CONTEXT, save_tiny
 from workbench import __version__
 from workbench.case import Case
@@ -530,7 +531,7 @@ def test_ctrl_c_stops_a_running_job(workbench: Run, tiny: Path, tmp_path: Path, 
             assert workbench(*arguments).code == 0
         arguments = ["check", file]
     command_line = [sys.executable, "-c", textwrap.dedent(SLOW), *map(str, arguments)]
-    with subprocess.Popen(
+    with ForkedPopen(
         command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
     ) as child:
         assert child.stderr is not None

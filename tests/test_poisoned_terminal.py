@@ -7,9 +7,11 @@ import os
 import subprocess
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from benchmarks.terminal import WORKBENCH, Terminal
+from tests.forked import ForkedSpawn
 from tests.poison import MARK, POISON, POISON_NAME, poisoned_session, raw_in, write
 from workbench import paths
 
@@ -21,6 +23,7 @@ ASCII = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": 
 class Recorded(Terminal):
     """A terminal that remembers its bytes."""
 
+    spawn = ForkedSpawn
     written = b""
 
     def read(self, seconds: float) -> int:
@@ -31,6 +34,12 @@ class Recorded(Terminal):
 
     def until(self, what: str) -> None:
         self.wait_for(what, WAIT)
+
+
+class Started(Recorded):
+    """One whose program is started, with what the interpreter itself reads of the environment."""
+
+    spawn = pexpect.spawn
 
 
 class _Kept:
@@ -79,7 +88,7 @@ def test_the_app_opens_where_sessions_are_poisoned_and_the_session_has_brackets(
 
 
 def test_the_app_is_drawn_in_ascii_where_the_terminal_has_nothing_else() -> None:
-    with Recorded("replay", str(ROOT / "sessions" / "tom.json"), env=ASCII) as terminal:
+    with Started("replay", str(ROOT / "sessions" / "tom.json"), env=ASCII) as terminal:
         terminal.until("step 3/3")
         terminal.press("q")
         assert terminal.wait_for_end(WAIT) == 0

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.forked import fork_children
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.models.weights import write_weights
 from tests.tiny import save_tiny
@@ -428,7 +429,10 @@ def test_a_gguf_file_is_converted_once_for_its_contents(tmp_path: Path, monkeypa
     assert catalog.resolve(folder.name) == folder
 
 
-def test_a_gguf_file_that_was_added_is_a_model_that_can_be_described(tmp_path: Path) -> None:
+def test_a_gguf_file_that_was_added_is_a_model_that_can_be_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_children(monkeypatch, "workbench.models.store.child")
     write_tiny_gguf(tmp_path / "little.gguf")
     assert catalog.add(tmp_path / "little.gguf") == "little"
     (tmp_path / "little.gguf").unlink()

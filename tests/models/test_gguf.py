@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from tests.forked import fork_children
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.tiny import tiny_tokenizer
 from workbench.errors import Cancelled, ModelError
@@ -75,7 +76,10 @@ def test_a_file_that_is_no_gguf_is_an_error_that_names_it(tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_an_architecture_that_is_not_known_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_an_architecture_that_is_not_known_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_children(monkeypatch, "workbench.models.store.child")
     write_tiny_gguf(tmp_path / "odd.gguf", architecture="llama-of-mars")
     with pytest.raises(ModelError, match="llama-of-mars"):
         gguf.convert(tmp_path / "odd.gguf", tmp_path / "out", silent, "")

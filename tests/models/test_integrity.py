@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.forked import fork_children
 from tests.models.test_catalog import registry, wheel  # noqa: F401 - fixtures
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.tiny import save_tiny
@@ -20,6 +22,14 @@ from workbench.models.store import catalog, integrity
 from workbench.paths import HOME_VARIABLE
 
 runner = CliRunner()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def converting_is_forked() -> Iterator[None]:
+    """The program that converts a GGUF file, which `test_gguf` starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        fork_children(patch, "workbench.models.store.child")
+        yield
 
 
 def flip(file: Path, at: int = -1) -> None:
