@@ -49,7 +49,9 @@ class Painted:
     @property
     def shown(self) -> list[list[Any]]:
         """Each cell, with its colours."""
-        return [[self._screen.buffer[row][column] for column in range(self._size.width)] for row in range(self._size.height)]
+        return [
+            [self._screen.buffer[row][column] for column in range(self._size.width)] for row in range(self._size.height)
+        ]
 
     @property
     def text(self) -> list[str]:
