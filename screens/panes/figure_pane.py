@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.compose import compose
 from textual.content import Content
 
 from screens import signs
@@ -90,11 +91,25 @@ class FigurePane(PicturePane):
         self._shown: tuple[Request, Result] | None = None
         self._begun: tuple[Case | None, Edits, dict[str, Any]] | None = None  # by what, and what nobody types
 
+    def compose(self) -> ComposeResult:
+        """Nothing at first: there are many of these panes, and the app opens sooner without what is in them."""
+        yield from ()
+
     def compose_picture(self) -> ComposeResult:
         """The form and the figures."""
         if self.HAS_FORM and settings_of(self.METHOD.request):
             yield RequestForm(self.METHOD.request)
         yield FigureView(opens=self.METHOD.opens is not None)
+
+    def _furnish(self) -> None:
+        """Mount what is in it, once somebody looks at it or there is something to be seen."""
+        if not self.children:
+            self.mount_all(compose(self, super().compose()))
+            self._begin_empty()
+
+    def on_resize(self) -> None:
+        """It is seen."""
+        self._furnish()
 
     def focus_content(self) -> None:
         """Put the keyboard into the first figure with a cursor."""
@@ -190,6 +205,7 @@ class FigurePane(PicturePane):
 
     @property
     def _form(self) -> RequestForm | None:
+        self._furnish()
         return next(iter(self.query(RequestForm)), None)
 
     # What happened
@@ -222,6 +238,7 @@ class FigurePane(PicturePane):
 
     @property
     def _view(self) -> FigureView:
+        self._furnish()
         return self.query_one(FigureView)
 
     def draw(self) -> None:

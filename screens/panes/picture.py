@@ -256,7 +256,7 @@ class PicturePane(Pane):
 
     def draw_frame(self) -> None:
         """Draw what stands around the picture, as far as it has changed."""
-        if not self.is_mounted:
+        if not (self.is_mounted and self.children):
             return
         self._frame.entitle(self.TITLE if self.empty else self.headline())
         self._frame.say_below(" · ".join(said for said in (self._status, self._staleness()) if said))
@@ -270,7 +270,8 @@ class PicturePane(Pane):
         return title, self._legend(), self.query_one(TrustStrip).pieces, self.SIGNS
 
     def _begin_empty(self) -> None:
-        self.say_instead("" if self.live else NOT_RECORDED)
+        if self.children:
+            self.say_instead("" if self.live else NOT_RECORDED)
         self.draw_frame()
 
     def _begin(self, request: Request, status: str, instead: str) -> None:

@@ -114,7 +114,7 @@ class ShortFooter(Horizontal):
     def _draw(self, where: str, keys: list[FooterKey]) -> None:
         line, drawn = self.query_one(where, FooterKeys), Content(" ").join(key.drawn for key in keys)
         if line.content != drawn:
-            line.update(drawn)
+            line.update(drawn, layout=where == "#keys-of-palette")  # the others take what room it leaves
 
 
 def _drawn(key: str, display: str, does: str, tooltip: str, enabled: bool) -> Content:
