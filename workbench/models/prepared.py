@@ -8,8 +8,8 @@ from workbench.lazy import nnsight
 from workbench.models.anatomy import Anatomy
 from workbench.models.devices import parts_of
 from workbench.models.forward.maps import end_with_maps
+from workbench.models.framing import EMBEDDED, check_embedded
 from workbench.models.layouts import path_in
-from workbench.models.tokens import EMBEDDED, check_embedded
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -6,16 +6,15 @@ target and the foil begin with where they really follow the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from pydantic import model_validator
 
 from workbench.case import Case
 from workbench.errors import InputError, ModelError
-from workbench.models.chat_template import render
 from workbench.models.following import follows
+from workbench.models.framing import FramedTokens, Framing, chat_frame, check_embedded, plain_frame, tokenise
 from workbench.models.tokentext import TokenTable, display, token_table, token_text, token_texts
 from workbench.protocol import Frozen
 from workbench.shapes import as_many, span_within
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["EncodedCase", "TokenChoice", "continuation_ids", "display", "encode", "token_text", "token_texts"]
-
-
-EMBEDDED = "workbench_embedded_tokens"
-"""The attribute of a tokenizer with more tokens than its model embeds: how many that are."""
 
 
 class TokenChoice(Frozen):
@@ -86,8 +81,8 @@ def encode(
             "the tokenizer does not say which characters a token covers; use a model that has a tokenizer.json"
         )
     notes: list[str] = []
-    frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
-    tokens = _tokenise(tokenizer, frame)
+    frame = chat_frame(tokenizer, case, notes) if case.chat else plain_frame(tokenizer, case, notes)
+    tokens = tokenise(tokenizer, frame)
     if tokens.closing:
         notes.append("The end token that the tokenizer appends to a text is left out, so that the model continues it.")
     if context is not None and len(tokens.ids) + len(prefix) > context:
@@ -147,9 +142,9 @@ def continuation_ids(tokenizer: PreTrainedTokenizerBase, case: Case) -> tuple[in
         raise InputError("there is no target; give the continuation that is meant")
     _check_text(case)
     notes: list[str] = []  # `encode` tells the person
-    frame = _chat_frame(tokenizer, case, notes) if case.chat else _plain_frame(tokenizer, case, notes)
+    frame = chat_frame(tokenizer, case, notes) if case.chat else plain_frame(tokenizer, case, notes)
     text = _as_it_follows(frame, "target", case.target, notes)
-    return tuple(_pieces(tokenizer, frame, _tokenise(tokenizer, frame), "target", text, notes))
+    return tuple(_pieces(tokenizer, frame, tokenise(tokenizer, frame), "target", text, notes))
 
 
 def _check_text(case: Case) -> None:
@@ -162,139 +157,6 @@ def _check_text(case: Case) -> None:
             raise InputError(f"the {name} holds bytes that are not UTF-8 text; type it again") from error
 
 
-# --- What stands around the prompt ---
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """What stands around the prompt: token ids, then ``head`` + ``prompt`` + ``tail`` as one text.
-
-    ``special``: the tokenizer adds its own special tokens to that text. ``reply``: what follows it begins a new
-    text (after a chat template) instead of continuing the prompt.
-    """
-
-    ids: tuple[int, ...]
-    head: str
-    prompt: str
-    tail: str
-    special: bool
-    reply: bool
-
-    @property
-    def start(self) -> int:
-        """Where the prompt begins, in characters."""
-        return len(self.head)
-
-    @property
-    def stop(self) -> int:
-        return len(self.head) + len(self.prompt)
-
-    def is_appended(self, tokens: _Tokens, i: int) -> bool:
-        """Whether token i is the tail's. A blank token may have an empty span at the prompt's very end."""
-        start, stop = tokens.offsets[i]
-        return start >= self.stop and stop > self.stop
-
-
-def _plain_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
-    plain = _Frame(ids=(), head="", prompt=case.prompt, tail="", special=True, reply=False)
-    if case.prompt.endswith(" "):
-        notes.append("The prompt ends in a space, which most tokenizers make a part of the next word.")
-    if case.prepend == "as-is":
-        return plain
-    bare = _tokenise(tokenizer, plain)
-    if case.prepend == "newline":
-        frame = _Frame(ids=(), head="\n", prompt=case.prompt, tail="", special=True, reply=False)
-        if _tokenise(tokenizer, frame).ids == bare.ids:
-            raise InputError(
-                "this tokenizer drops a newline at the beginning; prepend nothing (as-is) or the separator"
-            )
-        return frame
-    if bare.opening:  # the tokenizer prepends BOS by itself
-        return plain
-    separator = _document_separator(tokenizer)
-    if bare.ids[:1] == [separator]:  # it was typed
-        return plain
-    return _Frame(ids=(separator,), head="", prompt=case.prompt, tail="", special=True, reply=False)
-
-
-def _document_separator(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that stood between documents in training, for a tokenizer that prepends nothing by itself.
-
-    A declared bos comes last: with such tokenizers it is often a chat marker that never began a document. (Of 600
-    facts SmolLM2 knows 192 after its separator and 128 after its bos.)
-    """
-    found = tokenizer.backend_tokenizer.token_to_id("<|endoftext|>")
-    for token in (found, tokenizer.eos_token_id, tokenizer.bos_token_id):
-        if token is not None:
-            return int(token)
-    raise InputError("this tokenizer has neither BOS nor separator; prepend nothing (as-is) or a newline")
-
-
-_MARK = "the-prompt-goes-here"
-
-
-def _chat_frame(tokenizer: PreTrainedTokenizerBase, case: Case, notes: list[str]) -> _Frame:
-    """The chat template around one user message. What surrounds it is found by rendering a marker in its place."""
-    if case.prepend != "as-is":
-        raise InputError("a chat template decides what is prepended; prepend nothing (as-is), or turn chat off")
-    marked, text = render(tokenizer, (_MARK, case.prompt))
-    head, _, tail = marked.partition(_MARK)
-    prompt = text[len(head) : len(text) - len(tail)]
-    if text != head + prompt + tail or prompt not in (case.prompt, case.prompt.strip()):
-        raise InputError("this model's chat template rewrites the prompt; turn chat off, or change the prompt")
-    if prompt != case.prompt:
-        notes.append("The chat template takes away the blanks around the prompt.")
-    return _Frame(ids=(), head=head, prompt=prompt, tail=tail, special=False, reply=True)
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    """Token ids and the characters [start, stop) that each covers; how many the tokenizer added at either end.
-
-    Those at the end (``closing``) are left out of ``ids``.
-    """
-
-    ids: list[int]
-    offsets: list[tuple[int, int]]
-    opening: int
-    closing: int
-
-
-def _tokenise(tokenizer: PreTrainedTokenizerBase, frame: _Frame, continuation: str = "") -> _Tokens:
-    encoding = tokenizer(
-        frame.head + frame.prompt + frame.tail + continuation,
-        add_special_tokens=frame.special,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        verbose=False,  # encode itself says when a prompt is too long
-    )
-    added = "".join(map(str, encoding["special_tokens_mask"]))  # e.g. "1000"; special tokens that were typed are 0
-    closing = len(added) - len(added.rstrip("1"))
-    kept = slice(0, len(added) - closing)
-    check_embedded(tokenizer, encoding["input_ids"])
-    return _Tokens(
-        ids=[*frame.ids, *encoding["input_ids"][kept]],
-        offsets=[*((0, 0) for _ in frame.ids), *encoding["offset_mapping"][kept]],
-        opening=len(added) - len(added.lstrip("1")),
-        closing=closing,
-    )
-
-
-def check_embedded(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> None:
-    """Raise `InputError` for a token that the tokenizer has and the model's embedding has no row for.
-
-    Loading notes the rows with such a tokenizer; it is no reason to refuse the model, as Gemma 3 shows, whose
-    tokenizer has a token for images that its text models do not embed.
-    """
-    rows = getattr(tokenizer, EMBEDDED, None)
-    without = next((token for token in ids if rows is not None and token >= rows), None)
-    if without is not None:
-        raise InputError(
-            f'the model has no embedding for the token "{token_text(tokenizer, without)}", which its tokenizer knows '
-            f"(number {without}, of {rows} embedded); leave it out, or use a tokenizer that fits the model"
-        )
-
-
 def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
     if texts:
         listed = ", ".join(f'"{text}"' for text in dict.fromkeys(texts))
@@ -304,7 +166,9 @@ def _note_special_tokens(texts: Sequence[str], notes: list[str]) -> None:
 # --- The subject ---
 
 
-def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, case: Case, notes: list[str]) -> tuple[int, int]:
+def _subject_span(
+    table: TokenTable, tokens: FramedTokens, frame: Framing, case: Case, notes: list[str]
+) -> tuple[int, int]:
     """Tokens [start, stop) that hold a character, other than a blank, of the subject where `find_subject` finds it."""
     subject = str(case.subject)
     if not subject.strip():
@@ -347,7 +211,7 @@ def _subject_span(table: TokenTable, tokens: _Tokens, frame: _Frame, case: Case,
 
 
 def _choice(
-    tokenizer: PreTrainedTokenizerBase, frame: _Frame, prompt: _Tokens, name: str, text: str, notes: list[str]
+    tokenizer: PreTrainedTokenizerBase, frame: Framing, prompt: FramedTokens, name: str, text: str, notes: list[str]
 ) -> TokenChoice:
     """The token that really follows the prompt when ``text`` does."""
     text = _as_it_follows(frame, name, text, notes)
@@ -358,7 +222,7 @@ def _choice(
     return choice
 
 
-def _as_it_follows(frame: _Frame, name: str, text: str, notes: list[str]) -> str:
+def _as_it_follows(frame: Framing, name: str, text: str, notes: list[str]) -> str:
     """The continuation as it is written after the prompt."""
     if not text.strip(" "):
         raise InputError(f"the {name} is empty; type the continuation that is meant, or leave the {name} out")
@@ -366,10 +230,10 @@ def _as_it_follows(frame: _Frame, name: str, text: str, notes: list[str]) -> str
 
 
 def _pieces(
-    tokenizer: PreTrainedTokenizerBase, frame: _Frame, prompt: _Tokens, name: str, text: str, notes: list[str]
+    tokenizer: PreTrainedTokenizerBase, frame: Framing, prompt: FramedTokens, name: str, text: str, notes: list[str]
 ) -> list[int]:
     """All tokens of ``text``, one or more, where it follows the prompt."""
-    joined = _tokenise(tokenizer, frame, text).ids
+    joined = tokenise(tokenizer, frame, text).ids
     at = len(prompt.ids)
     pieces = joined[at:]
     if joined[:at] != prompt.ids:
