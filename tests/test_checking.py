@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_session import MODEL
+from tests.a_step import MODEL
 from workbench.case import Case
 from workbench.checking import EXAMPLES, CheckReport, check_session
 from workbench.errors import Cancelled

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from screens.sessions import recent_sessions
+from tests.a_step import MODEL, step
 from tests.mutant_sessions import recorded, steps
 from workbench import __version__, steplines
 from workbench.case import Case
 from workbench.errors import SessionError, SessionHeld
 from workbench.locking import Lock
-from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.models.info import ModelInfo
-from workbench.models.tokens import EncodedCase
+from workbench.methods.generation.continuation import ContinueRequest
 from workbench.reading import MB
 from workbench.session import Session, SessionFile, Step, StepError, environment, load_session
 from workbench.steplines import END
-
-MODEL = ModelInfo(
-    name="tiny",
-    architecture="llama",
-    fingerprint="0123456789abcdef",
-    parameters=1000,
-    layers=2,
-    d_model=16,
-    vocabulary=300,
-    context=64,
-    dtype="float32",
-    device="cpu",
-    attention_kernel="sdpa",
-    chat_template=False,
-)
-
-
-def step(prompt: str = "a prompt", text: str = " and so on") -> Step:
-    encoded = EncodedCase(
-        ids=(1, 2),
-        texts=("a", " prompt"),
-        prepended=0,
-        appended=0,
-        starts_bare=True,
-        subject=None,
-        target=None,
-        foil=None,
-        notes=(),
-    )
-    token = ContinuedToken(text=text, probability=0.5, runner_up="x", runner_up_probability=0.25)
-    return Step(
-        started=datetime(2026, 1, 2, tzinfo=UTC),
-        seconds=0.1,
-        status="done",
-        request=ContinueRequest(case=Case(prompt=prompt)),
-        result=ContinueResult(encoded=encoded, generated=(token,), text=text),
-    )
 
 
 def test_a_session_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -168,7 +129,7 @@ def test_an_infinite_number_survives(tmp_path: Path) -> None:
 KILLER = """
     import os, random, signal, sys, time
     from pathlib import Path
-    from tests.test_session import MODEL, step
+    from tests.a_step import MODEL, step
     from workbench.session import SessionFile
 
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -425,7 +386,7 @@ def test_a_session_has_one_writer_and_others_are_told_who_it_is(tmp_path: Path) 
 APPENDER = """
     import sys
     from pathlib import Path
-    from tests.test_session import MODEL, step
+    from tests.a_step import MODEL, step
     from workbench.session import SessionFile
 
     for number in range(int(sys.argv[2])):
