@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 
 
 def test_replies_become_more_formal_and_stay_fluent(default_model: LoadedModel) -> None:
-    settings = ContrastSettings(contrast="formality", layers=(8,), strength=0.25, tokens=24)
+    settings = ContrastSettings(contrast="formality", layers=(8,), strength=0.25)
     result = edit.run(default_model, EditRequest(editor="contrast", settings=settings, test=False), silent)
     try:
         found = result.details
