@@ -176,6 +176,7 @@ def test_log_probabilities_and_the_perplexity_of_replies_are_those_of_a_plain_fo
         assert own == pytest.approx(slow, abs=1e-4)
     mean = np.mean([value for some in expected for value in some])
     assert replies_perplexity(model, found) == pytest.approx(math.exp(-mean), rel=1e-4)
+    assert found.own == pytest.approx(math.exp(-mean), rel=1e-4)
 
 
 def test_completions_are_compared_by_their_log_probabilities() -> None:

@@ -139,7 +139,6 @@ def run(model: LoadedModel, request: SteerSweepRequest, progress: Progress) -> S
         ),
     )
     before = observe(model, contrast, request.tokens, part(progress, 100, 100, whole, "unsteered: {}"))
-    replies = replies_perplexity(model, before)
     done = 200
     for direction in directions:
         for strength in strengths:
@@ -149,7 +148,7 @@ def run(model: LoadedModel, request: SteerSweepRequest, progress: Progress) -> S
             with model.edits.added(Edit(info, (change(direction, strength),))):
                 after = observe(model, contrast, request.tokens, within)
             progress(done + 95, whole, found, stage=where.format("fluency of the replies"))
-            both = replies, replies_perplexity(model, after)
+            both = before.own, replies_perplexity(model, after)
             behaviour = compare(contrast, before, after, both, request.seed, SHOWN)
             works = behaviour.works(1 if strength > 0 else -1)
             one = SweptStrength(layer=direction.layer, strength=strength, behaviour=behaviour, works=works)

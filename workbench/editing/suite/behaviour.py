@@ -18,7 +18,7 @@ from pydantic import Field
 
 from workbench.case import Case
 from workbench.datasets.contrasts import ContrastSet, HeldOut, Property
-from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.editing.suite.repetition import repeated
 from workbench.errors import InputError
 from workbench.lazy import torch
@@ -59,13 +59,15 @@ PROSE_WORK = 20
 class ObservedReplies:
     """What a model says to the held-out prompts: ids of prompts and replies, the texts, the property of each.
 
-    ``perplexity`` is that of plain prose. ``repeated`` is the mean share of repeated 3-grams.
+    ``own`` is the perplexity of the replies under the model that gave them, None where no reply has a token, and
+    ``perplexity`` that of plain prose. ``repeated`` is the mean share of repeated 3-grams.
     """
 
     prompts: tuple[Ids, ...]
     replies: tuple[Ids, ...]
     texts: tuple[str, ...]
     values: tuple[float, ...]
+    own: float | None
     perplexity: float
     repeated: float
 
@@ -141,9 +143,11 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
     prompts = tuple(_encoded(model, number, held, chat) for number, held in enumerate(contrast.held_out, 1))
     progress(0, total, stage="replies")
     stops = stop_ids(model)
+    log_p: dict[tuple[int, int], float] = {}
 
-    def greedy(_row: int, _so_far: int, logits: Tensor) -> int:
+    def greedy(row: int, so_far: int, logits: Tensor) -> int:
         best = int(logits.argmax())
+        log_p[row, so_far] = float(logits[best] - logits.logsumexp(dim=-1))
         return -1 if best in stops else best
 
     replies = Prefixes(model).go_on(prompts, tokens, greedy, lambda n: progress(n, total, stage="replies"))
@@ -154,7 +158,8 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
         replies=tuple(replies),
         texts=texts,
         values=_values(model, contrast, texts, chat),
-        perplexity=rounded(perplexity(model)),
+        own=_perplexity([log_p[row, at] for row, reply in enumerate(replies) for at in range(len(reply))]),
+        perplexity=rounded(held_out_perplexity(model)),
         repeated=repeated(replies),
     )
 
@@ -162,8 +167,12 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
 def replies_perplexity(model: LoadedModel, observed: ObservedReplies) -> float | None:
     """exp of the mean −log p, in nats a token, of all replies under the model as it is now, each after its prompt."""
     pairs = [pair for pair in zip(observed.prompts, observed.replies, strict=True) if pair[1]]
-    found = [log_p for some in log_probabilities(model, pairs) for log_p in some]
-    return rounded(math.exp(-fmean(found))) if found else None
+    return _perplexity([log_p for some in log_probabilities(model, pairs) for log_p in some])
+
+
+def _perplexity(log_p: Sequence[float]) -> float | None:
+    """exp of the mean −log p; None of nothing."""
+    return rounded(math.exp(-fmean(log_p))) if log_p else None
 
 
 def compare(

@@ -130,7 +130,7 @@ def steered(
     after: ObservedReplies,
 ) -> Steered:
     """What was found, with the model as it is without the edit."""
-    replies = replies_perplexity(model, before), replies_perplexity(model, after)
+    replies = before.own, replies_perplexity(model, after)
     return Steered(
         contrast=contrast.name,
         digest=contrast.digest,
