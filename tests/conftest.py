@@ -40,6 +40,14 @@ TESTS = Path(__file__).parent
 
 COUNTED = itertools.count()
 
+PROSE: dict[str, int | None] = {
+    **dict.fromkeys(("editing", "methods", "models"), 500),
+    **dict.fromkeys(("test_cli_edit", "test_cli_erase", "test_cli_steer", "test_poisoned_commands"), 500),
+    "real": 1000,
+    **dict.fromkeys(("test_held_out", "test_regression_real"), None),
+}
+"""Letters of the held-out prose that are read in the tests of a folder or a file."""
+
 SLOW = frozenset(
     {
         # The program is run, or an interpreter that imports torch is started.
@@ -110,8 +118,7 @@ def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     Elsewhere other processes read all of it, and tests of the prose itself do.
     """
-    letters = {"editing": 500, "methods": 500, "real": 1000}.get(request.path.parent.name)
-    if letters and request.path.stem not in ("test_held_out", "test_regression_real"):
+    if letters := PROSE.get(request.path.stem, PROSE.get(request.path.parent.name)):
         lines = held_out_text()[:letters]
         monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: lines)
 
@@ -157,7 +164,7 @@ def sampled_once() -> Iterator[None]:
         weights = hashlib.sha256(str(model.hf.config).encode())
         for weight in model.hf.state_dict().values():
             weights.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        key = (weights.digest(), model.tokenizer, rows, tokens, seed)
+        key = (weights.digest(), sampling.document_start(model), rows, tokens, seed)
         if key not in known:
             told = list[tuple[int, int, str]]()
 
