@@ -21,12 +21,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-IMPORTED = (
+IMPORTED = (  # not nnsight, which changes every object there is and so what is imported after it
     "torch",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
     "transformers.models.llama.modeling_llama",
-    "nnsight",
     "screens.app",
     "screens.live",
     "screens.replay",

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+import psutil
 import ptyprocess
 import pytest
 
@@ -64,6 +65,11 @@ class ForkServer:
             printed, wrong = self._process.communicate()
             raise RuntimeError(f"the fork server ended with {self._process.returncode}: {printed!r} {wrong.decode()}")
         return int.from_bytes(answer)
+
+    @property
+    def running(self) -> list[psutil.Process]:
+        """The programs that it has forked and that still run."""
+        return psutil.Process(self._process.pid).children()
 
     def close(self) -> None:
         """Let it end, and with it whatever still runs."""

@@ -13,9 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.forked import fork_children, server
 from tests.test_sweeping import EDITS, FACTS, knowing, same, step_of
 from tests.tiny import save_tiny, tiny_loaded
-from tests.waiting import LONG, PAUSE
+from tests.waiting import LONG
 from workbench.editing.records import FactsEditRequest, FactsEditResult
 from workbench.errors import InputError, OutOfMemory
 from workbench.events import Event, Finished, LoadRequest, Progressed, Started
@@ -37,13 +38,14 @@ def wait_for(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + LONG
     while not condition():
         assert time.monotonic() < end, "this does not happen"
-        time.sleep(PAUSE)
+        time.sleep(0.02)
 
 
 class Heard:
     """An engine for sweeps, and what it has told."""
 
     def __init__(self, folder: Path) -> None:
+        self.forked = False
         self.load = LoadRequest(model=str(folder), device="cpu")
         self.events: list[Event] = []
         self.recorded: list[Step] = []
@@ -64,7 +66,8 @@ class Heard:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that it has started."""
-        return [each for each in psutil.Process().children() if "workbench.sweeping.worker" in each.cmdline()]
+        started = [each for each in psutil.Process().children() if "workbench.sweeping.worker" in each.cmdline()]
+        return started + (server().running if self.forked else [])
 
 
 @pytest.fixture
@@ -75,6 +78,14 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     found.engine.close()
 
 
+@pytest.fixture
+def forked(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forked off a process that has imported torch."""
+    fork_children(monkeypatch, "workbench.sweeping.pools")
+    heard.forked = True
+
+
+@pytest.mark.usefixtures("forked")
 def test_a_cancelled_sweep_ends_its_workers_and_asked_again_goes_on_to_what_one_run_gives(heard: Heard) -> None:
     request = EDITS.model_copy(update={"settings": EDITS.settings.model_copy(update={"steps": 60})})
     job = heard.engine.share(request, heard.load, 1)
@@ -121,6 +132,7 @@ def test_closing_ends_workers_that_are_still_loading(heard: Heard) -> None:
     assert heard.step(job).status == "cancelled"
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_model_that_cannot_be_loaded_is_one_sentence(heard: Heard) -> None:
     nowhere = LoadRequest(model="/nowhere/model", device="cpu")
     failed = heard.step(heard.engine.share(EDITS, nowhere, 1))

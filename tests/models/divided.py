@@ -1,7 +1,4 @@
-"""Methods on a model whose matrices are divided over the processes of torchrun; the first one writes what they find.
-
-`python -m tests.models.divided FOLDER` asks the same of the whole model in this process.
-"""
+"""Methods on a model whose matrices are divided over the processes of torchrun; the first one writes what they find."""
 
 from __future__ import annotations
 
@@ -37,7 +34,9 @@ def found(folder: str, device_map: str | None = None) -> list[Any]:
     ]
 
 
-if __name__ == "__main__":
-    results = found(sys.argv[1], "tp")
+def main(folder: str) -> None:
+    """What torchrun starts in every process."""
+    results = found(folder, "tp")
     if is_first_process():
         sys.stdout.write(json.dumps(results))
+        sys.stdout.flush()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import run
 
 FILE = Path(__file__).with_name("on_two_devices.py")
 
@@ -14,7 +14,6 @@ FILE = Path(__file__).with_name("on_two_devices.py")
 @pytest.mark.slow
 def test_methods_and_editors_hold_on_a_divided_model() -> None:
     """torch counts its devices at the first gradient of a process: a second one that comes later has none."""
-    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(FILE)]
-    done = subprocess.run(asked, cwd=FILE.parents[2], capture_output=True, text=True)
+    done = run("-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", FILE)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "100%" in done.stdout

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.models.divided import ASKED, found
-from tests.test_cli import ROOT, Run, workbench
+from tests.test_cli import Run, workbench
 from tests.tiny import save_tiny
 from workbench.errors import InputError
 from workbench.models.devices import placement
@@ -19,7 +18,14 @@ from workbench.registry import check_divided, method
 
 __all__ = ["workbench"]
 
-RUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+LAUNCH = """
+import sys, uuid
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from tests.models.divided import main
+alone = dict(rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id=str(uuid.uuid4()))
+elastic_launch(LaunchConfig(1, 1, nproc_per_node=2, start_method="fork", **alone), main)(sys.argv[1])
+"""
+"""What `torchrun --standalone --nproc-per-node 2` does, but that both processes are forked with their imports done."""
 
 
 def numbers(value: Any) -> list[float]:
@@ -42,7 +48,7 @@ def words(value: Any) -> Any:
 
 def test_methods_find_the_same_of_a_model_that_is_divided(tmp_path: Path) -> None:
     folder = save_tiny("llama", tmp_path / "model")
-    done = subprocess.run([*RUN, "-m", "tests.models.divided", folder], capture_output=True, text=True, cwd=ROOT)
+    done = forked.run("-c", LAUNCH, folder)
     assert done.returncode == 0, done.stderr
     divided, whole = json.loads(done.stdout), found(str(folder))
     assert len(divided) == len(ASKED)
