@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
+from tests.forked import run as run_forked
 from workbench.case import Case
 from workbench.editing.changes import DenseChange
 from workbench.editing.edit import EditRequest, EditResult
@@ -115,6 +116,8 @@ LINES = {"EDITORS": ("toy", f"{__name__}:TOY"), "METHODS": ("norms", f"{__name__
 
 REGISTERED = f"""
 import asyncio, json, sys
+for name in [name for name in sys.modules if name.partition(".")[0] in ("workbench", "screens")]:
+    del sys.modules[name]  # what was imported before the toys are registered, where the interpreter is a forked one
 from workbench.editing.editors import EDITORS
 from workbench.registry import METHODS
 EDITORS.update([{LINES["EDITORS"]!r}]); METHODS.update([{LINES["METHODS"]!r}])
@@ -227,16 +230,17 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, *LINES["METHODS"])
 
 
-def played(home: Path, program: str, *arguments: str | Path) -> str:
+def played(home: Path, program: str, *arguments: str | Path, forked: bool = True) -> str:
     """What a program prints in a fresh interpreter in which the toys are registered."""
-    done = subprocess.run(
-        [sys.executable, "-c", REGISTERED + program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "LM_WORKBENCH_HOME": str(home / "home"), "COLUMNS": "200"},
-        stdin=subprocess.DEVNULL,
-    )
+    environment = {**os.environ, "LM_WORKBENCH_HOME": str(home / "home"), "COLUMNS": "200"}
+    command = ["-c", REGISTERED + program, *map(str, arguments)]
+    if forked:
+        done = run_forked(*command, env=environment)
+    else:
+        nothing = subprocess.DEVNULL
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment, stdin=nothing
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -318,7 +322,7 @@ def test_the_editor_is_listed_and_compared_with_others(printed: dict[str, str]) 
 
 
 def test_both_are_in_the_schema_on_the_pages_and_among_keys_and_panes_and_cost_no_torch(home: Path) -> None:
-    found: dict[str, Any] = json.loads(played(home, TABLES))
+    found: dict[str, Any] = json.loads(played(home, TABLES, forked=False))
     schema = json.dumps(found["schema"])
     for model in (ToySettings, ToyDetails, NormsRequest, NormsResult):
         assert f'"title": "{model.__name__}"' in schema
