@@ -34,6 +34,7 @@ class Terminal:
         command = [*program, *arguments]
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self._text: str | None = None
         self.started = time.perf_counter()
         self.child = self.spawn(
             command[0],
@@ -55,8 +56,10 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen as lines."""
-        return "\n".join(self.screen.display)
+        """The screen as lines, which cost some milliseconds, so that they are made once of what was written."""
+        if self._text is None:
+            self._text = "\n".join(self.screen.display)
+        return self._text
 
     def read(self, seconds: float) -> int:
         """Take what the program writes within some seconds; returns how many bytes came first."""
@@ -65,6 +68,7 @@ class Terminal:
         except (pexpect.TIMEOUT, pexpect.EOF):
             return 0
         self._stream.feed(data)
+        self._text = None
         return len(data)
 
     def wait_for(self, what: str | Callable[[str], bool], seconds: float = 60.0) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -39,19 +40,30 @@ SESSIONS = sorted(path.stem for path in (ROOT / "sessions").glob("*.json"))
 SOURCE = Source(Path("mine.json"), "ab" * 32)
 
 
+@functools.cache
 def sample(name: str) -> Session:
     return load_session(ROOT / "sessions" / f"{name}.json")
 
 
+@functools.cache
+def page_of(name: str) -> tuple[str, Page]:
+    """The HTML page of a shipped session, and what a reader makes of it."""
+    text = html_page(report_of(sample(name), SOURCE))
+    return text, Page(text)
+
+
 def read(session: Session, **of: str) -> str:
     """The text of the HTML page, on one line."""
-    return " ".join(Page(html_page(report_of(session, SOURCE, **of))).text.split())
+    return one_line(Page(html_page(report_of(session, SOURCE, **of))))
+
+
+def one_line(page: Page) -> str:
+    return " ".join(page.text.split())
 
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_a_page_stands_by_itself(name: str) -> None:
-    text = html_page(report_of(sample(name), SOURCE))
-    page = Page(text)
+    text, page = page_of(name)
     assert page.open == []
     assert not {"script", "link", "iframe", "object", "img", "base", "form"} & set(page.tags)
     links = [value for _, attribute, value in page.attributes if attribute in ("href", "src", "xlink:href")]
@@ -66,7 +78,7 @@ def test_a_page_stands_by_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_it_has_the_model_the_case_every_step_and_how_to_replay(name: str) -> None:
-    session, text = sample(name), read(sample(name))
+    session, text = sample(name), one_line(page_of(name)[1])
     assert session.model is not None
     for fact in (session.model.name, session.model.fingerprint, *session.environment.values()):
         assert fact in text
@@ -81,7 +93,7 @@ def test_it_has_the_model_the_case_every_step_and_how_to_replay(name: str) -> No
 
 
 def test_the_hero_case_is_told_in_plain_language_with_what_was_measured() -> None:
-    text = read(sample("canberra"))
+    text = one_line(page_of("canberra")[1])
     for sentence in (
         "The language model smollm2-135m was given the text “The capital of Australia is”.",
         "Unchanged, it went on with “Sydney” (probability 0.36, where 1 is certain).",
@@ -239,7 +251,7 @@ def test_a_long_prompt_is_cut_between_words_in_the_title() -> None:
 
 def test_who_reviewed_and_decided_can_be_given_or_filled_in() -> None:
     assert "Reviewed by A. Reviewer" in read(sample("tom"), reviewer="A. Reviewer").replace("byA", "by A")
-    page = Page(html_page(report_of(sample("tom"), SOURCE)))
+    _, page = page_of("tom")
     assert ("dd", "contenteditable", "true") in page.attributes
 
 
@@ -260,7 +272,7 @@ def test_a_session_without_anything_has_a_report() -> None:
 
 @pytest.mark.parametrize("name", SESSIONS)
 def test_no_text_of_a_stranger_is_markup_in_html(name: str) -> None:
-    own = Page(html_page(report_of(sample(name), SOURCE)))
+    _, own = page_of(name)
     text = html_page(report_of(nasty_session(name), Source(Path(f"a{NASTY.replace('/', '')}.json"), "ab")))
     page = Page(text)
     assert set(page.tags) <= set(own.tags) | {"details", "summary"}

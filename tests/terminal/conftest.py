@@ -45,7 +45,7 @@ class Recorded(Terminal):
 
     def line(self, what: str) -> str:
         """The first line of the screen that holds a text; empty when there is none."""
-        return next((line for line in self.screen.display if what in line), "")
+        return next((line for line in self.text.splitlines() if what in line), "")
 
     def assert_ended_cleanly(self) -> None:
         """Exit code 0, and everything that was switched on in the terminal is switched off again."""

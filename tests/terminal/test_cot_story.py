@@ -20,7 +20,7 @@ QUESTION = "Tom has 3 apples and buys 4 more. How many apples does he have? Let'
 
 def ground(terminal: Recorded, field: str) -> str:
     """The colour on which a field of the form stands: another one where the keyboard is."""
-    row, line = next((row, line) for row, line in enumerate(terminal.screen.display) if f" {field} " in line)
+    row, line = next((row, line) for row, line in enumerate(terminal.text.splitlines()) if f" {field} " in line)
     return str(terminal.screen.buffer[row][line.index(f" {field} ") + len(field) + 2].bg)
 
 

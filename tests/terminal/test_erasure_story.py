@@ -26,7 +26,7 @@ def has_focus(terminal: Recorded, field: str) -> Callable[[str], bool]:
     """Whether the field of a setting is lit otherwise than the last one."""
 
     def ground(name: str) -> str | None:
-        for row, line in enumerate(terminal.screen.display):
+        for row, line in enumerate(terminal.text.splitlines()):
             if label := re.search(rf"\b{name} {{2,}}(?=\w)", line):
                 return str(terminal.screen.buffer[row][label.end()].bg)
         return None

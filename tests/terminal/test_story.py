@@ -22,10 +22,10 @@ def has_focus(terminal: Recorded, field: str) -> Callable[[str], bool]:
     """Whether a field of the case is lit otherwise than the other two."""
 
     def lit(_: str) -> bool:
-        row = next((row for row, line in enumerate(terminal.screen.display) if all(f in line for f in FIELDS)), None)
+        row = next((row for row, line in enumerate(terminal.text.splitlines()) if all(f in line for f in FIELDS)), None)
         if row is None:
             return False
-        line = terminal.screen.display[row]
+        line = terminal.text.splitlines()[row]
         grounds = {name: terminal.screen.buffer[row][line.index(name) + len(name) + 7].bg for name in FIELDS}
         return [name for name in FIELDS if list(grounds.values()).count(grounds[name]) == 1] == [field]
 
