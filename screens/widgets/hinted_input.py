@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.cells import cell_len
+from textual.strip import Strip
 from textual.widgets import Input
 
 
@@ -31,4 +32,13 @@ class HintedInput(Input):
 
     def on_resize(self) -> None:
         """There is room, or there is none."""
-        self.placeholder = next((hint for hint in self._hints if cell_len(hint) < self.size.width), "")
+        self.placeholder = self._fitting
+
+    def render_line(self, y: int) -> Strip:
+        """With the hint that fits: Textual tells of a size after it has drawn, and not always of the first one."""
+        self.set_reactive(Input.placeholder, self._fitting)
+        return super().render_line(y)
+
+    @property
+    def _fitting(self) -> str:
+        return next((hint for hint in self._hints if cell_len(hint) < self.size.width), "")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from screens.messages import CaseChosen
+from screens.widgets.hinted_input import HintedInput
 from screens.widgets.prompt_fields import CaseField, PromptArea
 from tests.screens.asked import FRANCE
 from tests.screens.recorded import MODEL, continuation, trace_result
@@ -34,6 +35,12 @@ async def test_a_hint_in_a_field_is_shown_whole_or_not_at_all(width: int) -> Non
         for field in run.main.prompt.query(CaseField):
             assert len(field.placeholder) < field.size.width or not field.placeholder
         assert ("of the fact" in run.text) == (width > 60)
+
+
+async def test_a_hint_is_drawn_where_the_field_was_not_told_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HintedInput, "on_resize", lambda _: None)
+    async with running() as run:
+        assert "of the fact" in run.text
 
 
 async def test_who_has_named_a_subject_is_not_told_to() -> None:
