@@ -12,8 +12,8 @@ from textual.screen import Screen
 
 from tests import waiting
 
-PAINT_AT_ONCE = ("test_monkey", "test_painted", "test_room")
-"""Files whose tests find out what is not ready to be painted yet."""
+PAINT_AT_ONCE = ("test_monkey", "test_painted", "test_room", "test_snapshots")
+"""Files whose tests find out what is not ready to be painted yet, or look at each cell."""
 
 
 @pytest.fixture(autouse=True)

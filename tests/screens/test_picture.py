@@ -12,6 +12,7 @@ async def test_every_picture_stands_between_a_legend_and_a_trust_strip() -> None
     assert all(issubclass(pane, PicturePane) and "compose" not in vars(pane) for pane in PANES)
     async with running() as run:
         for pane in run.main.others:
+            pane.focus_content()
             legend, *picture, strip = pane.children
             assert legend.id == "legend"
             assert picture

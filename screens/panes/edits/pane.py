@@ -364,11 +364,12 @@ class EditsPane(PicturePane):
         self.query_one(RivalTable).set_class(self._comparing, "-open")
         if self._comparing and self._comparison is not None:
             prepend = self.on_screen.prepend if self.on_screen is not None else "as-is"
-            self.query_one(RivalTable).show(self._comparison, prepend, width)
+            self.query_one(RivalTable).show(self._comparison, prepend, max(20, self.size.width - 3))
         instead = self.query_one("#instead", Static)
         instead.display = not (rows or self._comparing or self.query_one(EditForm).is_open)
-        if not rows and not self._under_way:
-            instead.update(EMPTY if self.live else NOT_RECORDED)
+        why = EMPTY if self.live else NOT_RECORDED
+        if not (rows or self._under_way or instead.content == why):
+            instead.update(why)
         if self._detail is not None and self._detail.is_mounted and (detail := self._detail_now()):
             self._detail.show(detail)
 
