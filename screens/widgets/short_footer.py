@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -27,15 +28,29 @@ SOON = (Key.PROMPT, Key.CONTINUE, Key.COMPARE)
 
 @dataclass(frozen=True)
 class FooterKey:
-    """A key, and what it does as it is drawn."""
+    """A key, and what it does; few of them are drawn."""
 
     key: str
-    drawn: Content
+    display: str
+    does: str
+    tooltip: str
+    enabled: bool
 
     @property
     def width(self) -> int:
         """In cells, with the space after it."""
-        return self.drawn.cell_length + 1
+        return cell_len(self.display) + 1 + cell_len(self.does) + 1
+
+    @property
+    def drawn(self) -> Content:
+        """As it stands in the line."""
+        return Content.assemble(
+            (self.display, "bold $footer-key-foreground on $footer-key-background"),
+            (f" {self.does}", "$footer-description-foreground on $footer-description-background"),
+        ).stylize(
+            Style(dim=not self.enabled or None)
+            + Style.from_meta({"key": self.key, "tooltip": self.tooltip or self.does})
+        )
 
 
 class FooterKeys(Static):
@@ -92,7 +107,7 @@ class ShortFooter(Horizontal):
         actions = set()
         for node, binding, enabled, tooltip in self.screen.active_bindings.values():
             display = self.app.get_key_display(binding)
-            key = FooterKey(binding.key, _drawn(binding.key, display, binding.description, tooltip, enabled))
+            key = FooterKey(binding.key, display, binding.description, tooltip, enabled)
             if binding.key == self.app.COMMAND_PALETTE_BINDING:
                 palette.append(key)
             elif binding.show and binding.action not in actions:
@@ -115,10 +130,3 @@ class ShortFooter(Horizontal):
         line, drawn = self.query_one(where, FooterKeys), Content(" ").join(key.drawn for key in keys)
         if line.content != drawn:
             line.update(drawn, layout=where == "#keys-of-palette")  # the others take what room it leaves
-
-
-def _drawn(key: str, display: str, does: str, tooltip: str, enabled: bool) -> Content:
-    return Content.assemble(
-        (display, "bold $footer-key-foreground on $footer-key-background"),
-        (f" {does}", "$footer-description-foreground on $footer-description-background"),
-    ).stylize(Style(dim=not enabled or None) + Style.from_meta({"key": key, "tooltip": tooltip or does}))
