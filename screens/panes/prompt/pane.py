@@ -120,12 +120,12 @@ class PromptPane(Pane, PromptFrame):
 
     def on_descendant_focus(self) -> None:
         """The keyboard has come: unfold."""
-        self.add_class("-unfolded")
+        mark(self, {"-unfolded": True}, self.children)
 
     def on_descendant_blur(self) -> None:
         """It has gone to another pane; where the whole terminal lost it, it will come back."""
         if self.screen.focused is not None and not self.has_focus_within:
-            self.remove_class("-unfolded")
+            mark(self, {"-unfolded": False}, self.children)
 
     def edited(self) -> Case:
         """The case as it stands in the fields, asked about or not."""
