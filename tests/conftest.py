@@ -55,7 +55,7 @@ SLOW = frozenset(
         *(f"test_cli_{name}" for name in ("cot", "edit", "erase", "lens", "methods")),
         *("models/test_catalog", "models/test_gguf", "models/test_hub", "models/test_integrity"),
         *("models/test_structure", "models/test_tensor_parallel"),
-        *("test_gpu_benchmark", "test_remote"),
+        *("test_forked", "test_gpu_benchmark", "test_remote"),
         # Each test starts the whole app; those of one pane by itself are quick.
         *(f"screens/test_{name}" for name in ("app", "monkey", "replay", "snapshots", "type_ahead", "what_is_asked")),
         *(f"screens/test_{name}" for name in ("cot_pane", "edits_pane", "erasure_pane", "poisoned_screens")),

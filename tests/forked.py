@@ -135,7 +135,7 @@ class ForkedPty(ptyprocess.PtyProcess):  # type: ignore[misc]
     def wait(self) -> int | None:
         """Wait for its end."""
         self._look(None)
-        return self.exitstatus  # type: ignore[no-any-return]
+        return self.exitstatus
 
 
 class ForkedSpawn(pexpect.spawn):  # type: ignore[misc]
