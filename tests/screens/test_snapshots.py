@@ -284,10 +284,10 @@ async def draw(state: State, folder: Path, first: str, then: str) -> dict[str, s
 def test_the_app_looks_as_it_did(
     snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, size: str
 ) -> None:
-    """Every other state is come to in the narrow app, the others in the wide one."""
+    """Every other state is come to in the narrow app, and the detail of a cell; the others in the wide one."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     if state not in _drawn:
-        first, then = list(SIZES)[:: 1 if ALL.index(state) % 2 else -1]
+        first, then = list(SIZES)[:: 1 if state is detail or ALL.index(state) % 2 else -1]
         _drawn[state] = asyncio.run(draw(state, tmp_path, first, then))
     monkeypatch.setattr("textual._doc.take_svg_screenshot", lambda **_: _drawn[state][size])
     assert snap_compare(App())
