@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from workbench import loading, registry
 from workbench.errors import Cancelled, InputError, WorkbenchError
 from workbench.figures import Figure
 from workbench.models.store import DEFAULT_MODEL
-from workbench.protocol import Progress, Request, Result, silent
+from workbench.protocol import Frozen, Progress, Request, Result, silent
 from workbench.reporting.formats import as_text
 from workbench.session import SessionFile, Step, StepError
 from workbench.session import load_session as _load_session
@@ -69,7 +70,7 @@ def _answer(
     started, before, edits = datetime.now(UTC), time.perf_counter(), model.edits.active
     method = registry.method(request.kind)
     if method.asks:
-        result = method.run(model, request, progress, lambda other: _told(model, other, recording, progress))
+        result = method.run(model, request, progress, functools.partial(_told, model, recording, progress))
     else:
         with model.edits.transaction():
             result = method.run(model, request, progress)
@@ -78,11 +79,24 @@ def _answer(
     return (recording.append(step) if recording is not None else step), result
 
 
-def _told(model: LoadedModel, request: Request, recording: SessionFile | None, progress: Progress) -> Step:
+def _told(
+    model: LoadedModel,
+    recording: SessionFile | None,
+    progress: Progress,
+    request: Request,
+    seen: Callable[[Result], None] = lambda _: None,
+    /,
+) -> Step:
     """What a method is told of another that it asked: a step, which says why where it failed."""
+
+    def shown(done: int, total: int, partial: Frozen | None = None, *, stage: str = "") -> None:
+        if isinstance(partial, Result):
+            seen(partial)
+        progress(done, total, partial, stage=stage)
+
     started, before, edits = datetime.now(UTC), time.perf_counter(), model.edits.active
     try:
-        return _answer(model, request, recording, progress)[0]
+        return _answer(model, request, recording, shown)[0]
     except Cancelled:
         raise
     except WorkbenchError as error:

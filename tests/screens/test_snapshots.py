@@ -6,13 +6,12 @@ nothing blinks or slides, and the theme is given.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App
+from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from screens.answers import active_edits
@@ -246,24 +245,23 @@ ERASURES = (erasure_form, erasure_partial, erasure_chart, erasure_table, erasure
 COT = (cot_form, cot_streaming, cot_sentences, cot_mistake, cot_detail)
 
 
-ALL = (*STATES, *EDITS, *COT, *ERASURES)
-SIZES = {"narrow": (80, 24), "wide": (160, 48)}
-
-_drawn: dict[State, dict[str, str]] = {}
-
-
-async def draw(state: State, folder: Path, first: str, then: str) -> dict[str, str]:
-    """Pictures of the app in a state that it comes to at one size, and as it is drawn when it is given the other."""
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["narrow", "wide"])
+@pytest.mark.parametrize("state", [*STATES, *EDITS, *COT, *ERASURES], ids=lambda state: state.__name__)
+def test_the_app_looks_as_it_did(
+    snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, size: tuple[int, int]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
     engines: list[PlayedEngine] = []
 
     def make(*hooks: Any) -> PlayedEngine:
         engines.append(PlayedEngine(*hooks))
         return engines[-1]
 
-    recording = SessionFile(folder / "snapshot.json")
+    recording = SessionFile(tmp_path / "snapshot.json")
     app = WorkbenchApp(lambda: LiveScreen(LoadRequest(model="tiny"), recording=recording, engine=make))  # type: ignore[arg-type]
     app.animation_level = "none"
-    async with app.run_test(size=SIZES[first]) as pilot:
+
+    async def go_there(pilot: Pilot[None]) -> None:
         app.theme = "textual-dark"
         for editor in (*app._main.query(TextArea), *app._main.query(Input)):
             editor.cursor_blink = False
@@ -273,21 +271,5 @@ async def draw(state: State, folder: Path, first: str, then: str) -> dict[str, s
         await run.settle()
         await state(run)
         await run.settle()
-        before = app.export_screenshot(simplify=True)
-        await pilot.resize_terminal(*SIZES[then])
-        await run.settle()
-        return {first: before, then: app.export_screenshot(simplify=True)}
 
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("state", ALL, ids=lambda state: state.__name__)
-def test_the_app_looks_as_it_did(
-    snap_compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State, size: str
-) -> None:
-    """Every other state is come to in the narrow app, and the detail of a cell; the others in the wide one."""
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    if state not in _drawn:
-        first, then = list(SIZES)[:: 1 if state is detail or ALL.index(state) % 2 else -1]
-        _drawn[state] = asyncio.run(draw(state, tmp_path, first, then))
-    monkeypatch.setattr("textual._doc.take_svg_screenshot", lambda **_: _drawn[state][size])
-    assert snap_compare(App())
+    assert snap_compare(app, terminal_size=size, run_before=go_there)
