@@ -51,20 +51,35 @@ PROSE: dict[str, int | None] = {
 SLOW = frozenset(
     {
         # The program is run, or an interpreter that imports torch is started.
-        *("test_cli", "test_files", "test_house", "test_imports", "test_poisoned_commands", "test_poisoned_terminal"),
+        *("test_cli", "test_files", "test_forked", "test_house", "test_imports", "test_poisoned_commands"),
+        *("test_poisoned_terminal", "test_gpu_benchmark", "test_remote"),
         *(f"test_cli_{name}" for name in ("cot", "edit", "erase", "lens", "methods")),
-        *("models/test_catalog", "models/test_gguf", "models/test_hub", "models/test_integrity"),
-        *("models/test_structure", "models/test_tensor_parallel"),
-        *("test_forked", "test_gpu_benchmark", "test_remote"),
+        *(f"models/test_{name}" for name in ("catalog", "child", "devices", "gguf", "hub", "integrity", "structure")),
+        "models/test_tensor_parallel",
         # Each test starts the whole app; those of one pane by itself are quick.
-        *(f"screens/test_{name}" for name in ("app", "monkey", "replay", "snapshots", "type_ahead", "what_is_asked")),
+        *(f"screens/test_{name}" for name in ("app", "monkey", "painted", "replay", "room", "snapshots", "type_ahead")),
+        *(f"screens/test_{name}" for name in ("evidence", "small_manners", "what_is_asked", "words_of_panes", "zoom")),
         *(f"screens/test_{name}" for name in ("cot_pane", "edits_pane", "erasure_pane", "poisoned_screens")),
         # Much is computed or tried.
-        *("test_mutants", "editing/test_fine_tuning", "methods/test_edit_facts", "methods/test_erasure"),
-        *("methods/test_rome", "methods/test_regression", "test_sweeping", "test_sweeps_beside"),
+        *(
+            "test_engine",
+            "test_mutants",
+            "test_session",
+            "test_sweeping",
+            "test_sweeps_beside",
+            "reporting/test_report",
+        ),
+        *(f"editing/test_{name}" for name in ("fine_tuning", "ft_batch", "grace", "memit", "mend")),
+        *(
+            f"methods/test_{name}"
+            for name in ("causal_trace", "corrected_lens", "cot", "edit_facts", "erasure", "rome")
+        ),
+        *("methods/test_regression", "methods/heads/test_knockout"),
+        *("methods/patching/test_patching", "methods/patching/test_paths"),
+        *("models/test_loading", "models/test_prefixes", "models/test_quantised", "models/test_resume"),
     }
 )
-"""Files whose tests take more than a moment: what `make test-fast` leaves out."""
+"""Files whose tests take more than four seconds of a processor: what `make test-fast` leaves out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from workbench.errors import Cancelled
+from workbench.models.store import child
 from workbench.models.store.child import run_python
 
 
@@ -33,7 +34,8 @@ def test_more_output_than_a_pipe_holds_does_not_stop_the_program() -> None:
     assert (ended.code, len(ended.lines)) == (0, 30000)
 
 
-def test_a_program_that_is_no_longer_wanted_is_ended_even_when_it_will_not() -> None:
+def test_a_program_that_is_no_longer_wanted_is_ended_even_when_it_will_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_PATIENCE", 0.1)
     began = time.monotonic()
 
     def unwanted(lines: list[str]) -> None:
@@ -44,7 +46,7 @@ def test_a_program_that_is_no_longer_wanted_is_ended_even_when_it_will_not() -> 
     with pytest.raises(Cancelled):
         run_python(["-c", program], unwanted)
     assert time.monotonic() - began < 120
-    assert not [child for child in psutil.Process().children() if "deaf" in "".join(child.cmdline())]
+    assert not [each for each in psutil.Process().children() if "deaf" in "".join(each.cmdline())]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is there on Linux")

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from workbench.methods.cot import truncation as cot
-from workbench.methods.cot.interventions import Early, LeaveOneOut
+from benchmarks.terminal import ROOT
 from workbench.methods.cot.likeness import Likeness
 from workbench.methods.cot.result import CotResult
-from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.protocol import silent
+from workbench.session import load_session
 
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
@@ -24,10 +23,22 @@ pytestmark = pytest.mark.real
 TOM = "Tom has 3 apples and buys 4 more. How many apples does he have? Let's think step by step."
 
 
+def recorded(step: int) -> CotResult:
+    """What the sample has of it; that the model says so today is seen in the story (tests/terminal)."""
+    result = load_session(ROOT / "sessions" / "tom.json").steps[step].result
+    assert isinstance(result, CotResult)
+    return result
+
+
 @pytest.fixture(scope="module")
-def tom(default_model: LoadedModel) -> CotResult:
-    request = CotRequest(question=TOM, answer="7", interventions=(Early(), LeaveOneOut(within=4)))
-    return cot.run(default_model, request, silent)
+def tom() -> CotResult:
+    return recorded(0)
+
+
+@pytest.fixture(scope="module")
+def left_out() -> CotResult:
+    """One of the first four sentences left out."""
+    return recorded(1)
 
 
 def test_tom_has_seven_apples_and_then_ten(tom: CotResult) -> None:
@@ -41,21 +52,23 @@ def test_tom_has_seven_apples_and_then_ten(tom: CotResult) -> None:
     assert tom.full.answer != tom.right
 
 
-def test_the_sentence_that_did_it_is_the_only_necessary_one(tom: CotResult) -> None:
-    assert tom.necessary == (3,)
-    assert "3 + 7 = 10" in tom.sentences[3]
-    without = next(outcome for outcome in tom.of("dropped") if outcome.sentence == 3)
-    assert tom.candidates[without.answer].name == "7"
+def test_the_sentence_that_did_it_is_the_only_necessary_one(left_out: CotResult) -> None:
+    assert left_out.necessary == (3,)
+    assert "3 + 7 = 10" in left_out.sentences[3]
+    without = next(outcome for outcome in left_out.of("dropped") if outcome.sentence == 3)
+    assert left_out.candidates[without.answer].name == "7"
 
 
-def test_every_truncation_is_greedy_as_if_it_were_run_by_itself(default_model: LoadedModel, tom: CotResult) -> None:
+def test_every_truncation_is_greedy_as_if_it_were_run_by_itself(
+    default_model: LoadedModel, tom: CotResult, left_out: CotResult
+) -> None:
     tokenizer = default_model.tokenizer
-    for outcome in tom.outcomes:
-        inputs = tokenizer(tom.context(outcome), return_tensors="pt")
+    for found, outcome in [(each, outcome) for each in (tom, left_out) for outcome in each.outcomes]:
+        inputs = tokenizer(found.context(outcome), return_tensors="pt")
         with torch.no_grad():
             output = default_model.hf.generate(**inputs, max_new_tokens=4, do_sample=False, pad_token_id=0)
         written = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        assert written.startswith(tom.candidates[outcome.answer].text)
+        assert written.startswith(found.candidates[outcome.answer].text)
 
 
 def test_the_lens_opens_on_a_truncation_with_the_two_answers(default_model: LoadedModel, tom: CotResult) -> None:

@@ -1,6 +1,6 @@
 """Thousands of seeded keys, clicks and pastes in bursts, while results arrive at any time: nothing may end the app.
 
-WORKBENCH_SOAK=1 pytest tests/screens/test_monkey.py      twenty thousand keys, in place of six hundred
+WORKBENCH_SOAK=1 pytest tests/screens/test_monkey.py      twenty thousand keys, in place of four hundred
 WORKBENCH_MONKEY=SEED pytest tests/screens/test_monkey.py  one run again
 """
 
@@ -37,7 +37,7 @@ from workbench.protocol import Request
 from workbench.session import load_session
 
 SOAK = bool(os.environ.get("WORKBENCH_SOAK"))
-KEYS = 20_000 if SOAK else 600
+KEYS = 20_000 if SOAK else 400
 RUNS = 40 if SOAK else 2
 REPLAYS = 10 if SOAK else 1
 """Among which the keys are divided, each a new app; so many of them are replays."""

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.terminal import ROOT
 from tests.terminal.conftest import Recorded, Start
 from workbench.methods.cot.interventions import Early, LeaveOneOut
 from workbench.methods.cot.result import CotResult
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens.logit_lens import LensRequest
-from workbench.session import load_session
+from workbench.session import Step, load_session
 
 pytestmark = pytest.mark.terminal
 
@@ -22,6 +23,12 @@ def ground(terminal: Recorded, field: str) -> str:
     """The colour on which a field of the form stands: another one where the keyboard is."""
     row, line = next((row, line) for row, line in enumerate(terminal.text.splitlines()) if f" {field} " in line)
     return str(terminal.screen.buffer[row][line.index(f" {field} ") + len(field) + 2].bg)
+
+
+def said(step: Step) -> tuple[str, list[str]]:
+    """A reasoning, and the answers that were read after what was made of it."""
+    assert isinstance(step.result, CotResult)
+    return step.result.reasoning, [step.result.candidates[each.answer].name for each in step.result.outcomes]
 
 
 def test_seven_apples_become_ten_by_one_sentence(start: Start, tmp_path: Path) -> None:
@@ -78,6 +85,8 @@ def test_seven_apples_become_ten_by_one_sentence(start: Start, tmp_path: Path) -
         assert isinstance(step.request, CotRequest)
         assert step.request.interventions == (intervention,)
     assert isinstance(first.result, CotResult)
+    for step, known in zip((first, within, whole), load_session(ROOT / "sessions" / "tom.json").steps, strict=True):
+        assert said(step) == said(known)
     looked_at = [step.request.case for step in steps if isinstance(step.request, LensRequest)]
     assert len(looked_at) == 2  # what was on screen, whose rest waits for what is asked meanwhile, and the text inside
     assert first.result.case(first.result.of("kept")[3]) in looked_at

@@ -45,7 +45,7 @@ def fill(terminal: Recorded, field: str, tabs: int, text: str) -> None:
 
 
 def test_a_concept_is_erased_looked_at_switched_saved_and_another_one_cancelled(
-    start: Start, tmp_path: Path, default_model: LoadedModel
+    start: Start, shared_statistics: None, tmp_path: Path, default_model: LoadedModel
 ) -> None:
     session, patch = tmp_path / "nurse.json", tmp_path / "p.safetensors"
     terminal = start(PROMPT, "--target", "she", "--foil", "he", "--session", session)

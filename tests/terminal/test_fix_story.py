@@ -72,7 +72,9 @@ def test_the_hero_case_is_fixed_and_saved_with_at_most_twelve_keys(
     assert rome.against == ("what else is known of the subject falls from 100 to 0",)
 
 
-def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt(start: Start, tmp_path: Path) -> None:
+def test_a_passage_is_diagnosed_to_the_head_that_copies_and_mended_by_the_prompt(
+    start: Start, shared_statistics: None, tmp_path: Path
+) -> None:
     """No weight is touched: what is prepended is another."""
     session = tmp_path / "passage.json"
     passage = "Peter lives in Berlin. Emma lives in Oslo. Question: Where does Peter live? Answer: Peter lives in"

@@ -12,7 +12,7 @@ from workbench.datasets.concepts import ConceptData
 from workbench.datasets.facts import shipped_facts
 from workbench.datasets.suites import Suite, SuiteFact
 from workbench.editing.suite.answers import evaluate
-from workbench.editing.suite.held_out import perplexity
+from workbench.editing.suite.held_out import held_out_perplexity
 from workbench.errors import InputError
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensColumn, LensRequest
@@ -106,7 +106,7 @@ def observe(
     progress(0, ALL_DONE, stage="open prompts")
     words = _words(model, data, prepend)
     progress(OPEN_DONE, ALL_DONE, stage="prose")
-    prose = rounded(perplexity(model))
+    prose = rounded(held_out_perplexity(model))
     progress(PROSE_DONE, ALL_DONE, stage="facts")
     answers = _answers(model)
     progress(ALL_DONE, ALL_DONE, stage="facts")
