@@ -29,23 +29,25 @@ MODEL = ModelInfo(
 )
 
 
+ENCODED = EncodedCase(
+    ids=(1, 2),
+    texts=("a", " prompt"),
+    prepended=0,
+    appended=0,
+    starts_bare=True,
+    subject=None,
+    target=None,
+    foil=None,
+    notes=(),
+)
+
+
 def step(prompt: str = "a prompt", text: str = " and so on") -> Step:
-    encoded = EncodedCase(
-        ids=(1, 2),
-        texts=("a", " prompt"),
-        prepended=0,
-        appended=0,
-        starts_bare=True,
-        subject=None,
-        target=None,
-        foil=None,
-        notes=(),
-    )
     token = ContinuedToken(text=text, probability=0.5, runner_up="x", runner_up_probability=0.25)
     return Step(
         started=datetime(2026, 1, 2, tzinfo=UTC),
         seconds=0.1,
         status="done",
         request=ContinueRequest(case=Case(prompt=prompt)),
-        result=ContinueResult(encoded=encoded, generated=(token,), text=text),
+        result=ContinueResult(encoded=ENCODED, generated=(token,), text=text),
     )

@@ -8,27 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.a_step import MODEL
+from tests.a_step import ENCODED, MODEL
 from workbench.case import Case
 from workbench.checking import EXAMPLES, CheckReport, check_session
 from workbench.errors import Cancelled
 from workbench.methods.generation.continuation import ContinuedToken, ContinueRequest, ContinueResult
-from workbench.models.tokens import EncodedCase
 from workbench.protocol import Check, Request
 from workbench.session import Session, Status, Step, StepError
 
 TOLERANCE = 1e-3
-ENCODED = EncodedCase(
-    ids=(1, 2),
-    texts=("a", " prompt"),
-    prepended=0,
-    appended=0,
-    starts_bare=True,
-    subject=None,
-    target=None,
-    foil=None,
-    notes=(),
-)
 
 
 def token(**changed: Any) -> ContinuedToken:
