@@ -83,6 +83,7 @@ def test_each_edit_is_told_of_as_soon_as_it_was_tried_and_those_to_come_by_name(
         if stage == "edits":
             told.append([(each.name, each.why) for each in partial.candidates])
             assert partial.recommended is None
+            assert all(check.name != "not made" for check in partial.checks)
 
     result = fix(model, FixRequest(case=CASE, failure="recall", tries=("ft-m", "ft-l")), progress, AskedHere(model))
     later = "not tried yet"
@@ -93,6 +94,7 @@ def test_each_edit_is_told_of_as_soon_as_it_was_tried_and_those_to_come_by_name(
     result = fix(model, FixRequest(case=CASE, failure="recall", tries=("ft-m",)), progress, AskedHere(model, "compare"))
     assert told == [[("ft-m", later)]]
     assert [each.why for each in result.candidates] == ["not to be had"]
+    assert any(check.name == "not made" for check in result.checks)
 
 
 def test_a_case_without_an_answer_is_diagnosed_first() -> None:

@@ -35,6 +35,10 @@ MOST_PROMPTS = 3
 """Prompts that are candidates, the best first."""
 
 
+LATER = "not tried yet"
+"""Why there is nothing of an edit whose turn has not come."""
+
+
 class FixRequest(Request):
     """Ask for candidates, each tested and taken back. What is not named of the case is proposed by a diagnosis.
 
@@ -113,7 +117,7 @@ def fix(model: LoadedModel, request: FixRequest, progress: Progress, ask: Asking
     if chosen := tuple(name for name in tries if name != PROMPT):
         others, told = tuple(candidates), -1
 
-        def seen(compared: Result | None, of_the_rest: str = "not tried yet") -> None:
+        def seen(compared: Result | None, of_the_rest: str = LATER) -> None:
             """Tell of the edits as each of them has been made, for all of them take minutes."""
             nonlocal told
             made = [_edited(rival) for rival in compared.rivals] if isinstance(compared, CompareResult) else []
@@ -215,7 +219,7 @@ def _checks(candidates: list[FixCandidate], suite: Suite) -> tuple[Check, ...]:
             yield Check(name="suite", text=text, level="warn")
         else:
             yield Check(name="suite", text=f"{suite.name}, {len(suite.facts)} facts", level="ok")
-        if without := [each.title for each in candidates if each.why]:
+        if without := [each.title for each in candidates if each.why not in ("", LATER)]:
             yield Check(name="not made", text=", ".join(without), level="warn")
         yield Check(name="tested", text="by this suite and not by what it leaves out")
 
