@@ -334,7 +334,8 @@ def test_what_was_kept_and_cannot_be_read_is_measured_again(own_home, spoil):
     assert run(tiny_loaded("gpt2"), REQUEST, silent) == first
 
 
-def test_records_that_ask_for_no_text_leave_no_file_each(own_home):
+def test_records_that_ask_for_no_text_leave_no_file_each_and_look_for_none(own_home, monkeypatch):
+    monkeypatch.setattr("workbench.editing.suite.unedited.remembered", lambda *_: pytest.fail("a file was looked for"))
     baseline(tiny_loaded("gpt2"), REQUEST.model_copy(update={"generate": False, "held_out": False}))
     assert not list((own_home / "cache").rglob("*.json"))
 

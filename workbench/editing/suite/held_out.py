@@ -45,7 +45,7 @@ def held_out_perplexity(model: LoadedModel) -> float:
     """That of the held-out text with the edits that are on, measured once for these; without any once for all."""
     if model.edits.applied:
         return model.edits.measured_once("held-out perplexity", lambda: perplexity(model))
-    kept = known(model, held_out_key())
+    kept = known(model, held_out_key(), on_disk=True)
     if kept is not None and kept.perplexity is not None:
         return kept.perplexity
     found = perplexity(model)

@@ -144,8 +144,9 @@ def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = sil
     """
     _check(request)
     found, lacking = Measurement(), list[tuple[str, str]]()
+    on_disk = request.generate or request.held_out
     for part, key in _parts(request).items():
-        kept = known(model, key)
+        kept = known(model, key, on_disk=on_disk)
         if kept is None:
             lacking.append((part, key))
             continue
@@ -158,7 +159,7 @@ def baseline(model: LoadedModel, request: SuiteRequest, progress: Progress = sil
         value = getattr(found, part)
         part_of_it = {part: tuple(value.items()) if isinstance(value, dict) else value}
         if part != "perplexity":  # which is kept where it is measured
-            keep(model, key, Unedited.model_validate(part_of_it), on_disk=request.generate or request.held_out)
+            keep(model, key, Unedited.model_validate(part_of_it), on_disk=on_disk)
     return found
 
 

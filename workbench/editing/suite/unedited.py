@@ -31,10 +31,10 @@ class Unedited(Frozen):
     perplexity: float | None = None
 
 
-def known(model: LoadedModel, key: str) -> Unedited | None:
-    """What was kept under a key, in this process or an earlier one."""
+def known(model: LoadedModel, key: str, *, on_disk: bool) -> Unedited | None:
+    """What was kept under a key, in this process or, ``on_disk``, in an earlier one."""
     memory: dict[str, Unedited] = model.edits.baselines
-    if key not in memory and (found := remembered(_file(model, key), Unedited)) is not None:
+    if on_disk and key not in memory and (found := remembered(_file(model, key), Unedited)) is not None:
         memory[key] = found
     return memory.get(key)
 
