@@ -153,10 +153,7 @@ def shared_statistics(own_home: Path, tmp_path_factory: pytest.TempPathFactory) 
 def one_thread() -> None:
     """Workers share the cores; tiny models gain nothing from more threads, nor do the programs that tests start."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        import torch
-
         os.environ["OMP_NUM_THREADS"] = "1"
-
         torch.set_num_threads(1)
 
 
