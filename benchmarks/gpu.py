@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.trace_speed import random_model
 from tests.tiny import tiny_tokenizer
-from workbench.loading import LoadedModel, wrap
+from workbench.loading import LoadedModel
 from workbench.protocol import silent
 from workbench.registry import method
 from workbench.scripting import request
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a tiny shape, on the CPU where there is no GPU")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="begin no step after so many")
     options = parser.parse_args(arguments)
     options.small = options.small or not torch.cuda.is_available()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,8 +55,9 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
         steps.append((f"{shape}, trace", lambda shape=shape, dtype=dtype: trace(made(shape, device, dtype))))
         steps.append((f"{shape}, edit", lambda shape=shape, dtype=dtype: edit(made(shape, device, dtype))))
     for name, step in steps:
-        left = SECONDS - (time.perf_counter() - began)
+        left = options.seconds - (time.perf_counter() - began)
         found[name] = step() if left > 0 else "no time was left"
+        print(f"{name}: {found[name]}", flush=True)
         if device == "cuda":
             found[f"{name}, memory"] = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most"
             torch.cuda.reset_peak_memory_stats()
@@ -70,15 +72,14 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     return found
 
 
-def made(shape: str, device: str, dtype: torch.dtype) -> LoadedModel:
-    """A Llama-shaped model of random weights, made on its device."""
-    return random_model(shape, tiny_tokenizer(), device, dtype)
+def made(shape: str, device: str, dtype: torch.dtype, made_on: str | None = None) -> LoadedModel:
+    """A Llama-shaped model of random weights, made on its device or, for the same numbers on any, on another."""
+    return random_model(shape, tiny_tokenizer(), device, dtype, made_on)
 
 
 def agreement(device: str) -> str:
     """How far lens, trace, heads and an edit on a device are from those on the CPU, and whether undoing is exact."""
-    here = made("tiny", "cpu", torch.float32)
-    there = wrap(made("tiny", "cpu", torch.float32).hf.to(device), tiny_tokenizer(), "there")
+    here, there = (made("tiny", where, torch.float32, made_on="cpu") for where in ("cpu", device))
     off = {}
     for kind, asked in (("lens", {"case": CASE}), ("trace", TRACE), ("heads", {"case": CASE})):
         numbers = [flat(json.loads(answer(model, kind, asked).model_dump_json())) for model in (here, there)]
@@ -96,6 +97,7 @@ def agreement(device: str) -> str:
 
 def trace(model: LoadedModel) -> str:
     """A trace, and what a complete forward for each of its cells would take, as the published procedure has it."""
+    first, _ = timed(model, lambda: answer(model, "trace", {**TRACE, "confirmed": True}))
     seconds, result = timed(model, lambda: answer(model, "trace", {**TRACE, "confirmed": True}))
     cells = sum(len(grid.values) * len(grid.values[0]) for grid in result.grids)
     ids = torch.tensor([result.encoded.ids], device=model.hf.device).expand(1 + TRACE["samples"], -1)
@@ -106,7 +108,7 @@ def trace(model: LoadedModel) -> str:
 
     forward()
     each, _ = timed(model, forward)
-    return f"{seconds:.1f} s; a forward for each of {cells} cells {each * cells:.0f} s: {each * cells / seconds:.1f} ×"
+    return f"{seconds:.1f} s, {first:.1f} the first time; a forward for each of {cells} cells {each * cells:.0f} s: {each * cells / seconds:.1f} ×"
 
 
 def edit(model: LoadedModel) -> str:

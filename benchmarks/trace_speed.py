@@ -260,8 +260,10 @@ def _model(options: argparse.Namespace) -> LoadedModel:
     return random_model(options.random, tokenizer, device, dtype)
 
 
-def random_model(shape: str, tokenizer: PreTrainedTokenizerBase, device: str, dtype: torch.dtype) -> LoadedModel:
-    """A Llama-shaped model of random weights, made on its device."""
+def random_model(
+    shape: str, tokenizer: PreTrainedTokenizerBase, device: str, dtype: torch.dtype, made_on: str | None = None
+) -> LoadedModel:
+    """A Llama-shaped model of random weights, made on its device or, for the same numbers on any, on another."""
     hidden, mlp, layers, heads, kv_heads = SHAPES[shape]
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
@@ -272,9 +274,9 @@ def random_model(shape: str, tokenizer: PreTrainedTokenizerBase, device: str, dt
         num_key_value_heads=kv_heads,
     )
     torch.manual_seed(0)
-    with torch.device(device):
+    with torch.device(made_on or device):
         hf = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return wrap(hf, tokenizer, f"random-{shape}")
+    return wrap(hf.to(device), tokenizer, f"random-{shape}")
 
 
 def _options() -> argparse.Namespace:

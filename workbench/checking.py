@@ -90,7 +90,7 @@ def _check_step(step: Step, answer: Callable[[Request], Step], tolerance: float)
         why = now.error.message if now.error else now.status
         return StepCheck(id=step.id, kind=kind, outcome="failed", message=why)
     recorded = step.result.model_dump(mode="json", exclude={"checks"})
-    found = list(_differences(recorded, now.result.model_dump(mode="json", exclude={"checks"}), ""))
+    found = list(differences(recorded, now.result.model_dump(mode="json", exclude={"checks"}), ""))
     drifts = [drift for size, drift in found if size > tolerance]
     return StepCheck(
         id=step.id,
@@ -102,14 +102,14 @@ def _check_step(step: Step, answer: Callable[[Request], Step], tolerance: float)
     )
 
 
-def _differences(recorded: Any, now: Any, place: str) -> Iterator[tuple[float, Drift]]:
+def differences(recorded: Any, now: Any, place: str) -> Iterator[tuple[float, Drift]]:
     """Every leaf that differs, with how much: infinitely for anything that is not a number."""
     if isinstance(recorded, dict) and isinstance(now, dict):
         for key in sorted(recorded.keys() | now.keys()):
-            yield from _differences(recorded.get(key), now.get(key), f"{place}.{key}".lstrip("."))
+            yield from differences(recorded.get(key), now.get(key), f"{place}.{key}".lstrip("."))
     elif isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
         for index, (one, other) in enumerate(zip(recorded, now, strict=True)):
-            yield from _differences(one, other, f"{place}[{index}]")
+            yield from differences(one, other, f"{place}[{index}]")
     elif recorded != now:
         yield _distance(recorded, now), Drift(place=place, recorded=str(recorded)[:80], now=str(now)[:80])
 

@@ -24,7 +24,7 @@ TEMPLATE = (
 )
 
 
-def roomy(architecture: str, seed: int = 0, template: str | None = None) -> LoadedModel:
+def roomy(architecture: str, seed: int = 0, template: str | None = None, device: str = "cpu") -> LoadedModel:
     """The tiny model with another length of context, and with a chat template where one is given."""
     config = copy.deepcopy(tiny.tiny_model(architecture).config)
     config.max_position_embeddings = CONTEXT  # GPT-2 and its like know it by this name too
@@ -35,7 +35,7 @@ def roomy(architecture: str, seed: int = 0, template: str | None = None) -> Load
         tiny._enliven(name, parameter.data, generator)
     tokenizer = copy.deepcopy(tiny.tiny_tokenizer())
     tokenizer.chat_template = template
-    return wrap(model, tokenizer, f"roomy-{architecture}")
+    return wrap(model.to(device), tokenizer, f"roomy-{architecture}")
 
 
 def ids(model: LoadedModel, text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,14 @@ from tests.tiny import ARCHITECTURES, tiny_loaded
 from workbench.errors import Cancelled, NumericalError, OutOfMemory
 from workbench.loading import LoadedModel
 from workbench.models.forward import decoding
-from workbench.models.forward.decoding import Ids, TextBatch, decode, generate
+from workbench.models.forward.decoding import Ids, TextBatch, decode, generate, one_by_one
 from workbench.models.forward.sampling import TOP_K, document_start, drawn, sample
 
 ROWS: list[Ids] = [(5, 6, 7), (8,), (9, 10, 11, 12, 13, 14)]
 
 
-def likeliest(_row: int, _at: int, logits: torch.Tensor) -> int:
-    return int(logits.argmax())
+def likeliest(_rows: Sequence[int], _at: Sequence[int], logits: torch.Tensor) -> list[int]:
+    return logits.argmax(dim=-1).tolist()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -31,11 +32,11 @@ def test_texts_of_any_length_together_go_on_as_each_by_itself(architecture: str)
     stops = set(range(0, 300, 7))  # some rows end early
 
     def choose(row: int, at: int, logits: torch.Tensor) -> int:
-        token = likeliest(row, at, logits)
+        token = int(logits.argmax())
         return -1 if token in stops else token
 
     rows = truncations(model)[1]
-    assert [list(new) for new in generate(model, rows, 9, choose)] == [
+    assert [list(new) for new in generate(model, rows, 9, one_by_one(choose))] == [
         greedy(model, list(row), 9, stops) for row in rows
     ]
 
@@ -45,8 +46,8 @@ def test_a_sampled_text_is_drawn_token_by_token_with_the_numbers_of_its_seed(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_loaded(architecture)
-    for module in ("decoding", "sampling"):
-        monkeypatch.setattr(f"workbench.models.forward.{module}.ROWS", 2)
+    monkeypatch.setattr("workbench.models.forward.sampling.NUMBERS", 2)
+    monkeypatch.setattr("workbench.models.forward.decoding.ROWS", {"cpu": 1})
     random = np.random.RandomState(4)
     expected = []
     for rows in (2, 1):  # as many as go together
@@ -65,9 +66,9 @@ def test_a_sampled_text_is_drawn_token_by_token_with_the_numbers_of_its_seed(
 
 def test_a_token_is_drawn_by_its_share_of_the_probability_and_never_one_that_is_ruled_out() -> None:
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
-    assert [drawn(logits, 4, chance) for chance in (0.0, 0.49, 0.51, 0.79, 0.81, 0.96, 1.0)] == [0, 0, 1, 1, 2, 3, 3]
-    assert [drawn(logits, 2, chance) for chance in (0.62, 0.63, 1.0)] == [0, 1, 1]  # 0.5 of 0.8 is 0.625
-    assert [drawn(logits, 2, chance, never=[0]) for chance in (0.66, 0.67)] == [1, 2]
+    assert drawn(logits.expand(7, -1), 4, (0.0, 0.49, 0.51, 0.79, 0.81, 0.96, 1.0)) == [0, 0, 1, 1, 2, 3, 3]
+    assert drawn(logits.expand(3, -1), 2, (0.62, 0.63, 1.0)) == [0, 1, 1]  # 0.5 of 0.8 is 0.625
+    assert drawn(logits.expand(2, -1), 2, (0.66, 0.67), never=[0]) == [1, 2]
 
 
 def test_what_is_wanted_of_a_text_that_stops_can_be_kept_and_its_last_token_is_run() -> None:

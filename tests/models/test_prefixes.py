@@ -9,6 +9,7 @@ from tests.methods.cot_models import greedy, ids, log_probabilities, roomy
 from tests.tiny import ARCHITECTURES
 from workbench.errors import NumericalError, OutOfMemory
 from workbench.models.forward import prefixes as module
+from workbench.models.forward.decoding import one_by_one
 from workbench.models.forward.prefixes import Prefixes
 
 TEXT = "The capital of Australia is Sydney. It is in the city of Rome. Paris is a city, and so is Sydney."
@@ -51,7 +52,7 @@ def test_going_on_together_is_greedy_as_each_alone(architecture: str) -> None:
         return -1 if token in stops else token
 
     steps: list[int] = []
-    found = prefixes.go_on(rows, 12, choose, steps.append, keep=True)
+    found = prefixes.go_on(rows, 12, one_by_one(choose), steps.append, keep=True)
     assert [list(new) for new in found] == [greedy(model, list(row), 12, stops) for row in rows]
     assert max(steps) == max(map(len, found))
     computed = prefixes.computed
@@ -112,7 +113,7 @@ def test_memory_that_runs_out_makes_smaller_batches(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Prefixes, "_start", small)
     prefixes = Prefixes(model)
-    found = prefixes.go_on(rows, 3, lambda _row, _at, logits: int(logits.argmax()))
+    found = prefixes.go_on(rows, 3, lambda _rows, _at, logits: logits.argmax(dim=-1).tolist())
     assert [list(new) for new in found] == [greedy(model, list(row), 3, set()) for row in rows]
 
     def never(self: Prefixes, rows: list[tuple[int, ...]], wanted: int) -> object:
@@ -129,4 +130,4 @@ def test_logits_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(NumericalError, match="not finite"):
         Prefixes(model).logits([(1, 2, 3)])
     with pytest.raises(NumericalError, match="not finite"):
-        Prefixes(model).go_on([(1, 2, 3)], 2, lambda _row, _at, logits: int(logits.argmax()))
+        Prefixes(model).go_on([(1, 2, 3)], 2, lambda _rows, _at, logits: logits.argmax(dim=-1).tolist())

@@ -24,8 +24,10 @@ from workbench.reading import Unreadable, tensors_of
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-BATCH = 8
-"""Texts that are run together."""
+BATCH = {"cpu": 8}
+"""Texts that are run together, by kind of device."""
+
+BATCH_ELSEWHERE = 64
 
 RIDGE = 1e-3
 """What is added to the diagonal, as a share of its mean."""
@@ -36,13 +38,17 @@ ENOUGH = 2.0
 
 @dataclass(frozen=True, eq=False)
 class KeyStatistics:
-    """``second_moment`` is C ``(d_mlp, d_mlp)`` in float64 without the ridge, over ``vectors`` keys of ``source``."""
+    """``second_moment`` is C ``(d_mlp, d_mlp)`` in float64 without the ridge, over ``vectors`` keys of ``source``.
+
+    It lies on the CPU; what is solved with it is solved on ``device``.
+    """
 
     layer: int
     second_moment: torch.Tensor
     vectors: int
     source: str
     condition: float
+    device: torch.device | str = "cpu"
 
     @property
     def ridged(self) -> torch.Tensor:
@@ -50,9 +56,9 @@ class KeyStatistics:
         return _ridged(self.second_moment)
 
     def solve(self, keys: torch.Tensor) -> torch.Tensor:
-        """C⁻¹k in float64 for keys ``(d_mlp, n)``, by Cholesky."""
-        factor = torch.linalg.cholesky(self.ridged)
-        return torch.cholesky_solve(keys.double().cpu(), factor)
+        """C⁻¹k in float64 on the CPU for keys ``(d_mlp, n)``, by Cholesky."""
+        factor = torch.linalg.cholesky(self.ridged.to(self.device))
+        return torch.cholesky_solve(keys.to(self.device).double(), factor).cpu()
 
     def check(self) -> Check:
         """What the trust strip says about them."""
@@ -89,8 +95,9 @@ def statistics_of(
     name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
     files = {layer: folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors" for layer in layers}
     source = f"{corpus.name}" if corpus else f"sampled text (seed {seed})"
+    device = in_float64(model.hf.device)
     found = {
-        layer: KeyStatistics(layer, known[0], known[1], source, known[2])
+        layer: KeyStatistics(layer, known[0], known[1], source, known[2], device)
         for layer, file in files.items()
         if (known := _load(file)) is not None
     }
@@ -103,8 +110,9 @@ def statistics_of(
     for layer, moment in moments.items():
         progress(0, 1, stage=f"decomposing the statistics of layer {layer}")
         condition = _condition(_ridged(moment))
-        _store(files[layer], {"second_moment": moment.float()}, {"vectors": str(vectors), "condition": str(condition)})
-        found[layer] = KeyStatistics(layer, moment.float().double(), vectors, source, condition)
+        kept = moment.float().cpu()
+        _store(files[layer], {"second_moment": kept}, {"vectors": str(vectors), "condition": str(condition)})
+        found[layer] = KeyStatistics(layer, kept.double(), vectors, source, condition, device)
     return {layer: found[layer] for layer in layers}
 
 
@@ -125,24 +133,29 @@ def _keys_of_layers(model: LoadedModel, layers: Sequence[int], ids: torch.Tensor
     return {layer: each.view(*ids.shape, -1) for layer, each in zip(ordered, keys, strict=True)}
 
 
+def in_float64(device: torch.device) -> torch.device:
+    """Where large matrices are decomposed in float64: on the model's device, or on the CPU where it has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def _second_moments(
     model: LoadedModel, layers: Sequence[int], text: torch.Tensor, progress: Progress
 ) -> tuple[dict[int, torch.Tensor], int]:
     """C of each layer in float64, over every token but BOS or separator, and the number of keys."""
-    skipped, widths = len(document_start(model)) or 1, model.anatomy.mlp_widths
-    moments = {layer: torch.zeros(widths[layer], widths[layer], dtype=torch.float64) for layer in layers}
-    named = ", ".join(map(str, layers))
-    for first in range(0, len(text), BATCH):
+    skipped, widths, device = len(document_start(model)) or 1, model.anatomy.mlp_widths, in_float64(model.hf.device)
+    moments = {layer: torch.zeros(widths[layer], widths[layer], dtype=torch.float64, device=device) for layer in layers}
+    named, size = ", ".join(map(str, layers)), BATCH.get(model.hf.device.type, BATCH_ELSEWHERE)
+    for first in range(0, len(text), size):
         progress(first, len(text), stage=f"statistics of layer{'s' * (len(layers) > 1)} {named}")
-        for layer, found in _keys_of_layers(model, layers, text[first : first + BATCH]).items():
+        for layer, found in _keys_of_layers(model, layers, text[first : first + size]).items():
             keys = found[:, skipped:].flatten(0, 1).float()
-            moments[layer] += (keys.T @ keys).double().cpu()
+            moments[layer] += (keys.T @ keys).to(device).double()
     vectors = len(text) * (text.shape[1] - skipped)
     return {layer: moment / vectors for layer, moment in moments.items()}, vectors
 
 
 def _ridged(moment: torch.Tensor) -> torch.Tensor:
-    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype)
+    return moment + RIDGE * moment.diagonal().mean() * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
 
 
 def _condition(matrix: torch.Tensor) -> float:

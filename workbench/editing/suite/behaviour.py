@@ -145,10 +145,12 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
     stops = stop_ids(model)
     log_p: dict[tuple[int, int], float] = {}
 
-    def greedy(row: int, so_far: int, logits: Tensor) -> int:
-        best = int(logits.argmax())
-        log_p[row, so_far] = float(logits[best] - logits.logsumexp(dim=-1))
-        return -1 if best in stops else best
+    def greedy(rows: Sequence[int], so_far: Sequence[int], logits: Tensor) -> list[int]:
+        best = logits.max(dim=-1)
+        log_p.update(
+            zip(zip(rows, so_far, strict=True), (best.values - logits.logsumexp(dim=-1)).tolist(), strict=True)
+        )
+        return [-1 if token in stops else token for token in best.indices.tolist()]
 
     replies = Prefixes(model).go_on(prompts, tokens, greedy, lambda n: progress(n, total, stage="replies"))
     progress(tokens, total, stage="fluency")

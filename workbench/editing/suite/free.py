@@ -8,7 +8,7 @@ the other. So every rewrite and every paraphrase is continued greedily, and the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from workbench.case import Case, Prepend
@@ -53,9 +53,8 @@ def continue_freely(
     stops, keys = stop_ids(model), list(texts)
     limit = min(TOKENS, model.info.context - max(map(len, texts.values()), default=0))
 
-    def choose(_: int, __: int, logits: Tensor) -> int:
-        token = int(logits.argmax())
-        return -1 if token in stops else token
+    def choose(_: Sequence[int], __: Sequence[int], logits: Tensor) -> list[int]:
+        return [-1 if token in stops else token for token in logits.argmax(dim=-1).tolist()]
 
     continued: list[tuple[int, ...]] = [()] * len(keys)
     if limit > 0:

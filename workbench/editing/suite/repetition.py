@@ -78,7 +78,7 @@ def generated(
     chances = np.random.RandomState(seed).random_sample((len(prompts), tokens))
     never = sorted(stop_ids(model))
 
-    def choose(row: int, at: int, logits: Tensor) -> int:
-        return drawn(logits, TOP_K, float(chances[row, at]), never)
+    def choose(rows: Sequence[int], at: Sequence[int], logits: Tensor) -> list[int]:
+        return drawn(logits, TOP_K, chances[rows, at].tolist(), never)
 
     return [list(text) for text in generate(model, texts, tokens, choose, progress, "generating text")]

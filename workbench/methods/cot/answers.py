@@ -14,7 +14,7 @@ from workbench.datasets.questions import LETTERS, choice_named
 from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.methods.cot.readings import AnswerReading, answer_in, read_answer
-from workbench.models.forward.decoding import Ids
+from workbench.models.forward.decoding import Ids, one_by_one
 from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import encode
@@ -121,7 +121,7 @@ class AnswerReader:
 
         rows = [self._ids_of(context) for context in contexts]
         lines = [0] * len(rows)
-        written = self._prefixes.go_on(rows, answer_tokens(self._model, self._known), choose, keep=True)
+        written = self._prefixes.go_on(rows, answer_tokens(self._model, self._known), one_by_one(choose), keep=True)
         return [self._candidate(self._model.tokenizer.decode(ids, skip_special_tokens=True)) for ids in written]
 
     def _candidate(self, written: str) -> int:

@@ -12,7 +12,7 @@ from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.methods.cot.answers import ids_of
 from workbench.methods.cot.prompt import PLAIN_END
-from workbench.models.forward.decoding import Ids
+from workbench.models.forward.decoding import Ids, one_by_one
 from workbench.models.forward.prefixes import Prefixes
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import token_text
@@ -97,7 +97,9 @@ def reason(
     """
     rows = [ids_with_room(model, prompt, reserve) for prompt in prompts]
     choose = _Chooser(model, sampling, seeds or [(sampling.seed,)] * len(rows), tags)
-    prefixes.go_on(rows, sampling.tokens, choose, lambda done: report(done, choose.reasoned(0)), True, reserve)
+    prefixes.go_on(
+        rows, sampling.tokens, one_by_one(choose), lambda done: report(done, choose.reasoned(0)), True, reserve
+    )
     return [choose.reasoned(row) for row in range(len(rows))]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workbench.case import Case
 from workbench.errors import InputError
-from workbench.models.forward.decoding import generate
+from workbench.models.forward.decoding import generate, one_by_one
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import significant
@@ -79,7 +79,7 @@ def run(model: LoadedModel, request: ContinueRequest, progress: Progress) -> Con
         progress(len(generated), total, found(), stage="continuing")
         return -1 if ended else best
 
-    generate(model, [encoded.ids], total, choose)
+    generate(model, [encoded.ids], total, one_by_one(choose))
     return found()
 
 

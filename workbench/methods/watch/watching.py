@@ -23,7 +23,7 @@ from workbench.methods.watch.result import (
     WatchRequest,
     WatchResult,
 )
-from workbench.models.forward.decoding import bytes_of_a_text, decode
+from workbench.models.forward.decoding import bytes_of_a_text, decode, one_by_one
 from workbench.models.forward.observing import Observed, depths
 from workbench.models.forward.sampling import sampled
 from workbench.models.forward.stopping import stop_ids
@@ -224,7 +224,7 @@ class _Speaker:
                     return -1 if ending else taken
 
                 with observed.kernel():
-                    decode(batch, [limit], choose)
+                    decode(batch, [limit], one_by_one(choose))
             self.blind = observed.blind
 
         for _ in in_batches([0], 1, work, bytes_of_a_text(model, len(ids) + limit)):

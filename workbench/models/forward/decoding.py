@@ -20,12 +20,28 @@ if TYPE_CHECKING:
 
 Ids = tuple[int, ...]
 
-Choose = Callable[[int, int, "Tensor"], int]
-"""From a text's index, the number of tokens it was continued by, and its logits ``(vocabulary,)`` in float32 on the
-CPU to the next token, or a negative number to stop. It may be asked again from the start, when memory ran out."""
+Choose = Callable[[Sequence[int], Sequence[int], "Tensor"], Sequence[int]]
+"""From the indices of texts, the number of tokens each was continued by, and their logits ``(texts, vocabulary)`` in
+float32 on the model's device to the next token of each, or a negative number to stop. It may be asked again from the
+start, when memory ran out."""
 
-ROWS = 64
-"""Texts generated together where all begin at once."""
+ChooseOne = Callable[[int, int, "Tensor"], int]
+"""The same for one text, with its logits ``(vocabulary,)`` on the CPU."""
+
+
+def one_by_one(choose: ChooseOne) -> Choose:
+    """For a choice that looks at each text by itself."""
+
+    def choose_all(rows: Sequence[int], at: Sequence[int], logits: Tensor) -> list[int]:
+        return [choose(*each) for each in zip(rows, at, logits.cpu(), strict=True)]
+
+    return choose_all
+
+
+ROWS = {"cpu": 64}
+"""Texts generated together where all begin at once, by kind of device."""
+
+ROWS_ELSEWHERE = 512
 
 
 class TextBatch:
@@ -115,12 +131,17 @@ def decode(
     new: list[list[int]] = [[] for _ in limits]
     running = list(range(len(limits)))
     while running:
-        logits = batch.logits[:, -1].float().cpu()
+        logits = batch.logits[:, -1].float()
         check_finite(batch.model, logits)
         going: dict[int, int] = {}  # a place in the batch to its next token
+        open_ones = [place for place, row in enumerate(running) if len(new[row]) < limits[row]]
+        chosen = dict.fromkeys(range(len(running)), -1)
+        if open_ones:
+            asked = [running[place] for place in open_ones]
+            some = logits if len(open_ones) == len(running) else logits[open_ones]
+            chosen |= zip(open_ones, choose(asked, [len(new[row]) for row in asked], some), strict=True)
         for place, row in enumerate(running):
-            full = len(new[row]) >= limits[row]
-            token = -1 if full else choose(row, len(new[row]), logits[place])
+            token = chosen[place]
             if token < 0:
                 if stopped is not None:
                     stopped(place, row, tuple(new[row]))
@@ -152,12 +173,18 @@ def generate(
 
         report(0)
         batch = TextBatch(model, [rows[i] for i in indices])
-        found.extend(decode(batch, [limit] * len(indices), lambda row, *rest: choose(indices[row], *rest), report))
+        found.extend(decode(batch, [limit] * len(indices), choosing(choose, indices), report))
 
     bytes_each = bytes_of_a_text(model, max(map(len, rows), default=0) + limit)
-    for _ in in_batches(range(len(rows)), ROWS, work, bytes_each):
+    size = ROWS.get(model.hf.device.type, ROWS_ELSEWHERE)
+    for _ in in_batches(range(len(rows)), size, work, bytes_each):
         pass
     return found
+
+
+def choosing(choose: Choose, indices: Sequence[int]) -> Choose:
+    """The choice for a batch of texts, whose ``indices`` among all of them ``choose`` is asked by."""
+    return lambda rows, at, logits: choose([indices[row] for row in rows], at, logits)
 
 
 def check_finite(model: LoadedModel, logits: Tensor) -> None:

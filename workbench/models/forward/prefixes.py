@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch, transformers
 from workbench.memory import in_batches
-from workbench.models.forward.decoding import Choose, Ids, TextBatch, bytes_of_a_text, check_finite, decode
+from workbench.models.forward.decoding import (
+    Choose,
+    Ids,
+    TextBatch,
+    bytes_of_a_text,
+    check_finite,
+    choosing,
+    decode,
+)
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
 
 if TYPE_CHECKING:
@@ -135,7 +143,7 @@ class Prefixes:
             new = decode(
                 batch,
                 [limits[i] for i in indices],
-                lambda row, at, logits: choose(indices[row], at, logits),
+                choosing(choose, indices),
                 report,
                 keep_it if keep else None,
             )

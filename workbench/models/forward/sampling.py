@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workbench.case import Case
 from workbench.lazy import torch
-from workbench.models.forward.decoding import ROWS, generate
+from workbench.models.forward.decoding import generate
 from workbench.models.tokens import encode
 from workbench.protocol import Progress, silent
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TOP_K = 50
 """Sampling is among so many tokens: without a bound a small model's texts soon fall apart."""
+
+NUMBERS = 64
+"""Random numbers are drawn for so many texts at a time, however many go together on this device."""
 
 
 def document_start(model: LoadedModel) -> tuple[int, ...]:
@@ -35,26 +38,29 @@ def sample(model: LoadedModel, rows: int, tokens: int, seed: int, progress: Prog
     import numpy as np
 
     random = np.random.RandomState(seed)
-    chances = [random.rand(tokens, min(ROWS, rows - first)) for first in range(0, rows, ROWS)]
+    chances = [random.rand(tokens, min(NUMBERS, rows - first)) for first in range(0, rows, NUMBERS)]
 
-    def choose(row: int, at: int, logits: Tensor) -> int:
-        return drawn(logits, TOP_K, float(chances[row // ROWS][at, row % ROWS]))
+    def choose(rows: Sequence[int], at: Sequence[int], logits: Tensor) -> list[int]:
+        places = zip(rows, at, strict=True)
+        return drawn(logits, TOP_K, [float(chances[row // NUMBERS][step, row % NUMBERS]) for row, step in places])
 
     start = document_start(model) or (0,)
     texts = generate(model, [start] * rows, tokens, choose, progress, "sampling text")
     return torch.tensor([start + text for text in texts])
 
 
-def drawn(logits: Tensor, among: int, chance: float, never: Sequence[int] = ()) -> int:
-    """The token at which the probabilities of the likeliest ones, added up, reach ``chance``, a number from 0 to 1.
+def drawn(logits: Tensor, among: int, chances: Sequence[float], never: Sequence[int] = ()) -> list[int]:
+    """For each text the token at which the probabilities of its likeliest ones, added up, reach its chance from 0 to 1.
 
-    ``logits`` is ``(vocabulary,)``. Tokens that are ``never`` drawn are not ``among`` the likeliest.
+    ``logits`` is ``(texts, vocabulary)``. Tokens that are ``never`` drawn are not ``among`` the likeliest.
     """
     if never:
-        logits = logits.index_fill(0, torch.tensor(never), -torch.inf)
-    top = logits.topk(min(among, len(logits) - len(never)))
-    sums = top.values.double().softmax(dim=-1).cumsum(dim=-1)
-    return int(top.indices[min(int((sums < chance).sum()), len(sums) - 1)])
+        logits = logits.index_fill(-1, torch.tensor(never, device=logits.device), -torch.inf)
+    top = logits.topk(min(among, logits.shape[-1] - len(never)))
+    sums = top.values.cpu().double().softmax(dim=-1).cumsum(dim=-1)  # on the CPU the same on every machine
+    reached = (sums < torch.tensor(chances, dtype=torch.float64)[:, None]).sum(dim=-1, keepdim=True)
+    found: list[int] = top.indices.cpu().gather(-1, reached.clamp(max=sums.shape[-1] - 1)).flatten().tolist()
+    return found
 
 
 def sampled(logits: Tensor, temperature: float, top_p: float, chance: float) -> int:

@@ -50,7 +50,7 @@ def _spectrum(model: LoadedModel, statistics: KeyStatistics, progress: Progress)
     if (kept := _kept(file)) is not None:
         return kept
     progress(0, 1, stage=f"null space of layer {statistics.layer}")
-    values, vectors = torch.linalg.eigh(moment)
+    values, vectors = (found.cpu() for found in torch.linalg.eigh(moment.to(statistics.device)))
     _keep(file, {"values": values, "vectors": vectors.contiguous()})
     return values, vectors
 
