@@ -23,7 +23,7 @@ HEAD = "| set | layer | told apart | strength | before | effect | held-out | rep
 
 def main() -> None:
     options = _options()
-    model = load(options.model, dtype="float32", device="cpu", progress=silent)
+    model = load(options.model, dtype="float32", progress=silent)
     print(HEAD + "\n|" + "---|" * (HEAD.count("|") - 1), flush=True)
     for name in options.sets:
         asked: dict[str, Any] = {
