@@ -268,6 +268,14 @@ def test_starts_that_are_the_same_prompts_are_counted_once():
     assert "prepended" not in {check.name for check in run(plain, REQUEST, silent).checks}
 
 
+def test_outcomes_stand_in_the_order_of_the_facts_whatever_ran_together(monkeypatch):
+    def order(tokens):
+        monkeypatch.setattr(unembedding, "TOKENS_AT_ONCE", {"cpu": tokens})
+        return [(outcome.prepend, outcome.fact) for outcome in run_suite(tiny_loaded("llama"), SUITE).outcomes]
+
+    assert order(20) == order(10_000) == [(prepend, n) for prepend in REQUEST.prepends for n in range(len(FACTS))]
+
+
 def test_neighbors_that_share_a_word_with_the_subject_are_scored_by_themselves_too():
     facts = (
         fact("rewrite", "The capital of the Republic of Florence is", "Rome", "Paris", "Republic of Florence"),

@@ -257,7 +257,9 @@ def _result(request: SuiteRequest, before: Measurement, now: Measurement) -> Sui
     suite = request.suite
     outcomes = tuple(
         _outcome(key, before.readings[key], reading, (before.free or {}).get(key), (now.free or {}).get(key))
-        for key, reading in sorted(now.readings.items(), key=lambda item: request.prepends.index(item[0][1]))
+        for key, reading in sorted(
+            now.readings.items(), key=lambda item: (request.prepends.index(item[0][1]), item[0][0])
+        )
     )
     scores = role_scores(suite, outcomes)
     return SuiteResult(
