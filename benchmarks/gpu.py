@@ -4,8 +4,8 @@
     python -m benchmarks.gpu --small            the same steps at a tiny shape, on whatever there is: for CI
     python -m benchmarks.gpu --json FILE        the figures as JSON, too
 
-It has not met a GPU yet; `--small` on a CPU is what was run. TF32 and reduced-precision sums are off where numbers are
-compared. A step for which no time is left is said, and the others stand.
+TF32 and reduced-precision sums are off where numbers are compared. A step for which no time is left is said, and the
+others stand.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def trace(model: LoadedModel) -> str:
 
     forward()
     each, _ = timed(model, forward)
-    return f"{seconds:.1f} s, {first:.1f} the first time; a forward for each of {cells} cells {each * cells:.0f} s: {each * cells / seconds:.1f} ×"
+    once = f"{seconds:.1f} s, {first:.1f} the first time"
+    return f"{once}; a forward for each of {cells} cells {each * cells:.0f} s: {each * cells / seconds:.1f} ×"
 
 
 def edit(model: LoadedModel) -> str:
