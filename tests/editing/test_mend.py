@@ -36,7 +36,7 @@ from workbench.editing.editors.mend.kept import (
 from workbench.editing.editors.mend.material import material, shipped_records
 from workbench.editing.editors.mend.mend import MEND, MendSettings
 from workbench.editing.editors.mend.network import FIRST_STEP, untrained
-from workbench.editing.editors.mend.training import TrainRequest, TrainResult
+from workbench.editing.editors.mend.training_result import TrainRequest, TrainResult, figures
 from workbench.editing.patches import load_patch, save_patch
 from workbench.editing.sequence import outcome_file
 from workbench.errors import Cancelled, InputError, ModelError, NumericalError
@@ -476,7 +476,7 @@ def test_what_there_is_to_draw():
         training="x", layers=(1, 2), records=9, held_out=2, step=2, unedited=SCORES.model_copy(update={"step": 0}),
         scores=scores, losses=({"step": 2, "edit": 1.0, "locality": 0.5},),
     )  # fmt: skip
-    lines, losses, curves = training.figures(TrainResult(editor="mend", steps=5, resumed=1, history=history))
+    lines, losses, curves = figures(TrainResult(editor="mend", steps=5, resumed=1, history=history))
     texts = [one.text for one in lines.lines]
     assert texts[0] == "MEND at layers 1, 2: step 2 of 5, taken up at 1; 9 records, 2 held out"
     assert texts[2] == "best 100.0 / – / 50.0, at step 2; this network is used from now on"

@@ -10,7 +10,7 @@ import typer
 from workbench.cli.asking import asks_of_model
 from workbench.cli.options import Typed
 from workbench.datasets.suites import read_records
-from workbench.editing.editors.mend.training import TrainRequest
+from workbench.editing.editors.mend.training_result import TrainRequest
 from workbench.errors import InputError
 from workbench.settings import filled
 

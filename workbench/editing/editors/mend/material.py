@@ -113,6 +113,11 @@ def material(model: LoadedModel, records: Sequence[EditRecord], seed: int) -> Ma
     return Material(texts, tuple(examples), tuple(held_out), unusable)
 
 
+def batches(examples: Sequence[RecordTokens], size: int) -> list[Sequence[RecordTokens]]:
+    """In their order, so many at a time."""
+    return [examples[begin : begin + size] for begin in range(0, len(examples), size)]
+
+
 class _Reader:
     """Prompts and continuations as tokens, each looked up once."""
 

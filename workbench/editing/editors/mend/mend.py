@@ -16,7 +16,7 @@ from workbench.editing.changes import DenseChange, WeightChange
 from workbench.editing.editor import Cases, Details, Editor, Made, Settings
 from workbench.editing.editors.mend.gradients import edited, gradients
 from workbench.editing.editors.mend.kept import History, MendScores, kept, kept_history, network_file
-from workbench.editing.editors.mend.training import POOR, said_of
+from workbench.editing.editors.mend.scoring import POOR, said_of
 from workbench.editing.gates import gate, gates
 from workbench.editing.layers import check_layer
 from workbench.editing.queue import Edit, EditInfo, edit_id
