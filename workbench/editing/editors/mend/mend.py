@@ -139,7 +139,8 @@ def _probability(model: LoadedModel, upper: UpperLayers, asked: Continued) -> fl
 def _checks(history: History, before: float, after: float) -> tuple[Check, ...]:
     best = history.best
     assert best is not None
-    network = f"{said_of(best)} on {history.held_out} held-out records after {best.step} steps on {history.records}"
+    held_out = f"{said_of(best)} on {history.held_out} held-out records"
+    network = f"{held_out} of the kinds it was trained on ({best.step} steps, {history.records} records)"
     return (
         gate("edit", f"p {before:.2f} → {after:.2f} in one step", after <= 0.5),
         gate("network", network, best.harmonic < POOR),
@@ -154,7 +155,7 @@ def figures(details: MendDetails) -> tuple[Figure, ...]:
     )
     return said(
         f"layers {sizes} of the matrix; p(target) {details.probability_before:.3f} → {details.probability:.3f}",
-        f"the network's held-out scores: {scores}",
+        f"the network's held-out scores, on facts of the kinds it was trained on: {scores}",
     )
 
 
