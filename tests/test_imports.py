@@ -16,8 +16,6 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from workbench.editing.editor import Editor
 from workbench.protocol import Frozen
 
@@ -33,27 +31,6 @@ def imported_by(program: str) -> set[str]:
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout))
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "workbench",
-        "workbench.session",
-        "workbench.registry",
-        "workbench.editing.edit",
-        "workbench.engine",
-        "workbench.cli.main",
-        "screens.app",
-        "screens.replay",
-    ],
-)
-def test_importing_brings_nothing_heavy(module: str) -> None:
-    packages = imported_by(f"import {module}")
-    assert module.partition(".")[0] in packages
-    assert not HEAVY & packages
-    if module.startswith("workbench"):
-        assert not {"textual", "screens"} & packages
 
 
 def test_every_module_of_the_core_can_be_imported_without_torch_and_without_a_screen() -> None:
