@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.forked import fork_children
 from tests.methods.cot_models import TEMPLATE, roomy
 from tests.methods.test_cot_questions import REQUEST as QUESTIONS
 from tests.methods.test_edit_facts import records
@@ -228,6 +229,7 @@ def command(folder: Path, *options: str) -> Any:
 
 def test_workers_give_what_one_process_gives_though_one_of_them_is_killed(tmp_path: Path, monkeypatch: Any) -> None:
     folder = save_tiny("llama", tmp_path / "model")
+    fork_children(monkeypatch, "workbench.sweeping.pools")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     killed: list[int] = []
     pool = LocalPool(LoadRequest(model=str(folder), device="cpu"), 2)
