@@ -15,17 +15,18 @@ from pydantic import Field
 from workbench.case import Case
 from workbench.errors import InputError
 from workbench.lazy import torch
-from workbench.models.forward.unembedding import TextRow, read_predictions
+from workbench.models.forward.prefixes import Prefixes, shared_beginning
 from workbench.models.tokens import EncodedCase, token_text
 from workbench.numbers import rounded
 from workbench.protocol import Check, Frozen, Progress, Request, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
+    from collections.abc import Callable, Sequence
 
     from workbench.loading import LoadedModel
+
+AT_ONCE = 64
+"""Prompts whose logits are held at once."""
 
 
 class CounterfactualRequest(Request):
@@ -92,7 +93,7 @@ def find_change(model: LoadedModel, request: CounterfactualRequest, progress: Pr
         raise InputError("what turns the answer is asked of two answers; give a target and a foil")
     answers = encoded.target.id, encoded.foil.id
     ids, places = encoded.ids, tuple(range(len(encoded.ids)))
-    difference = _differences(model, [ids], answers)[0]
+    difference = _differences(model, ids, [ids], answers)[0]
     sign = 1.0 if difference <= 0 else -1.0  # towards the other answer
     changes: list[TokenChange] = []
     runs = 1
@@ -117,7 +118,11 @@ def find_change(model: LoadedModel, request: CounterfactualRequest, progress: Pr
         trials = _trials(model, encoded, ids, places, answers, sign, request.candidates)
         if not trials:
             break
-        measured = _differences(model, [trial.ids for trial in trials], answers, progress, number, request.most)
+
+        def tried(number: int = number) -> None:
+            progress(number, request.most, stage="changes of one token")
+
+        measured = _differences(model, ids, [trial.ids for trial in trials], answers, tried)
         runs += len(trials)
         moved, trial = max(zip(measured, trials, strict=True), key=lambda each: sign * each[0])
         if sign * (moved - best) <= 0:
@@ -187,23 +192,21 @@ def _swaps(
 
 def _differences(
     model: LoadedModel,
+    ids: tuple[int, ...],
     prompts: Sequence[tuple[int, ...]],
     answers: tuple[int, int],
-    progress: Progress | None = None,
-    before: int = 0,
-    total: int = 1,
+    tried: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """The logit difference target − foil after each of some prompts."""
-    found = [0.0] * len(prompts)
-
-    def read(at: Sequence[tuple[int, int]], log_p: Tensor) -> None:
-        for (row, _), difference in zip(at, (log_p[:, answers[0]] - log_p[:, answers[1]]).tolist(), strict=True):
-            found[row] = difference
-
-    with torch.no_grad():
-        for _ in read_predictions(model, [TextRow(ids, (len(ids) - 1,)) for ids in prompts], read):
-            if progress is not None:
-                progress(before, total, stage="changes of one token")
+    """The logit difference target − foil after each of some prompts, which begin as ``ids`` does: that is run once."""
+    prefixes, found = Prefixes(model), [0.0] * len(prompts)
+    if len(prompts) > 1:
+        prefixes.keep(ids)
+    alike = sorted(range(len(prompts)), key=lambda at: shared_beginning(prompts[at], ids))
+    for begin in range(0, len(alike), AT_ONCE):
+        some = alike[begin : begin + AT_ONCE]
+        for at, logits in zip(some, prefixes.logits([prompts[at] for at in some]), strict=True):
+            found[at] = float(logits[-1, answers[0]] - logits[-1, answers[1]])
+        tried()
     return found
 
 

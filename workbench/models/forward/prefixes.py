@@ -48,6 +48,11 @@ LITTLE_WASTE = 64
 """Tokens that may be computed again in any case."""
 
 
+def shared_beginning(one: Ids, other: Ids) -> int:
+    """How many tokens two texts begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 @dataclass(frozen=True, eq=False)
 class _Trunk:
     """A text that was run: its ids, and by layer the keys and values ``(key-value heads, tokens, head width)``."""
@@ -178,8 +183,7 @@ class Prefixes:
         """The kept text that ``ids`` shares the longest beginning with, and how many tokens that is."""
         best: tuple[_Trunk | None, int] = None, 0
         for trunk in self._trunks if self.reuses else ():
-            n = next((n for n, (a, b) in enumerate(zip(ids, trunk.ids, strict=False)) if a != b), None)
-            n = min(len(ids), len(trunk.ids)) if n is None else n
+            n = shared_beginning(ids, trunk.ids)
             if n > best[1]:
                 best = trunk, n
         return best

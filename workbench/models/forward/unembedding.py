@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.lazy import nnsight, torch, transformers
 from workbench.memory import in_batches, is_out_of_memory
 from workbench.models.anatomy import tensor_of
+from workbench.models.forward.prefixes import shared_beginning
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ def _shared(model: LoadedModel, rows: Sequence[TextRow]) -> _Shared:
     """What all rows begin with, before anything that is read; none where that is little or cannot be gone on from."""
     if len(rows) < 2:
         return _Shared()
-    least, most = min(row.ids for row in rows), max(row.ids for row in rows)
-    same = next((at for at, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most)))
+    same = shared_beginning(min(row.ids for row in rows), max(row.ids for row in rows))
     tokens = min(same, *(min(row.positions) for row in rows))
     if tokens < SHARED or not model.anatomy.keeps:
         return _Shared()
