@@ -232,8 +232,7 @@ class PaneScreen(Sized):
 
     def action_jump(self) -> None:
         """Letters on everything that takes the keyboard."""
-        targets = [widget for widget in self.focus_chain if widget.region]
-        self.app.push_screen(JumpScreen(targets), self._jump)
+        self.app.push_screen(JumpScreen(self), self._jump)
 
     def _jump(self, widget: Widget | None) -> None:
         if widget is not None and widget in self.focus_chain:  # it may have gone while the letters were shown

@@ -47,10 +47,10 @@ def is_quiet(app: App[object]) -> bool:
         return False
     if not (_at_rest(app) and all(map(_at_rest, app._registry))):
         return False
-    screen = app.screen
-    if screen._layout_required or screen._dirty_widgets:
-        screen._on_timer_update()  # now, and not in the next sixtieth of a second; once for all that was asked
-        return False
+    for screen in (*app._background_screens, app.screen):  # those beneath a dialog are seen too
+        if screen._layout_required or screen._dirty_widgets:
+            screen._on_timer_update()  # now, and not in the next sixtieth of a second; once for all that was asked
+            return False
     if any(each._callbacks for each in app.screen_stack) or not app.animator._complete_event.is_set():
         return False
     if not all(worker.is_finished for worker in app.workers):

@@ -16,6 +16,7 @@ from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.frame import PictureFrame
 from screens.panes.pane import Pane
 from screens.signs import Sign
+from screens.widgets.settings_fields import SettingsFields
 from screens.widgets.status import time_left
 from screens.widgets.trust_strip import TrustStrip
 from workbench.case import Case
@@ -245,6 +246,8 @@ class PicturePane(Pane):
 
     def on_resize(self) -> None:
         """A high pane has room for all that the trust strip has to say; one that was hidden may say other things."""
+        for fields in self.query(SettingsFields):
+            fields.fit()
         self._frame.draw_legend(self._legend())
         self.query_one(TrustStrip).lines = max(1, self.size.height // 9)
 

@@ -35,15 +35,9 @@ class EditorForm(Form):
 
         def filled() -> None:
             self._show_settings()
-            self.fit()
             fill()
 
         super().unfold(filled)
-
-    def fit(self) -> None:
-        """Take as many rows as there is room for on the screen."""
-        for settings in self.query(SettingsFields):
-            settings.fit(self.app.size.height)
 
     @on(Input.Changed, "#editor")
     def _show_settings(self) -> None:

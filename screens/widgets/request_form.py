@@ -62,7 +62,6 @@ class RequestForm(Form):
         self._fields.show(self._request)
         for name, text in begun.items():
             self._fields.field(name).value = text
-        self._fields.fit(self.screen.size.height)
         changed = self._about not in (None, prompt) and not begun
         for setting in self._fields.settings:
             field = self._fields.field(setting.name)

@@ -77,12 +77,18 @@ class SettingsFields(Container):
                 field.tooltip = Content(_explained(setting))
                 field.choices = _choices(setting)
 
-    def on_resize(self) -> None:
-        """One field in a row where names and values of two would be cut."""
-        self.set_class(self.app.size.width < TWO_COLUMNS, "-one-column")
+    def on_mount(self) -> None:
+        """Begin as there is room."""
+        self.fit()
 
-    def fit(self, height: int) -> None:
-        """Take as many rows as there is room for on a screen so high; the others are scrolled to."""
+    def fit(self) -> None:
+        """Take as many rows as there is room for on the screen; the others are scrolled to.
+
+        One field in a row where names and values of two would be cut. Textual tells only what becomes larger or smaller
+        that the screen has, hence the pane says so.
+        """
+        width, height = self.app.size
+        self.set_class(width < TWO_COLUMNS, "-one-column")
         self.styles.max_height = max(2, min(8, height // 4 - 2))
 
     def field(self, name: str) -> ChoiceField:

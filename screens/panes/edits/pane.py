@@ -377,8 +377,7 @@ class EditsPane(PicturePane):
         """Edits have no place among layers and tokens."""
 
     def on_resize(self) -> None:
-        """More scores may fit, and more settings."""
-        self.query_one(EditForm).fit()
+        """More scores may fit."""
         self.draw()
 
     def say_instead(self, sentence: str) -> None:

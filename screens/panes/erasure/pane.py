@@ -323,7 +323,6 @@ class ErasurePane(PicturePane):
     def on_resize(self) -> None:
         """A chart needs room."""
         super().on_resize()
-        self.query_one(ErasureForm).fit()
         self.redraw()
 
     def draw(self) -> None:

@@ -66,7 +66,6 @@ class SweepForm(Form):
     def _fill(self) -> None:
         self._show_settings()
         self.say("")
-        self.query_one(SettingsFields).fit(self.screen.size.height)
         self._field("file").focus()
 
     @on(Input.Changed, "#sweep")
