@@ -80,6 +80,8 @@ class MainScreen(PaneScreen):
         What others do ``beside`` the engine changes nothing of its model, and is not the running job.
         """
         if isinstance(event, Finished):
+            if not beside:
+                self.running = None
             self._take(event.step, event.job)
             if beside:
                 return
@@ -94,6 +96,8 @@ class MainScreen(PaneScreen):
             return
         if isinstance(event, Started) and isinstance(event.request, LoadRequest):
             self.queue = QueueState()  # the model before, and its edits, are gone, whatever comes of it
+        if not beside and self.running is not event.request:
+            self.running = event.request
         self.showing.hear(event)
         if isinstance(event, Progressed) and not beside:
             self.status.progress = event
@@ -139,8 +143,13 @@ class MainScreen(PaneScreen):
         """Tell the panes that draw the answer that it is on its way. The message goes on to the app."""
         for pane in self.showing.accepting(message.request) if self.live else []:
             pane.waiting(message.request)
-        if message.show and (home := self.showing.home_of(message.request)):
+        home = self.showing.home_of(message.request)
+        if home is None:
+            return
+        if message.show:
             self.go_to_pane(home)
+        elif home.to_come and not home.is_on_screen:
+            self.notify(home.to_come, title="Waiting")
 
     @on(FollowUp)
     def follow_up(self, message: FollowUp) -> None:

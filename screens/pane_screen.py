@@ -48,6 +48,7 @@ class PaneScreen(Sized):
     active: var[int] = var(2)
     zoomed: var[bool] = var(False)
     queue: var[QueueState] = var(QueueState)
+    running: var[Request | None] = var[Request | None](None)  # by the engine
     reported: var[int] = var(0)  # the last step that is in a report
 
     def __init__(
@@ -130,6 +131,11 @@ class PaneScreen(Sized):
         self.refresh_bindings()
         for pane in self.panes:
             pane.queue = self.queue
+
+    def watch_running(self) -> None:
+        """Panes say what theirs waits for."""
+        for pane in self.panes:
+            pane.running = self.running
 
     def watch_model(self, _before: ModelInfo | None, after: ModelInfo | None) -> None:
         """Panes draw the model's name and numbers into their trust strips."""

@@ -51,6 +51,7 @@ class Pane(Widget):
     number: var[int | None] = var[int | None](None)
     live: var[bool] = var(True)
     queue: var[QueueState] = var(QueueState)
+    running: var[Request | None] = var[Request | None](None)
     on_screen: var[Case | None] = var[Case | None](None)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - as in Textual
@@ -68,6 +69,11 @@ class Pane(Widget):
     def edits(self) -> Edits:
         """The edits that the model has now."""
         return active_edits(self.queue)
+
+    @property
+    def to_come(self) -> str:
+        """What was asked here and waits for the engine, and for what; nothing where a row or the picture says so."""
+        return ""
 
     def on_mount(self) -> None:
         """Give the frame its title."""

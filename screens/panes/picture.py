@@ -16,6 +16,7 @@ from screens.messages import Ask, Cursor, CursorMoved
 from screens.panes.frame import PictureFrame
 from screens.panes.pane import Pane
 from screens.signs import Sign
+from screens.waits import waiting_for
 from screens.widgets.settings_fields import SettingsFields
 from screens.widgets.status import time_left
 from screens.widgets.trust_strip import TrustStrip
@@ -173,7 +174,8 @@ class PicturePane(Pane):
 
     def waiting(self, request: Request) -> None:
         """Say that it will run."""
-        self._begin(request, "waiting for the model …", "Waiting for the model …")
+        said = waiting_for(self.running)
+        self._begin(request, said, said[0].upper() + said[1:])
 
     def started(self, request: Request) -> None:
         """Say that it runs; what was found before stays until there is something newer."""

@@ -24,6 +24,7 @@ from screens.panes.edits.path import PathLine, PathPurpose, default_name
 from screens.panes.edits.rivals import Rivals, RivalTable
 from screens.panes.edits.views import FactRow, headline
 from screens.panes.picture import NOT_RECORDED, PicturePane
+from screens.waits import after
 from screens.widgets.closing_input import ClosingInput
 from workbench.case import Case
 from workbench.editing.advice import advice
@@ -106,6 +107,7 @@ class EditsPane(PicturePane):
         super().__init__()
         self._ledger = EditLedger()
         self._said = ""  # by what was done to the queue last
+        self._waiting: list[Request] = []  # what was asked, has not begun and stands in no row
         self._told: tuple[Check, ...] = ()  # of the queue, when it was changed last
         self._detail: EditDetail | None = None
         self._number = 0  # of the row that is highlighted
@@ -261,7 +263,7 @@ class EditsPane(PicturePane):
 
     def clear(self) -> None:
         """Forget what was recorded. The queue is the main screen's to tell."""
-        self._ledger, self._said = EditLedger(), ""
+        self._ledger, self._said, self._waiting = EditLedger(), "", []
         self._comparison, self._comparing = None, False
         super().clear()
 
@@ -280,8 +282,24 @@ class EditsPane(PicturePane):
     def waiting(self, request: Request) -> None:
         """It stands in the list until it is done."""
         self._ledger.asked(request)
+        if not isinstance(request, EditRequest):
+            self._waiting.append(request)
         super().waiting(request)
         self.draw()
+
+    def started(self, request: Request) -> None:
+        """It waits no longer."""
+        self._wait_no_longer(request)
+        super().started(request)
+
+    def _wait_no_longer(self, request: Request) -> None:
+        if request in self._waiting:
+            self._waiting.remove(request)
+
+    def watch_running(self) -> None:
+        """What waits is done after something else now."""
+        if self._waiting:
+            self.draw_frame()
 
     def show_progress(self, progress: Progressed) -> None:
         """An edit says in its row how far it is, everything else in the frame."""
@@ -296,6 +314,7 @@ class EditsPane(PicturePane):
     def show_step(self, step: Step) -> None:
         """Keep what it says; the queue itself comes from the main screen."""
         self._ledger.ended(step)
+        self._wait_no_longer(step.request)
         self._under_way = False
         self._status = "" if step.status == "done" else step.status
         in_row = isinstance(step.request, EditRequest)
@@ -391,8 +410,19 @@ class EditsPane(PicturePane):
             return f"Edits · {count(len(self._comparison.rivals), 'editor')} compared"
         return views.title(self.queue, sum(job.state != "failed" for job in self._ledger.jobs))
 
+    @property
+    def to_come(self) -> str:
+        """What will be done to the queue, and when."""
+        if self.running is None or not self._waiting:
+            return ""
+        return f"{', '.join(views.doing(each, self.queue) for each in self._waiting)} {after(self.running)}"
+
     def legend(self) -> Content:
-        """That all is off for a comparison, or what was done last."""
+        """What waits, and that all is off for a comparison, or what was done last."""
+        waits = Content.styled(f"◌ {to_come}" if (to_come := self.to_come) else "", "$text-warning")
+        return Content("\n").join(line for line in (waits, self._standing()) if line.plain)
+
+    def _standing(self) -> Content:
         if held := views.held_in_words(self.queue):
             return Content.styled(f"◐ {held}", "bold $text-warning")
         if self._comparing and self._comparison is not None:

@@ -10,15 +10,18 @@ from textual.content import Content
 
 from screens.answers import Edits, edits_in_words
 from screens.panes.edits.ledger import EditRow, MadeEdit, Measured, RowState
+from screens.waits import named
 from screens.widgets import numbers
 from workbench.case import Prepend
 from workbench.datasets.suites import SCORES, Role, SuiteFact
 from workbench.editing.editors import EDITORS, editor
+from workbench.editing.operations import Action, QueueRequest
 from workbench.editing.queue import QueueState
 from workbench.editing.said import Said
 from workbench.editing.suite.regression import SuiteResult
 from workbench.editing.suite.scores import SCORED, FactOutcome, RoleScore
 from workbench.figures import Lines
+from workbench.protocol import Request
 
 DIM = "$foreground 60%"
 SIGNS: dict[RowState, str] = {"planned": "◌", "computing": "…", "on": "●", "off": "○", "failed": "✗"}
@@ -37,6 +40,22 @@ SHORT: dict[Role, str] = {
     "unrelated": "unrel.",
     "attribute": "attr.",
 }
+DOING: dict[Action, str] = {
+    "show": "looking at the queue",
+    "on": "switching {} on",
+    "off": "switching {} off",
+    "remove": "removing {}",
+    "move": "moving {}",
+    "undo": "undoing the last change of the queue",
+    "redo": "redoing a change of the queue",
+    "bypass": "taking all edits off",
+    "compare": "putting the edits on again",
+    "save": "saving the edits",
+    "save-model": "saving the model",
+    "save-control-vector": "saving a control vector",
+    "apply": "applying a patch",
+    "restore": "restoring edits",
+}
 PREPENDED: dict[Prepend, str] = {
     "as-is": "nothing prepended",
     "separator": "BOS or separator prepended",
@@ -54,6 +73,16 @@ def title(queue: QueueState, jobs: int) -> str:
     if jobs:
         parts.append(f"{jobs} to come")
     return " · ".join(parts)
+
+
+def doing(request: Request, queue: QueueState) -> str:
+    """What a request will do, where it waits."""
+    if not isinstance(request, QueueRequest):
+        return named(request)
+    titles = (
+        f"{_editor_title(each.info.method)} {each.info.title}" for each in queue.entries if each.info.id == request.edit
+    )
+    return DOING[request.action].format(next(titles, "the edit"))
 
 
 def row_content(row: EditRow, edits: Edits, width: int) -> Content:
