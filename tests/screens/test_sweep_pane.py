@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Static
 
 from screens.panes import PANES
 from screens.panes.sweeps.form import SweepForm
 from screens.panes.sweeps.pane import SweepPane
+from screens.widgets.figure import FigureView
 from tests.screens.recorded import STARTED
 from tests.screens.test_app import Running, ask_hero, running
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
@@ -25,6 +27,7 @@ from workbench.sweeping.beside import STAGE
 
 EDIT = EditInfo(id="0123abcd", method="rome", title="L5 x → y", layers=(5,))
 LINE = '{{"prompt": "The capital of {0} is", "subject": "{0}", "target": "Oslo"}}'
+GO_ON = "Other questions go on meanwhile; esc stops it, what is done is kept."
 COUNTRIES = ("France", "Spain", "Italy")
 
 
@@ -178,12 +181,42 @@ async def test_a_sweep_fills_in_while_other_questions_are_answered_and_is_stoppe
     assert sweeps.cancelled[-1] is None
 
 
+async def test_what_workers_do_before_there_is_anything_to_see_is_said_where_it_will_be(
+    tmp_path: Path, played: list[PlayedSweeps]
+) -> None:
+    async with running() as run:
+        await ask_for(run, str(file_of(tmp_path)), workers="2")
+        await run.until(lambda: bool(played) and bool(played[0].asked))
+        await run.settle()
+        view, sweeps = pane(run).query_one(FigureView), played[0]
+        assert said(view) == ["Edits of records by ROME · 3 records", "starting 2 workers …", GO_ON]
+        sweeps.say_started(1)
+        await run.settle()
+        assert "starting 2 workers …" in said(view)
+        request = sweeps.asked[0][0]
+        sweeps.listener(Progressed(1001, request, 0, 0, "loading the model in 2 workers", None, None))
+        await run.until(lambda: "loading the model in 2 workers" in said(view))
+        sweeps.say(1, 0)
+        await run.until(lambda: "0 of 3 records" in said(view))
+        assert said(view)[0] in run.text
+        sweeps.say(1, 1)
+        await run.until(lambda: said(view) == [])
+
+
+def said(view: FigureView) -> list[str]:
+    """In place of figures."""
+    instead = view.query_one("#instead", Static)
+    return str(instead.content).splitlines() if instead.display else []
+
+
 async def test_without_workers_the_engine_answers_and_with_edits_on_a_trace_needs_it(
     tmp_path: Path, played: list[PlayedSweeps]
 ) -> None:
     async with running() as run:
         await ask_for(run, str(file_of(tmp_path)), workers="0")
         await run.until(lambda: isinstance(run.engine.last, FactsEditRequest))
+        await run.settle()
+        assert "Other questions wait meanwhile" in run.text
         await run.pilot.press("#")
         await run.until(lambda: run.app.focused is not None and run.app.focused.id == "file")
         pane(run).query_one("#sweep").value = "trace-facts"

@@ -60,6 +60,7 @@ class SweepPane(PicturePane):
         self._found: dict[Hashable, tuple[Request, Result]] = {}
         self._seen: Hashable = None
         self._ended: dict[Hashable, str] = {}  # how, where it was not well
+        self._workers: dict[Hashable, int] = {}  # that were asked
 
     def compose_picture(self) -> ComposeResult:
         """The form and the figures."""
@@ -92,6 +93,7 @@ class SweepPane(PicturePane):
             return
         self._leave_form()
         for request in message.requests:
+            self._workers[self.slot(request)] = message.workers
             self.post_message(Ask(request, workers=message.workers))
 
     @on(ClosingInput.Closed)
@@ -150,6 +152,21 @@ class SweepPane(PicturePane):
         if progress.partial is not None and known is not None and known[1] is progress.partial:
             progress = replace(progress, partial=None)
         super().show_progress(progress)
+        if self.empty:
+            self.say_instead(self._first(progress.request, self.how_far(progress)))
+
+    def _begin(self, request: Request, status: str, instead: str) -> None:
+        """Workers wait for nobody, but have to be there first."""
+        if workers := self._workers.get(self.slot(request)):
+            status = instead = f"starting {count(workers, 'worker')} …"
+        super()._begin(request, status, self._first(request, instead))
+
+    def _first(self, request: Request, said: str) -> str:
+        """What is said until there is something to see."""
+        assert isinstance(request, RecordsSweep)
+        others = "go on" if self._workers.get(self.slot(request)) else "wait"
+        ends = f"Other questions {others} meanwhile; esc stops it, what is done is kept."
+        return f"{_name(request)} · {count(len(request.every), 'record')}\n{said}\n{ends}"
 
     def show_step(self, step: Step) -> None:
         """Look at what has ended; after the last of several editors, at all of them."""
