@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Static
 
 
@@ -29,7 +30,6 @@ class Form(Vertical):
         & Horizontal ClosingInput { margin: 0 1 0 0; }
         & Checkbox { background: $surface; }
         & #hint { height: auto; color: $foreground 60%; }
-        & #hint.-problem { color: $text-error; }
     }
     """
 
@@ -64,7 +64,7 @@ class Form(Vertical):
         self.display = False
 
     def say(self, problem: str, hint: str = "") -> None:
-        """What is wrong; or, by an empty ``problem``, what to do."""
-        line = self.query_one("#hint", Static)
-        line.update(f"✗ {problem}" if problem else hint or self.HINT)
-        line.set_class(bool(problem), "-problem")
+        """What is wrong, or else a ``hint``; and what the keys do."""
+        said = Content.styled(f"✗ {problem}", "$text-error") if problem else Content(hint)
+        lines = (line for line in (said, Content(self.HINT)) if line.plain)
+        self.query_one("#hint", Static).update(Content("\n" if problem else " · ").join(lines))

@@ -68,6 +68,7 @@ async def test_the_form_says_what_is_wrong_and_keeps_what_was_typed_when_it_is_l
         app.pane.query_one("#strength", ChoiceField).value = "−1"
         await pilot.press("enter")
         await until(pilot, lambda: "✗ strength: it must be above 0, not '-1'" in app.text)
+        assert RequestForm.HINT in app.text, "the keys are said too"
         assert app.asked == []
         await pilot.press("escape")
         await until(pilot, lambda: not app.pane.query_one(RequestForm).display)

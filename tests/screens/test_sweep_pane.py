@@ -126,6 +126,7 @@ async def test_a_sweep_fills_in_while_other_questions_are_answered_and_is_stoppe
     async with running() as run:
         await ask_for(run, str(file_of(tmp_path, "{}")))
         await run.until(lambda: "✗ line 4 of" in run.text)
+        assert SweepForm.HINT in run.text, "the keys are said too"
         assert not played
         file_of(tmp_path)
         await ask_for(run, "", "grace, rome", "2")  # the file's name is still there

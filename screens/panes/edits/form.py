@@ -81,7 +81,7 @@ class EditForm(EditorForm):
         """Show it; another case than last time fills it anew, and so does a layer that was not suggested yet.
 
         ``traced`` is where a trace of the case peaks. What was emptied is filled again, as it stands in the prompt. A
-        ``warning`` stands where the keys are said.
+        ``warning`` stands before the keys.
         """
         self._model = model
         self.unfold(lambda: self._fill(case, traced, problem, warning))
@@ -108,7 +108,7 @@ class EditForm(EditorForm):
         self._case = case
         peak = f"the trace peaks at layer {traced}" if traced is not None else ""
         said = " · ".join(part for part in (f"! {warning}" if warning else "", peak) if part)
-        self.say(problem, f"{said} · {self.HINT}" if said and not warning else said)
+        self.say(problem, said)
         empty = [name for name in ("subject", "target") if not self._field(name).value]
         self._field(empty[0] if empty else "target").focus()
 
