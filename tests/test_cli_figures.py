@@ -399,6 +399,15 @@ def test_spare_columns_are_left_out_together_where_there_is_no_room() -> None:
     assert "top-2" not in printed(draw(table), 30)
 
 
+def test_spare_columns_are_left_out_before_sentences_become_columns_of_words() -> None:
+    columns = (Column(heading="what", wraps=True), Column(heading="steps", spare=1), Column(heading="file", right=True))
+    table = Table(columns=columns, rows=(("a sentence of some words", "12", "a-name-of-22-cells.json"),))
+    assert "steps" in printed(draw(table), 60)
+    narrow = printed(draw(table), 48)
+    assert "steps" not in narrow
+    assert "a sentence of some" in narrow
+
+
 def test_bars_have_numbers_intervals_and_signs() -> None:
     bars = (
         Bar(label="towards", value=0.5, interval=(0.4, 0.6)),

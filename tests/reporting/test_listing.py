@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,18 @@ def test_the_command_lists_finds_and_prints_json(folder: Path, workbench: Run) -
     (found,) = json.loads(workbench("sessions", "--limit", "1", "--json").out)
     assert found["path"] == str(folder / "australia.json")
     assert found["verdict"].startswith("says “Canberra”")
+
+
+def test_at_80_columns_what_it_was_about_takes_few_lines(
+    folder: Path, workbench: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.move(folder / "tom.json", folder / "2026-11-27-054129.json")
+    (folder / "2026-11-27-054151.json").write_text("{")
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = workbench("sessions").out.partition("in \n")[0]
+    table = shown.splitlines()[1:]
+    assert max(map(len, table)) <= 80
+    starts = [number for number, line in enumerate(table) if line.rstrip().endswith(".json")]
+    assert len(starts) == 5
+    assert max(end - start for start, end in pairwise([*starts, len(table)])) <= 4, shown
+    assert str(folder) not in shown

@@ -197,17 +197,18 @@ def sessions(
     rows = tuple(
         (
             f"{each.changed:%Y-%m-%d %H:%M}", each.title or each.prompt or "–", str(each.steps),
-            each.problem or each.verdict or "–", each.model or "–", each.path.name,
+            each.why or each.verdict or "–", each.model or "–", each.path.name,
         )
         for each in found
     )  # fmt: skip
     about, came = Column(heading="about", wraps=True), Column(heading="came to", wraps=True)
-    columns = (Column(heading="changed", right=True), about, Column(heading="steps", right=True, spare=1), came)
+    changed = Column(heading="changed", right=True, spare=1)  # files have such names already, if none was given
+    columns = (changed, about, Column(heading="steps", right=True, spare=2), came)
     if rows:
         print_figures(
             (
                 Table(
-                    columns=(*columns, Column(heading="model", spare=2), Column(heading="file", right=True)), rows=rows
+                    columns=(*columns, Column(heading="model", spare=3), Column(heading="file", right=True)), rows=rows
                 ),
             )
         )

@@ -49,6 +49,9 @@ PEAK, SUBJECT, UNKNOWN = "◆", "*", "?"
 LABEL, TEXT, SCORE = 16, 14, 12
 """Cells that a heatmap's label, a short text and the bar of a score may take."""
 
+SENTENCE = 20
+"""Cells that a column of sentences has at least, as long as a spare one can be left out."""
+
 MOST_POINTS = 20
 """Places of x up to which several curves are a table of numbers; else each is a line of blocks."""
 
@@ -100,13 +103,14 @@ def _table(figure: figures.Table, width: int) -> Iterator[RenderableType]:
 
 
 def _needs(figure: figures.Table, kept: Sequence[int]) -> int:
-    """Cells that columns take, sentences wrapped at every word."""
+    """Cells that columns take at least, sentences wrapped so that they can still be read."""
     wide = 2 * (len(kept) - 1)
     for index in kept:
         column = figure.columns[index]
         texts = (column.heading, *(row[index].text for row in figure.rows))
         if column.wraps:
-            wide += max(cell_len(word) for text in texts for word in text.split() or [""])
+            longest = max(cell_len(word) for text in texts for word in text.split() or [""])
+            wide += max(longest, min(SENTENCE, max(map(cell_len, texts))))
         else:
             wide += max(cell_len(text) if column.right else min(TEXT, cell_len(text)) for text in texts)
     return wide

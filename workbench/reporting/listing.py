@@ -62,6 +62,11 @@ class ListedSession(Frozen):
         parts = (named, count(self.steps, "step"), self.model or "no model", self.verdict)
         return " · ".join(part for part in parts if part)
 
+    @property
+    def why(self) -> str:
+        """Why it could not be read, where its name stands beside that."""
+        return self.summary.removeprefix(visible(self.path.name)).strip() if self.problem else ""
+
     def has(self, search: str) -> bool:
         """Whether every word of a search is in it."""
         return all(word in self.words for word in search.lower().split())
