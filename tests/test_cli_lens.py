@@ -42,6 +42,12 @@ def test_a_prompt_that_is_a_command_s_name_is_shown_by_show(workbench: Run, tiny
     assert "Logit lens at" in workbench("lens", "show", "fit", "--model", tiny).out
 
 
+def test_help_and_errors_name_the_command_as_it_is_called(workbench: Run) -> None:
+    assert workbench("lens", "--help").out.startswith("Usage: workbench lens [OPTIONS] [prompt]\n")
+    assert workbench("lens", "--no-such").err.rstrip().endswith("; workbench lens --help says what there is")
+    assert workbench("lens", "fit", "--help").out.startswith("Usage: workbench lens fit [OPTIONS] {lens}\n")
+
+
 def test_a_patchscope_is_a_command(workbench: Run, tiny: Path) -> None:
     outcome = workbench("patchscope", PROMPT, "--layer", "1", "--position", "2", "--model", tiny, "--json")
     assert outcome.code == 0, outcome.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, get_args
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from workbench.case import Case
 from workbench.cli.asking import asks, asks_of_model
@@ -28,6 +28,21 @@ class ShowByDefault(TyperGroup):
         return super().parse_args(ctx, args if args and args[0] in self.commands else ["show", *args])
 
 
+class _OfTheGroup(typer.Context):
+    """Usage and errors name the group, as that is how the command is called."""
+
+    @property
+    def command_path(self) -> str:
+        """``workbench lens``."""
+        return self.parent.command_path if self.parent is not None else super().command_path
+
+
+class LookThrough(TyperCommand):
+    """The command that is meant where none is named."""
+
+    context_class = _OfTheGroup
+
+
 lens_app = typer.Typer(
     cls=ShowByDefault,
     rich_markup_mode=None,
@@ -35,7 +50,7 @@ lens_app = typer.Typer(
 )
 
 
-@lens_app.command("show")
+@lens_app.command("show", cls=LookThrough)
 @asks(LensRequest)
 def show(
     case: Case,
