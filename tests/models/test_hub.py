@@ -262,6 +262,20 @@ def test_no_route_to_the_hub_is_one_sentence_that_says_how_to_bring_the_model(
         catalog.resolve("owner/tiny")
 
 
+def test_no_route_to_what_describes_a_model_elsewhere_asks_for_a_network_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _use(monkeypatch, tmp_path, "http://127.0.0.1:9")
+    for offline, why in ((False, "the hub cannot be reached; connect"), (True, "HF_HUB_OFFLINE is set; unset it")):
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+        with pytest.raises(ModelError) as refused:
+            hub.described("owner/tiny", silent, fetch=True)
+        assert str(refused.value) == (
+            f"--remote needs a network: config.json and tokenizer of owner/tiny are not in the hub's cache and {why}, "
+            "or leave out --remote to ask a model that is here"
+        )
+
+
 def test_offline_the_sentence_names_the_variable_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _use(monkeypatch, tmp_path, "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

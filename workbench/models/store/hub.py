@@ -99,7 +99,7 @@ def _snapshot(spec: str, wanted: Sequence[str], bars: _Bars) -> Path:
             f"the hub has no model {spec}, or it is private; check the spelling, or set HF_TOKEN to reach it"
         ) from error
     except errors.LocalEntryNotFoundError as error:
-        raise ModelError(_no_route(spec)) from error
+        raise ModelError(_no_route(spec, whole=wanted is _WANTED)) from error
     except errors.HFValidationError as error:
         raise ModelError(f"{spec} cannot be a Hugging Face id: {error}") from error
     # What the client's ways of fetching raise: files, HTTP, and its own protocol.
@@ -117,9 +117,16 @@ def _snapshot(spec: str, wanted: Sequence[str], bars: _Bars) -> Path:
     return Path(folder)
 
 
-def _no_route(spec: str) -> str:
+def _no_route(spec: str, *, whole: bool) -> str:
+    """Nobody brings files of a model here that is elsewhere, and is reached by a network too."""
     from huggingface_hub import constants
 
+    if not whole:
+        why = "HF_HUB_OFFLINE is set; unset it" if constants.HF_HUB_OFFLINE else "the hub cannot be reached; connect"
+        return (
+            f"--remote needs a network: config.json and tokenizer of {spec} are not in the hub's cache and {why}, or "
+            "leave out --remote to ask a model that is here"
+        )
     if constants.HF_HUB_OFFLINE:
         return f"{spec} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it, or name a model that is here"
     return (
