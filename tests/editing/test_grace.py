@@ -97,6 +97,22 @@ def test_a_later_key_is_added_or_expands_or_splits_the_nearest_earlier_one(earli
     assert parts(books[0])[2] == [earlier[1]]  # what they were made of is as it was
 
 
+@pytest.mark.parametrize("radius", [0.1, 2.0])
+def test_no_key_reaches_what_stands_first_in_its_prompts(radius):
+    model, layer = tiny_loaded("llama"), 1
+    made = GRACE.make(model, (CASE,), GraceSettings(layer=layer, radius=radius, **FAST), silent)
+    (found,) = made.edit.changes
+    prompts = prompts_of(model, CASE, "subject")
+    with torch.no_grad():
+        runs = [model.hf(torch.tensor([prompt.ids[:1]]), output_hidden_states=True) for prompt in prompts]
+    firsts = torch.cat([run.hidden_states[layer + 1][0] for run in runs])
+    half = torch.tensor([min(math.dist(key.tolist(), first.tolist()) for first in firsts) / 2 for key in found.keys])
+    wanted = radius * found.keys.norm(dim=-1)
+    assert found.radii == pytest.approx(torch.minimum(wanted, half), rel=1e-4)
+    assert torch.equal(found.mapped(firsts[None]), firsts[None])
+    assert bool((wanted > half).any()) == (radius == 2.0)
+
+
 def test_three_are_put_together_in_their_order_and_only_with_the_nearest():
     books = [
         book([[0.0]], [[1.0]], [1.0], [5]),

@@ -40,7 +40,7 @@ TURNED = 0.1
 OFTEN, SELDOM = 100, 100
 """Up to so many edits a sequence is measured every 10, after that every so many: each measures all records so far."""
 
-MEASURED = "2"
+MEASURED = "3"
 """To be raised when records are measured in another way: what the cache holds of before is not read any more."""
 
 

@@ -136,9 +136,14 @@ def _layer(model: LoadedModel, settings: GraceSettings) -> tuple[int, str]:
 
 
 def _codebook(layer: int, learned: Learned, radius: float, label: int) -> Codebook:
-    """The codebook of one fact: a key for every prompt, and the same value for all."""
+    """The codebook of one fact: a key for every prompt, and the same value for all.
+
+    No radius goes further than half of the way to what stands first in a text: where a key's token is an attention sink
+    too, its state is near that of every text's first token.
+    """
     n = len(learned.keys)
-    radii: Tensor = radius * learned.keys.norm(dim=-1)
+    away = torch.cdist(learned.keys, learned.firsts).min(dim=-1).values
+    radii: Tensor = torch.minimum(radius * learned.keys.norm(dim=-1), away / 2)
     return Codebook(layer, learned.keys, learned.value.expand(n, -1).clone(), radii, torch.full((n,), label))
 
 
