@@ -40,6 +40,9 @@ TESTS = Path(__file__).parent
 
 COUNTED = itertools.count()
 
+GARBAGE = 100_000
+"""Objects that may be garbage before a test begins."""
+
 PROSE: dict[str, int | None] = {
     **dict.fromkeys(("editing", "methods", "models"), 500),
     **dict.fromkeys(("test_cli_edit", "test_cli_erase", "test_cli_steer", "test_poisoned_commands"), 500),
@@ -101,7 +104,13 @@ def pytest_collection_finish() -> None:
     """What was imported stays: looking through it for garbage again and again is a third of what an app costs here."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(10 * GARBAGE, 20, 20)
+
+
+def pytest_runtest_logfinish() -> None:
+    """Garbage is looked for between tests, where what a test has made is all that there is to look through."""
+    if gc.get_count()[0] > GARBAGE:
+        gc.collect(0)
 
 
 def pytest_unconfigure() -> None:
