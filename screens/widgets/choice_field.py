@@ -17,8 +17,10 @@ class ChoiceField(ClosingInput):
         Binding("down", "turn(1)", "Next", show=False, tooltip="The next choice", id="choice.next"),
     ]
 
-    def __init__(self, choices: tuple[str, ...], value: str = "", placeholder: str = "", name: str = "") -> None:
-        super().__init__(value, placeholder, compact=True, id=name)
+    def __init__(
+        self, choices: tuple[str, ...], value: str = "", placeholder: str = "", name: str = "", classes: str = ""
+    ) -> None:
+        super().__init__(value, placeholder, id=name, classes=classes)
         self.choices = choices
 
     def action_turn(self, by: int) -> None:

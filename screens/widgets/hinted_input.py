@@ -12,11 +12,13 @@ from textual.widgets import Input
 class HintedInput(Input):
     """An `Input` with hints in place of a placeholder: the first that there is room for is shown, or none.
 
-    Its cursor stays: one that blinks sends bytes twice a second for nothing.
+    It is one line high without a border. Its cursor stays: one that blinks sends bytes twice a second for nothing.
     """
 
     def __init__(self, value: str | None = None, *hints: str, **others: Any) -> None:
         super().__init__(value, **others)
+        self.set_reactive(Input.compact, True)  # and its class with it: told to be so, it would be styled twice
+        self.add_class("-textual-compact", update=False)
         self.cursor_blink = False
         self._hints = hints
 

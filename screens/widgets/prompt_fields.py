@@ -98,7 +98,7 @@ class CaseField(HintedInput):
     ]
 
     def __init__(self, value: str, hint: str, *, id: str, disabled: bool) -> None:  # noqa: A002
-        super().__init__(value, hint, id=id, disabled=disabled, compact=True)
+        super().__init__(value, hint, id=id, disabled=disabled)
 
 
 @dataclass(frozen=True)

@@ -49,15 +49,16 @@ class SettingsFields(Container):
         super().__init__()
         every = (setting for model in models for setting in settings_of(model))
         self._settings = {setting.name: setting for setting in every if setting.name not in but}
+        self._lines = dict[str, tuple[Label, ChoiceField]]()
 
     def compose(self) -> ComposeResult:
         """A label and a field each."""
         for setting in self._settings.values():
-            label = Label(setting.name.replace("_", " "), classes=setting.name)
+            label = Label(setting.name.replace("_", " "))
             label.tooltip = Content(_explained(setting))
-            field = ChoiceField(_choices(setting), name=setting.name)
-            field.add_class(setting.name)
-            field.set_class(setting.kind == "prompt", "-wide")
+            wide = "-wide" if setting.kind == "prompt" else ""
+            field = ChoiceField(_choices(setting), name=setting.name, classes=wide)
+            self._lines[setting.name] = label, field
             yield label
             yield field
 
@@ -67,12 +68,10 @@ class SettingsFields(Container):
         Of a setting that several have, it is the first one's.
         """
         shown = {setting.name: setting for model in reversed(models) for setting in settings_of(model)}
-        for name in self._settings:
+        for name, (label, field) in self._lines.items():
             setting = shown.get(name)
-            for widget in self.query(f".{name}"):
-                widget.display = setting is not None
+            label.display = field.display = setting is not None
             if setting is not None:
-                field = self.field(name)
                 field.hints = (setting.default,) if setting.default else defaults.get(name, ("default",))
                 field.tooltip = Content(_explained(setting))
                 field.choices = _choices(setting)

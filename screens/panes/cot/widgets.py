@@ -76,16 +76,16 @@ class CotForm(Form):
         with Horizontal():
             for name, placeholder in TEXTS:
                 yield Label(name)
-                yield ClosingInput("", placeholder, compact=True, id=name)
+                yield ClosingInput("", placeholder, id=name)
         with Horizontal():
             for name, placeholder in SAMPLING:
                 yield Label(name)
-                yield ClosingInput("", placeholder, compact=True, id=name)
+                yield ClosingInput("", placeholder, id=name)
             yield Tick("letters", id="letters", compact=True, tooltip="List the choices as (A), (B) …, read letters")
         with Horizontal():
             for name, placeholder in LEAD:
                 yield Label(name)
-                yield ClosingInput("", placeholder, compact=True, id=name)
+                yield ClosingInput("", placeholder, id=name)
         yield Static(HINT, id="hint", markup=False)
 
     def open(self, question: str, last: CotRequest | None, problem: str = "") -> None:
@@ -192,7 +192,7 @@ class CotLine(Form):
         """What to type, and where."""
         yield Static(id="hint", markup=False)
         with Horizontal():
-            yield ClosingInput(compact=True, id="typed")
+            yield ClosingInput(id="typed")
             yield Tick("by its position", id="position", compact=True)
 
     def open(self, purpose: LinePurpose, sentence: int, own: str, about: str, positions: bool = False) -> None:

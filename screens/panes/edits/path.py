@@ -53,7 +53,7 @@ class PathLine(Form):
 
     def fields(self) -> ComposeResult:
         """The line, and what becomes of it."""
-        yield ClosingInput(compact=True, id="path")
+        yield ClosingInput(id="path")
         yield Static(id="place")
 
     def open(self, purpose: PathPurpose, default: str, model: ModelInfo | None) -> None:

@@ -73,9 +73,7 @@ class TracePane(PicturePane):
         """The heatmap, the cell under the cursor, a line for another subject."""
         yield TraceHeatmap()
         yield Static(id="cell")
-        yield SubjectInput(
-            "", "another subject of as many tokens; nothing for noise", "nothing for noise", compact=True
-        )
+        yield SubjectInput("", "another subject of as many tokens; nothing for noise", "nothing for noise")
 
     def focus_content(self) -> None:
         """Put the keyboard into the heatmap."""
