@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -109,10 +110,17 @@ class Session(Frozen):
 
 def environment() -> dict[str, str]:
     """The versions that a result may depend on, read without importing anything heavy."""
-    from importlib.metadata import PackageNotFoundError, version  # not before the first paint
-
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     found["lm-workbench"] = __version__  # of what runs: what pip knows of a clone is as old as its installation
+    return found | _installed()
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """The versions of libraries. None is installed anew while this runs, and to look takes longer than to write."""
+    from importlib.metadata import PackageNotFoundError, version  # not before the first paint
+
+    found = {}
     for package in ("torch", "transformers", "nnsight", "captum", "concept-erasure"):
         try:
             found[package] = version(package)
