@@ -80,6 +80,22 @@ def test_a_model_whose_prefixes_do_not_hold_is_run_from_the_start(monkeypatch: p
     assert prefixes.computed - before == sum(map(len, rows))
 
 
+@pytest.mark.parametrize("holds", [True, False])
+def test_texts_are_gone_on_from_what_they_begin_with_where_that_holds(
+    monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    model = roomy("llama")
+    tokens, rows = truncations(model)
+    if not holds:
+        monkeypatch.setattr(module, "PARITY", {"float32": -1.0})
+    prefixes = Prefixes(model)
+    prefixes.keep(tuple(tokens))
+    found = prefixes.go_on(rows, 3, lambda _row, _at, logits: int(logits.argmax()))
+    assert [list(new) for new in found] == [greedy(model, list(row), 3, set()) for row in rows]
+    assert prefixes.reuses == holds
+    assert prefixes.parity is not None
+
+
 def test_texts_that_share_nothing_are_run_all_the_same() -> None:
     model = roomy("gpt2")
     rows = [tuple(ids(model, text)) for text in ("Rome is big.", "A city of many cities in Australia", "So")]

@@ -24,7 +24,7 @@ from workbench.errors import InputError
 from workbench.lazy import torch
 from workbench.methods.cot.bootstrap import Estimate, estimate
 from workbench.models.forward.decoding import Ids
-from workbench.models.forward.prefixes import Prefixes
+from workbench.models.forward.prefixes import Prefixes, shared_beginning
 from workbench.models.forward.stopping import stop_ids
 from workbench.models.forward.unembedding import RowPosition, TextRow, read_predictions
 from workbench.models.tokens import continuation_ids
@@ -152,7 +152,10 @@ def observe(model: LoadedModel, contrast: ContrastSet, tokens: int, progress: Pr
         )
         return [-1 if token in stops else token for token in best.indices.tolist()]
 
-    replies = Prefixes(model).go_on(prompts, tokens, greedy, lambda n: progress(n, total, stage="replies"))
+    prefixes = Prefixes(model)
+    if len(prompts) > 1:  # a chat template begins them all alike
+        prefixes.keep(prompts[0][: shared_beginning(min(prompts), max(prompts))])
+    replies = prefixes.go_on(prompts, tokens, greedy, lambda n: progress(n, total, stage="replies"))
     progress(tokens, total, stage="fluency")
     texts = tuple(_decoded(model, reply) for reply in replies)
     return ObservedReplies(

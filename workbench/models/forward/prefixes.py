@@ -116,8 +116,7 @@ class Prefixes:
         if self._is_to_check(rows):
             shortest = min(range(len(rows)), key=lambda i: len(rows[i]))
             if not self._agrees(rows[shortest], found[shortest][-1]):
-                self.reuses = False
-                self._trunks.clear()
+                self._trust_nothing()
                 return self.logits(rows, wanted)
         return [found[i] for i in range(len(rows))]
 
@@ -144,7 +143,7 @@ class Prefixes:
             def keep_it(place: int, row: int, new: Ids) -> None:
                 self._keep(batch, place, (*rows[indices[row]], *new))
 
-            batch = self._start([rows[i] for i in indices], 1)
+            batch = self._begin([rows[i] for i in indices])
             new = decode(
                 batch,
                 [limits[i] for i in indices],
@@ -160,6 +159,16 @@ class Prefixes:
             for _ in in_batches(group, most, work, bytes_each):
                 pass
         return [found[i] for i in range(len(rows))]
+
+    def _begin(self, rows: Sequence[Ids]) -> TextBatch:
+        """As `_start`, with the first batch that uses what is kept checked, and run from the start where it is off."""
+        batch = self._start(rows, 1)
+        if self._is_to_check(rows):
+            shortest = min(range(len(rows)), key=lambda at: len(rows[at]))
+            if not self._agrees(rows[shortest], batch.logits[shortest, -1].float().cpu()):
+                self._trust_nothing()
+                return self._begin(rows)
+        return batch
 
     def _groups(self, rows: Sequence[Ids], wanted: Sequence[int]) -> list[list[int]]:
         """Indices of rows that go together, those with the most new tokens first."""
@@ -226,6 +235,10 @@ class Prefixes:
 
     def _is_to_check(self, rows: Sequence[Ids]) -> bool:
         return self.reuses and self.parity is None and any(self._shared(row)[1] for row in rows)
+
+    def _trust_nothing(self) -> None:
+        self.reuses = False
+        self._trunks.clear()
 
     def _agrees(self, row: Ids, found: torch.Tensor) -> bool:
         alone = Prefixes(self._model, reuse=False)
