@@ -239,6 +239,15 @@ def test_a_damaged_cache_is_computed_anew(home):
     assert torch.allclose(statistics.key_statistics(loaded, 1).second_moment, first.second_moment)
 
 
+def test_statistics_are_decomposed_on_a_gpu_that_has_room_for_them(monkeypatch):
+    gpu, numbers = torch.device("cuda:0"), 1000
+    for free, where in ((3 * 8 * numbers, gpu), (3 * 8 * numbers - 1, torch.device("cpu"))):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2**40))
+        assert statistics.in_float64(gpu, numbers) == where
+    assert statistics.in_float64(torch.device("mps"), numbers) == torch.device("cpu")
+    assert statistics.in_float64(torch.device("cpu"), numbers) == torch.device("cpu")
+
+
 def test_few_keys_are_a_warning(tmp_path):
     moment = torch.eye(40, dtype=torch.float64)
     few = statistics.KeyStatistics(1, moment, vectors=60, source="a note", condition=1.0)

@@ -23,14 +23,13 @@ from workbench.scripting import ask, request
 
 DEVICE = "cuda"
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 CASE = Case(prompt="The largest island of all is Australia", subject="Australia", target=",", foil=".")
 QUICK = {"prefixes": 2, "prefix_tokens": 3, "steps": 3}
 RECORDS = tuple(a_record(place) for place in range(len(NAMES)))
 SUITE = RECORDS[0].suite
 ASKED: dict[str, dict[str, Any]] = {"case": Case(prompt="What is the capital?"), "choices": "Sydney; Rome is; Paris"}
-SHORT = {"temperature": 0.0, "tokens": 8}
 WRITTEN = "Tom has 3 apples. He buys 4 more. The answer is 7."
 
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -106,6 +105,7 @@ def answered(model: LoadedModel, kind: str, fields: dict[str, Any]) -> Any:
     return json.loads(ask(model, request(kind, **fields)).model_dump_json())
 
 
+@needs_gpu
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_a_method_finds_on_a_gpu_what_it_finds_on_the_cpu(kind: str) -> None:
     there, here = both()
@@ -115,9 +115,10 @@ def test_a_method_finds_on_a_gpu_what_it_finds_on_the_cpu(kind: str) -> None:
 def test_every_method_is_tried_or_its_absence_is_meant() -> None:
     swept = {"cot-questions", "cot-hints", "cot-states", "fix-cases"}  # of cot and fix, many times
     elsewhere = {"edit", "queue", "bisect", "train-editor", "steer-sweep"}  # below
-    assert set(REQUESTS) | swept | elsewhere >= set(METHODS) - {"erase"}
+    assert set(REQUESTS) | swept | elsewhere == set(METHODS)
 
 
+@needs_gpu
 @pytest.mark.parametrize("editor", EDITORS)
 def test_an_edit_on_a_gpu_is_that_of_the_cpu_and_is_undone_to_the_bit(editor: str) -> None:
     there, here = both()
@@ -129,6 +130,7 @@ def test_an_edit_on_a_gpu_is_that_of_the_cpu_and_is_undone_to_the_bit(editor: st
     assert all(torch.equal(one, other) for one, other in zip(before, there.hf.parameters(), strict=True))
 
 
+@needs_gpu
 def test_mend_is_trained_on_a_gpu_and_its_edit_is_undone_to_the_bit() -> None:
     there, _ = both()
     trained = answered(there, "train-editor", {"records": RECORDS, "steps": 4, "batch": 2, "rank": 4, "every": 2})
@@ -140,6 +142,7 @@ def test_mend_is_trained_on_a_gpu_and_its_edit_is_undone_to_the_bit() -> None:
     assert all(torch.equal(one, other) for one, other in zip(before, there.hf.parameters(), strict=True))
 
 
+@needs_gpu
 def test_steering_is_swept_on_a_gpu(tmp_path: Path) -> None:
     contrast = str(write_contrast(tmp_path))
     fields = {"contrast": contrast, "layers": "1", "strengths": "-1,1", "tokens": 4}
@@ -147,6 +150,7 @@ def test_steering_is_swept_on_a_gpu(tmp_path: Path) -> None:
     assert apart(answered(there, "steer-sweep", fields), answered(here, "steer-sweep", fields)) == []
 
 
+@needs_gpu
 def test_a_model_is_loaded_onto_the_gpu_where_there_is_one(tmp_path: Path) -> None:
     model = roomy("llama")
     model.hf.save_pretrained(tmp_path)

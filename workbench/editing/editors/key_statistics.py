@@ -95,7 +95,7 @@ def statistics_of(
     name = hashlib.sha256(text.numpy().tobytes()).hexdigest()[:16] if text is not None else f"sampled-{seed}"
     files = {layer: folder / f"{model.info.dtype}-{name}-layer{layer:02}.safetensors" for layer in layers}
     source = f"{corpus.name}" if corpus else f"sampled text (seed {seed})"
-    device = in_float64(model.hf.device)
+    device = in_float64(model.hf.device, widest**2)
     found = {
         layer: KeyStatistics(layer, known[0], known[1], source, known[2], device)
         for layer, file in files.items()
@@ -133,16 +133,21 @@ def _keys_of_layers(model: LoadedModel, layers: Sequence[int], ids: torch.Tensor
     return {layer: each.view(*ids.shape, -1) for layer, each in zip(ordered, keys, strict=True)}
 
 
-def in_float64(device: torch.device) -> torch.device:
-    """Where large matrices are decomposed in float64: on the model's device, or on the CPU where it has no float64."""
-    return torch.device("cpu") if device.type == "mps" else device
+def in_float64(device: torch.device, numbers: int) -> torch.device:
+    """Where so many numbers of large matrices are added up and decomposed in float64.
+
+    That is the model's own device, if it is a GPU that has float64 and room for three times as many, or else the CPU.
+    """
+    fits = device.type == "cuda" and torch.cuda.mem_get_info(device)[0] >= 3 * 8 * numbers
+    return device if fits else torch.device("cpu")
 
 
 def _second_moments(
     model: LoadedModel, layers: Sequence[int], text: torch.Tensor, progress: Progress
 ) -> tuple[dict[int, torch.Tensor], int]:
     """C of each layer in float64, over every token but BOS or separator, and the number of keys."""
-    skipped, widths, device = len(document_start(model)) or 1, model.anatomy.mlp_widths, in_float64(model.hf.device)
+    skipped, widths = len(document_start(model)) or 1, model.anatomy.mlp_widths
+    device = in_float64(model.hf.device, sum(widths[layer] ** 2 for layer in layers))
     moments = {layer: torch.zeros(widths[layer], widths[layer], dtype=torch.float64, device=device) for layer in layers}
     named, size = ", ".join(map(str, layers)), BATCH.get(model.hf.device.type, BATCH_ELSEWHERE)
     for first in range(0, len(text), size):
