@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Offset
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Label
@@ -32,32 +31,29 @@ class JumpScreen(Dialog[Widget | None]):
     def __init__(self, beneath: Screen[None]) -> None:
         super().__init__()
         self._beneath = beneath
-        self._targets = self._lettered()
+        seen = (widget for widget in beneath.focus_chain if widget.region)
+        self._targets = dict(zip(LETTERS, seen, strict=False))
+        self._labels = {letter: Label(letter) for letter in self._targets}
 
     def compose(self) -> ComposeResult:
-        """Each letter at the widget's upper left corner."""
-        for letter, (_, place) in self._targets.items():
-            label = Label(letter)
-            label.styles.offset = place
-            yield label
+        """A letter each."""
+        yield from self._labels.values()
 
     def on_mount(self) -> None:
-        """Go where the widgets go."""
-        self._beneath.screen_layout_refresh_signal.subscribe(self, self._follow)
+        """Go where the widgets are, and wherever they go."""
+        self._place()
+        self._beneath.screen_layout_refresh_signal.subscribe(self, lambda _: self._place())
 
-    async def _follow(self, _: Screen[None]) -> None:
-        if (lettered := self._lettered()) != self._targets:
-            self._targets = lettered
-            await self.recompose()
-
-    def _lettered(self) -> dict[str, tuple[Widget, Offset]]:
-        seen = [(widget, widget.region.offset) for widget in self._beneath.focus_chain if widget.region]
-        return dict(zip(LETTERS, seen, strict=False))
+    def _place(self) -> None:
+        """Put each letter at its widget's upper left corner, while that is seen."""
+        for letter, label in self._labels.items():
+            region = self._targets[letter].region
+            label.display = bool(region)
+            label.styles.offset = region.offset
 
     def on_key(self, event: events.Key) -> None:
         """A letter goes to its widget; any other key goes back."""
         if event.key == "escape":
             return
         event.stop()
-        widget, _ = self._targets.get(event.key, (None, None))
-        self.dismiss(widget)
+        self.dismiss(self._targets.get(event.key))

@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.geometry import Size
+from textual.widgets import Label
 from textual.widgets.option_list import Option
 
+from screens.jump import JumpScreen
 from screens.widgets.options import Options
 from tests.screens.test_app import Running, ask_hero, running
 from tests.screens.test_edits_pane import make_edit
@@ -23,7 +25,6 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
 
 OPENED = {
     "f1": "all keys",
-    "ctrl+g": "letters on everything",
     "ctrl+o": "sessions",
     "I": "in words",
     "X": "export",
@@ -66,6 +67,24 @@ def text(run: Running) -> list[str]:
     update = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
     lines = Segment.split_lines(app.console.render(update))
     return [TIME.sub("now", "".join(part.text for part in line if not part.control)) for line in lines]
+
+
+async def test_letters_on_everything_go_where_what_they_stand_on_goes() -> None:
+    async with running(NARROW) as run:
+        await ask_hero(run)
+        await run.pilot.press("ctrl+g")
+        letters = run.app.screen
+        assert isinstance(letters, JumpScreen)
+        for size in (NARROW, WIDE, NARROW):
+            await run.pilot.resize_terminal(*size)
+            await run.settle()
+            places = {letter: widget.region.offset for letter, widget in letters._targets.items() if widget.region}
+            shown = {str(label.content): label.region.offset for label in letters.query(Label) if label.display}
+            assert shown == places, size
+            assert len(shown) > 2
+        await run.pilot.resize_terminal(*WIDE)
+        await run.pilot.press("a")
+        assert run.app.screen is run.main
 
 
 async def test_a_pilot_waits_for_what_is_beneath_a_dialog_too() -> None:

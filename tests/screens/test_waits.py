@@ -54,6 +54,20 @@ async def test_keys_that_wait_for_a_suite_say_so_in_the_pane_until_they_are_done
         assert "esc cancels" not in said(run)
 
 
+async def test_what_was_asked_twice_waits_until_it_has_begun_twice() -> None:
+    async with edited() as run:
+        suite = await run_suite(run)
+        await run.pilot.press("u", "c", "u")
+        await run.until(lambda: len(run.engine.asked) == suite + 3)
+        undo, other = run.engine.asked[suite : suite + 2]
+        run.engine.say_finished(suite_result(), job=suite)
+        run.engine.listener(Started(suite + 1, undo))
+        run.engine.say_finished(queue_result(queue_state(True)), job=suite + 1)
+        run.engine.listener(Started(suite + 2, other))
+        await run.settle()
+        assert said(run) == f"◌ undoing the last change of the queue {SUITE}"
+
+
 async def test_escape_cancels_what_is_waited_for_and_what_waits_is_done() -> None:
     async with edited() as run:
         suite = await run_suite(run)

@@ -75,6 +75,9 @@ class EditLedger:
     measured: list[Measured] = field(default_factory=list)
     jobs: list[EditJob] = field(default_factory=list)
     bisected: str = ""
+    waiting: list[Request] = field(default_factory=list)
+    """What was asked, has not begun and stands in no row."""
+    _begun: Request | None = None
     _running: Measured | None = None
 
     def asked(self, request: Request) -> None:
@@ -82,8 +85,15 @@ class EditLedger:
         self.jobs = [job for job in self.jobs if job.state != "failed"]
         if isinstance(request, EditRequest):
             self.jobs.append(EditJob(request))
-        elif isinstance(request, BisectRequest):
+        else:
+            self.waiting.append(request)
+        if isinstance(request, BisectRequest):
             self.bisected = "Bisecting …"
+
+    def started(self, request: Request) -> None:
+        """A request waits no longer."""
+        self._begun = request
+        self._wait_no_longer(request)
 
     def under_way(self, progress: Progressed, edits: Edits) -> None:
         """A request runs, with these edits."""
@@ -98,6 +108,9 @@ class EditLedger:
     def ended(self, step: Step) -> None:
         """A request has ended, or a recorded one is looked at."""
         request, result = step.request, step.result
+        if request != self._begun:  # it was cancelled before; one like what has begun may wait still
+            self._wait_no_longer(request)
+        self._begun = None
         if isinstance(request, EditRequest):
             self.jobs = [job for job in self.jobs if job.request != request and job.state != "failed"]
             if step.error is not None:
@@ -162,6 +175,10 @@ class EditLedger:
                     len(measured.edits), suite, suite.harmonic, suite.perplexity, prepend
                 )
         return [found[edits] for edits in sorted(found)]
+
+    def _wait_no_longer(self, request: Request) -> None:
+        if request in self.waiting:
+            self.waiting.remove(request)
 
     def _latest(self, id: str) -> Measured | None:  # noqa: A002
         """How the edit's own suite came out last; of an edit without one, any suite that was run with it on."""

@@ -107,7 +107,6 @@ class EditsPane(PicturePane):
         super().__init__()
         self._ledger = EditLedger()
         self._said = ""  # by what was done to the queue last
-        self._waiting: list[Request] = []  # what was asked, has not begun and stands in no row
         self._told: tuple[Check, ...] = ()  # of the queue, when it was changed last
         self._detail: EditDetail | None = None
         self._number = 0  # of the row that is highlighted
@@ -263,7 +262,7 @@ class EditsPane(PicturePane):
 
     def clear(self) -> None:
         """Forget what was recorded. The queue is the main screen's to tell."""
-        self._ledger, self._said, self._waiting = EditLedger(), "", []
+        self._ledger, self._said = EditLedger(), ""
         self._comparison, self._comparing = None, False
         super().clear()
 
@@ -282,23 +281,17 @@ class EditsPane(PicturePane):
     def waiting(self, request: Request) -> None:
         """It stands in the list until it is done."""
         self._ledger.asked(request)
-        if not isinstance(request, EditRequest):
-            self._waiting.append(request)
         super().waiting(request)
         self.draw()
 
     def started(self, request: Request) -> None:
         """It waits no longer."""
-        self._wait_no_longer(request)
+        self._ledger.started(request)
         super().started(request)
-
-    def _wait_no_longer(self, request: Request) -> None:
-        if request in self._waiting:
-            self._waiting.remove(request)
 
     def watch_running(self) -> None:
         """What waits is done after something else now."""
-        if self._waiting:
+        if self._ledger.waiting:
             self.draw_frame()
 
     def show_progress(self, progress: Progressed) -> None:
@@ -314,7 +307,6 @@ class EditsPane(PicturePane):
     def show_step(self, step: Step) -> None:
         """Keep what it says; the queue itself comes from the main screen."""
         self._ledger.ended(step)
-        self._wait_no_longer(step.request)
         self._under_way = False
         self._status = "" if step.status == "done" else step.status
         in_row = isinstance(step.request, EditRequest)
@@ -413,9 +405,9 @@ class EditsPane(PicturePane):
     @property
     def to_come(self) -> str:
         """What will be done to the queue, and when."""
-        if self.running is None or not self._waiting:
+        if self.running is None or not self._ledger.waiting:
             return ""
-        return f"{', '.join(views.doing(each, self.queue) for each in self._waiting)} {after(self.running)}"
+        return f"{', '.join(views.doing(each, self.queue) for each in self._ledger.waiting)} {after(self.running)}"
 
     def legend(self) -> Content:
         """What waits, and that all is off for a comparison, or what was done last."""
