@@ -15,6 +15,7 @@ import pytest
 import typer.main
 from hypothesis import HealthCheck, settings
 
+from tests.fork_server import LETTERS
 from workbench import paths
 from workbench.datasets.held_out import held_out_text
 from workbench.lazy import torch
@@ -46,7 +47,7 @@ GARBAGE = 100_000
 PROSE: dict[str, int | None] = {
     **dict.fromkeys(("editing", "methods", "models"), 500),
     **dict.fromkeys(("test_cli_edit", "test_cli_erase", "test_cli_steer", "test_poisoned_commands"), 500),
-    "real": 1000,
+    **dict.fromkeys(("real", "terminal"), 1000),
     **dict.fromkeys(("test_held_out", "test_regression_real"), None),
 }
 """Letters of the held-out prose that are read in the tests of a folder or a file."""
@@ -140,11 +141,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models read some lines of the held-out prose: random ones tell no more of all of it, the default one little.
 
-    Elsewhere other processes read all of it, and tests of the prose itself do.
+    Forked programs read as much. Elsewhere other processes read all of it, and tests of the prose itself do.
     """
     if letters := PROSE.get(request.path.stem, PROSE.get(request.path.parent.name)):
         lines = held_out_text()[:letters]
         monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: lines)
+        monkeypatch.setenv(LETTERS, str(letters))
 
 
 @pytest.fixture

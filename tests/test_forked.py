@@ -11,7 +11,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.fork_server import LETTERS
 from tests.forked import ForkedPopen, ForkedSpawn, run, server
+from workbench.datasets.held_out import held_out_text
 
 ENDS = {
     "sys.exit()": (0, ""),
@@ -36,6 +38,12 @@ def test_it_has_its_own_arguments_environment_and_folder(tmp_path: Path) -> None
     program = "import os, sys; print(sys.argv, dict(os.environ), os.getcwd(), __name__)"
     done = run("-c", program, "a", "é", env={"ONE": "1"}, cwd=tmp_path)
     assert done.stdout == f"{['-c', 'a', 'é']} {{'ONE': '1'}} {tmp_path} __main__\n"
+
+
+def test_it_measures_perplexity_on_as_many_letters_as_it_is_told_to() -> None:
+    program = "from workbench.editing.suite import held_out; print(len(held_out.held_out_text()))"
+    assert run("-c", program, env={LETTERS: "1000"}).stdout == "1000\n"
+    assert run("-c", program, env={}).stdout == f"{len(held_out_text())}\n"
 
 
 def test_it_is_talked_to_and_interrupted() -> None:
