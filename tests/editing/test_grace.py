@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from workbench.case import Case
 from workbench.editing import edit
 from workbench.editing.changes import Codebook, in_order
 from workbench.editing.edit import EditRequest
+from workbench.editing.editors.grace import grace
 from workbench.editing.editors.grace.grace import GRACE, GraceSettings
 from workbench.editing.editors.grace.prompts import prompts_of
 from workbench.editing.editors.grace.value import Descent, learn
@@ -97,20 +99,14 @@ def test_a_later_key_is_added_or_expands_or_splits_the_nearest_earlier_one(earli
     assert parts(books[0])[2] == [earlier[1]]  # what they were made of is as it was
 
 
-@pytest.mark.parametrize("radius", [0.1, 2.0])
-def test_no_key_reaches_what_stands_first_in_its_prompts(radius):
-    model, layer = tiny_loaded("llama"), 1
-    made = GRACE.make(model, (CASE,), GraceSettings(layer=layer, radius=radius, **FAST), silent)
-    (found,) = made.edit.changes
-    prompts = prompts_of(model, CASE, "subject")
-    with torch.no_grad():
-        runs = [model.hf(torch.tensor([prompt.ids[:1]]), output_hidden_states=True) for prompt in prompts]
-    firsts = torch.cat([run.hidden_states[layer + 1][0] for run in runs])
-    half = torch.tensor([min(math.dist(key.tolist(), first.tolist()) for first in firsts) / 2 for key in found.keys])
-    wanted = radius * found.keys.norm(dim=-1)
-    assert found.radii == pytest.approx(torch.minimum(wanted, half), rel=1e-4)
-    assert torch.equal(found.mapped(firsts[None]), firsts[None])
-    assert bool((wanted > half).any()) == (radius == 2.0)
+@pytest.mark.parametrize(("long", "reach"), [(1.9, 1.9), (2.1, 1.0), (40.0, 1.0)])
+def test_the_key_of_an_attention_sink_reaches_no_further_than_the_facts_other_key(long, reach):
+    model = tiny_loaded("llama")
+    learned = learn(model, 1, prompts_of(model, CASE, "subject"), Descent(2, 0.3, 0.95), silent)
+    assert len(learned.keys) == 2
+    unit = torch.nn.functional.normalize(learned.keys, dim=-1)
+    found = grace._codebook(1, replace(learned, keys=unit * torch.tensor([[long], [1.0]])), 0.35, 7)
+    assert found.radii.tolist() == pytest.approx([0.35 * reach, 0.35])
 
 
 def test_three_are_put_together_in_their_order_and_only_with_the_nearest():

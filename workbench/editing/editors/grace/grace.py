@@ -42,6 +42,8 @@ DEPTH: dict[KeyToken, float] = {"subject": 0.28, "last": 0.93}
 RADIUS: dict[KeyToken, float] = {"subject": 0.35, "last": 0.1}
 """The deferral radius, as a part of the key's length. By our measurement too."""
 
+SINK = 2.0
+"""A key so many times as long as another of its fact is that of an attention sink."""
 
 RADIUS_HELP = "How far a key reaches, in lengths of the key; else as measured on the default model."
 
@@ -138,12 +140,12 @@ def _layer(model: LoadedModel, settings: GraceSettings) -> tuple[int, str]:
 def _codebook(layer: int, learned: Learned, radius: float, label: int) -> Codebook:
     """The codebook of one fact: a key for every prompt, and the same value for all.
 
-    No radius goes further than half of the way to what stands first in a text: where a key's token is an attention sink
-    too, its state is near that of every text's first token.
+    A radius is a part of its key's length, but where that is so long by an attention sink: states of sinks are alike
+    whatever the word, and one is within such a part of another's. Then it is that part of the fact's shortest key.
     """
-    n = len(learned.keys)
-    away = torch.cdist(learned.keys, learned.firsts).min(dim=-1).values
-    radii: Tensor = torch.minimum(radius * learned.keys.norm(dim=-1), away / 2)
+    n, lengths = len(learned.keys), learned.keys.norm(dim=-1)
+    shortest = lengths.min()
+    radii: Tensor = radius * torch.where(lengths > SINK * shortest, shortest, lengths)
     return Codebook(layer, learned.keys, learned.value.expand(n, -1).clone(), radii, torch.full((n,), label))
 
 

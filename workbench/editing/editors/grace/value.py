@@ -40,14 +40,12 @@ class Descent:
 class Learned:
     """``keys`` ``(prompts, d_model)`` and ``value`` ``(d_model,)``, float32 on the CPU.
 
-    ``firsts`` ``(prompts, d_model)`` are the states of each prompt's first token, after the same layer.
     ``losses`` are those before each step and after the last, in nats a token of the target. ``probability`` is the
     whole target's, the least over the prompts, and ``probability_before`` the same of the model as it was. ``resumed``
     when only a part of the model was run.
     """
 
     keys: Tensor
-    firsts: Tensor
     value: Tensor
     losses: tuple[float, ...]
     probability_before: float
@@ -60,7 +58,7 @@ def learn(
 ) -> Learned:
     """Find the value. Progress counts steps. Raises `NumericalError` where the loss is not finite."""
     readings = [_Reading(model, layer, prompt) for prompt in prompts]
-    keys, firsts = (torch.stack([getattr(reading, name) for reading in readings]) for name in ("key", "first"))
+    keys = torch.stack([reading.key for reading in readings])
     with torch.no_grad():
         before = min(math.exp(float(reading.log_p(reading.key).sum())) for reading in readings)
     losses, least = list[float](), list[float]()
@@ -81,7 +79,7 @@ def learn(
             adam.step()
     found = value.detach().cpu()
     resumed = all(reading.resumed for reading in readings)
-    return Learned(keys.cpu(), firsts.cpu(), found, tuple(losses), before, least[-1], resumed)
+    return Learned(keys.cpu(), found, tuple(losses), before, least[-1], resumed)
 
 
 class _Reading:
@@ -92,7 +90,6 @@ class _Reading:
         ids = torch.tensor([prompt.ids], device=model.hf.device)
         self._run = record(model, ids, no_noise(model, *ids.shape))
         self.key: Tensor = self._run.states[layer + 1][0, prompt.place].float()
-        self.first: Tensor = self._run.states[layer + 1][0, 0].float()
         self._answers = torch.tensor(prompt.answers, device=ids.device)
         self._resumed = Resumed(model, self._run)
         self.resumed = bool(self._run.keys) and self._is_the_same()
