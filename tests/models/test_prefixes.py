@@ -90,7 +90,7 @@ def test_texts_are_gone_on_from_what_they_begin_with_where_that_holds(
         monkeypatch.setattr(module, "PARITY", {"float32": -1.0})
     prefixes = Prefixes(model)
     prefixes.keep(tuple(tokens))
-    found = prefixes.go_on(rows, 3, lambda _row, _at, logits: int(logits.argmax()))
+    found = prefixes.go_on(rows, 3, lambda _rows, _at, logits: logits.argmax(dim=-1).tolist())
     assert [list(new) for new in found] == [greedy(model, list(row), 3, set()) for row in rows]
     assert prefixes.reuses == holds
     assert prefixes.parity is not None
