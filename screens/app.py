@@ -65,7 +65,7 @@ class WorkbenchApp(BaseApp):
     def start(self) -> None:
         """Run until the user leaves or a signal says so; then save, with the terminal already given back.
 
-        After a signal, and where the engine is too deep in a library to stop, the process ends here.
+        After a signal, and where a thread is too deep in a library to stop, the process ends here.
         """
         sys.setswitchinterval(SWITCH_INTERVAL)
         leaving.on_signals(self._told_to_leave)
@@ -84,7 +84,7 @@ class WorkbenchApp(BaseApp):
             if self._wrong is not None:
                 raise self._wrong
         finally:
-            if self._told is not None or not stopped:
+            if self._told is not None or not stopped or leaving.is_anything_left():
                 leaving.end(self.return_code or 0 if self._told is None else 128 + self._told)
 
     def _told_to_leave(self, signal: int) -> None:

@@ -27,6 +27,7 @@ from workbench.events import Finished, Listener, LoadRequest, LoadResult, Starte
 from workbench.jobs import NUMBERS, Job, Reporter
 from workbench.lazy import torch
 from workbench.memory import is_out_of_memory
+from workbench.models import beside
 from workbench.protocol import Progress, Request, Result
 from workbench.registry import check_divided, check_remote, method
 from workbench.session import Status, Step, StepError
@@ -277,8 +278,8 @@ class Engine:
 
 
 def is_at_work() -> bool:
-    """Whether an engine's thread is alive: one that did not stop in time when it was closed."""
-    return any(thread.name == THREAD for thread in threading.enumerate())
+    """Whether a thread is alive in the model's libraries: an engine's that did not stop in time, or a helper of its."""
+    return any(thread.name in (THREAD, beside.THREAD) for thread in threading.enumerate())
 
 
 def _unexpected(error: Exception) -> StepError:

@@ -68,6 +68,11 @@ def let_go_of_the_terminal() -> None:
     os.close(nothing)
 
 
+def is_anything_left() -> bool:
+    """Whether a thread is alive that the program does not wait for: in torch it would end it with torch's own error."""
+    return any(thread.daemon for thread in threading.enumerate())
+
+
 def end(code: int) -> None:
     """End at once, though a thread is still at work in the model's libraries. Everything must be saved by now."""
     for stream in (sys.stdout, sys.stderr):

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 Returned = TypeVar("Returned")
 
+THREAD = "beside"
+
 _LOOK_EVERY = 0.1  # seconds: how soon a cancelled job is noticed
 _one_at_a_time = threading.Lock()
 
@@ -31,7 +33,7 @@ def beside(work: Callable[[], Returned], look: Callable[[], None]) -> Returned:
 
     look()
     # A daemon, unlike the threads of an executor: the program does not wait for it when it ends.
-    threading.Thread(target=run, name="beside", daemon=True).start()
+    threading.Thread(target=run, name=THREAD, daemon=True).start()
     while True:
         try:
             return future.result(timeout=_LOOK_EVERY)
