@@ -15,18 +15,19 @@ import pytest
 import torch
 
 from tests.tiny import tiny_loaded
-from workbench import loading
+from workbench import leaving, loading
 from workbench.case import Case
 from workbench.editing.changes import WeightChange
 from workbench.editing.operations import QueueRequest, QueueResult
 from workbench.editing.queue import Edit, EditInfo
-from workbench.engine import Engine
-from workbench.errors import InputError
+from workbench.engine import Engine, is_at_work
+from workbench.errors import Cancelled, InputError
 from workbench.events import Event, Finished, LoadRequest, Progressed, Started
 from workbench.methods.generation import continuation
 from workbench.methods.generation.continuation import ContinueRequest
 from workbench.methods.lens import logit_lens
 from workbench.methods.lens.logit_lens import LensRequest, LensResult
+from workbench.models import beside
 from workbench.models.anatomy import tensor_of
 from workbench.protocol import Asking, Method, Progress, Request, Result
 from workbench.registry import method
@@ -609,3 +610,24 @@ def test_cancelling_a_method_cancels_what_it_asks_and_keeps_what_it_had(
     assert isinstance(step.result, AskingResult)
     assert step.result.found == ((1, ""),)
     assert listening.answer(lens()).status == "done"
+
+
+def test_a_helper_that_goes_on_after_a_cancel_is_known_when_the_program_ends() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait()
+
+    def look() -> None:
+        if begun.is_set():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        beside.beside(work, look)
+    (helper,) = (thread for thread in threading.enumerate() if thread.name == beside.THREAD)
+    assert is_at_work()
+    assert leaving.is_anything_left()
+    may_end.set()
+    helper.join()
+    assert not is_at_work()
