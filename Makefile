@@ -28,10 +28,11 @@ setup: $(VENV)/.installed $(VENV)/.model ## Install the workbench into .venv and
 run: $(VENV)/.installed $(NEEDED_MODEL) ## Open the app; ARGS='...' is passed on to it.
 	@$(BIN)/workbench $(ARGS)
 
-# The checks run beside the tests, for mypy has one core, and are printed at the end.
+# The checks run beside the tests, for mypy has one core, and are printed at the end. There is a worker more than there are
+# cores, as some tests wait for a terminal or another process.
 define CHECK_AND_TEST
 $(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
-	$(BIN)/pytest -n logical --dist worksteal $(1) $(ARGS); tested=$$?; \
+	$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal $(1) $(ARGS); tested=$$?; \
 	wait $$checked; checked=$$?; cat $(VENV)/.checked; exit $$((checked + tested))
 endef
 
