@@ -28,20 +28,20 @@ setup: $(VENV)/.installed $(VENV)/.model ## Install the workbench into .venv and
 run: $(VENV)/.installed $(NEEDED_MODEL) ## Open the app; ARGS='...' is passed on to it.
 	@$(BIN)/workbench $(ARGS)
 
-# The checks run beside the tests, for mypy has one core, and are printed at the end. There is a worker more than there are
-# cores, as some tests wait for a terminal or another process.
+# The checks run beside the tests, for mypy has one core, and are printed at the end.
 define CHECK_AND_TEST
 $(MAKE) --no-print-directory check >$(VENV)/.checked 2>&1 & checked=$$!; \
-	$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal $(1) $(ARGS); tested=$$?; \
+	$(BIN)/pytest -n $(1) --dist worksteal $(2) $(ARGS); tested=$$?; \
 	wait $$checked; checked=$$?; cat $(VENV)/.checked; exit $$((checked + tested))
 endef
 
+# With a worker more than there are cores, as some tests wait for a terminal or another process.
 test: $(VENV)/.developed $(VENV)/.model ## Check formatting, types and imports, and run all tests; ARGS='...' for pytest.
-	@$(call CHECK_AND_TEST)
+	@$(call CHECK_AND_TEST,$$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 # Without the default model: nothing here needs it, or a terminal.
 test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: some minutes, no model; ARGS='...' for pytest.
-	@$(call CHECK_AND_TEST,-m 'not (real or terminal or slow or soak)')
+	@$(call CHECK_AND_TEST,logical,-m 'not (real or terminal or slow or soak)')
 
 # Gemma 3 270M comes with terms of use, https://ai.google.dev/gemma/terms, which AGREE=--agree agrees to.
 test-models: $(VENV)/.developed ## Run every method on Gemma 3 270M too, fetched with AGREE=--agree; ARGS='...' for pytest.

@@ -63,7 +63,7 @@ SLOW = frozenset(
         # Each test starts the whole app; those of one pane by itself are quick.
         *(f"screens/test_{name}" for name in ("app", "monkey", "painted", "replay", "room", "snapshots", "type_ahead")),
         *(f"screens/test_{name}" for name in ("evidence", "small_manners", "what_is_asked", "words_of_panes", "zoom")),
-        *(f"screens/test_{name}" for name in ("cot_pane", "edits_pane", "erasure_pane", "poisoned_screens")),
+        *(f"screens/test_{name}" for name in ("cot_pane", "edits_pane", "erasure_pane", "poisoned_screens", "resized")),
         # Much is computed or tried.
         *(
             "test_engine",
