@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
+from tests.models.asked import CASE, EDITORS, METHODS
 from tests.second_device import second_device
 from tests.tiny import LAYERS, save_tiny, telling, tiny_loaded, tiny_model, tiny_tokenizer
-from workbench.case import Case
 from workbench.editing import edit
 from workbench.editing.edit import EditRequest
 from workbench.errors import InputError
@@ -21,22 +21,6 @@ from workbench.registry import method
 from workbench.scripting import request
 
 IDS = torch.tensor([[5, 17, 200, 3]])
-CASE = Case(prompt="The largest island of all is Australia", subject="Australia", target=",", foil=".")
-
-METHODS = {
-    "lens": {},
-    "trace": {"samples": 2, "kinds": ("states", "attention", "mlp")},
-    "attribution": {},
-    "dla": {},
-    "heads": {},
-    "attention": {"head": "L1H2"},
-    "knockout": {},
-    "patch": {"source": "The largest island of all is France", "kinds": ("states", "mlp", "heads")},
-    "continue": {"tokens": 4},
-    "watch": {"tokens": 3},
-    "patchscope": {},
-    "counterfactual": {},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -74,16 +58,6 @@ def test_a_method_finds_the_same_in_a_divided_model(kind, tmp_path):
     fields = METHODS[kind]
     found, expected = (answered(model, kind, fields) for model in (divided("gpt2", tmp_path), tiny_loaded("gpt2")))
     assert found == expected
-
-
-EDITORS = {
-    "rome": {"layer": 1, "prefixes": 2, "prefix_tokens": 3, "steps": 3},
-    "memit": {"layers": "1", "prefixes": 2, "prefix_tokens": 3, "steps": 3},
-    "alphaedit": {"layers": "1", "prefixes": 2, "prefix_tokens": 3, "steps": 3, "energy": 0.5},
-    "ft-m": {"layer": 1, "steps": 2},
-    "ft-batch": {"layer": 1, "epochs": 1},
-    "grace": {"layer": 1, "steps": 2},
-}
 
 
 @pytest.mark.parametrize("editor", EDITORS)

@@ -12,67 +12,49 @@ import torch
 from tests.contrast_sets import write_contrast
 from tests.editing.test_mend import NAMES, a_record
 from tests.methods.cot_models import roomy
+from tests.models.asked import CASE, EDITORS, METHODS
+from workbench import registry
 from workbench.case import Case
 from workbench.checking import differences
 from workbench.editing import edit
 from workbench.editing.edit import EditRequest
 from workbench.loading import LoadedModel, load
 from workbench.protocol import silent
-from workbench.registry import METHODS
 from workbench.scripting import ask, request
 
 DEVICE = "cuda"
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-CASE = Case(prompt="The largest island of all is Australia", subject="Australia", target=",", foil=".")
-QUICK = {"prefixes": 2, "prefix_tokens": 3, "steps": 3}
 RECORDS = tuple(a_record(place) for place in range(len(NAMES)))
 SUITE = RECORDS[0].suite
 ASKED: dict[str, dict[str, Any]] = {"case": Case(prompt="What is the capital?"), "choices": "Sydney; Rome is; Paris"}
 WRITTEN = "Tom has 3 apples. He buys 4 more. The answer is 7."
 
 REQUESTS: dict[str, dict[str, Any]] = {
-    "lens": {"case": CASE},
+    **{kind: {"case": CASE, **fields} for kind, fields in METHODS.items()},
     "lens-fit": {"tokens": 200, "confirmed": True},
-    "patchscope": {"case": CASE},
-    "continue": {"case": CASE, "tokens": 4},
-    "watch": {"case": CASE, "tokens": 3},
-    "attribution": {"case": CASE},
-    "dla": {"case": CASE},
-    "heads": {"case": CASE},
-    "attention": {"case": CASE, "head": "L1H2"},
-    "knockout": {"case": CASE},
-    "trace": {"case": CASE, "samples": 2, "kinds": ("states", "attention", "mlp")},
     "trace-facts": {
         "facts": [{"prompt": CASE.prompt, "subject": "Australia", "target": ","}],
         "samples": 2,
         "confirmed": True,
     },
-    "patch": {"case": CASE, "source": "The largest island of all is France", "kinds": ("states", "mlp", "heads")},
-    "paste": {"case": CASE, "source": "The largest island of all is France", "cells": ("1:5>1:5",)},
+    "paste": {"case": CASE, "source": METHODS["patch"]["source"], "cells": ("1:5>1:5",)},
     "cot": {"question": "What is the capital?", "choices": ("Paris", "Rome is"), "reasoning": WRITTEN},
     "resample": {**ASKED, "rollouts": 2, "sampling": {"temperature": 0.9, "tokens": 6}},
     "suppress": {**ASKED, "reasoning": WRITTEN},
     "receivers": {**ASKED, "reasoning": f"{WRITTEN} Rome is large. It is Paris. {WRITTEN}"},
     "stability": {"case": CASE},
-    "counterfactual": {"case": CASE},
     "diagnose": {"case": CASE},
     "suite": {"suite": SUITE},
-    "edit-facts": {"editor": "memit", "settings": QUICK | {"layers": "1"}, "records": RECORDS[:4], "batch": 2},
+    "edit-facts": {"editor": "memit", "settings": EDITORS["memit"], "records": RECORDS[:4], "batch": 2},
     "measure": {"facts": 4, "records": 1, "layers": (1,), "samples": 2, "prefixes": 1},
     "compare": {"case": CASE, "editors": ("ft-m", "in-context"), "suite": SUITE},
     "fix": {"case": CASE, "tries": ("ft-m",), "failure": "recall", "suite": SUITE},
 }
 
-EDITORS: dict[str, dict[str, Any]] = {
-    "rome": {"layer": 1, **QUICK},
-    "memit": {"layers": "1", **QUICK},
-    "alphaedit": {"layers": "1", **QUICK, "energy": 0.5},
+MORE_EDITORS: dict[str, dict[str, Any]] = {
     "ft-l": {"layer": 1, "steps": 2},
-    "ft-m": {"layer": 1, "steps": 2},
-    "ft-batch": {"layer": 1, "epochs": 1},
-    "grace": {"layer": 1, "steps": 2},
     "in-context": {},
     "steer-answer": {"layer": 1},
 }
@@ -115,15 +97,15 @@ def test_a_method_finds_on_a_gpu_what_it_finds_on_the_cpu(kind: str) -> None:
 def test_every_method_is_tried_or_its_absence_is_meant() -> None:
     swept = {"cot-questions", "cot-hints", "cot-states", "fix-cases"}  # of cot and fix, many times
     elsewhere = {"edit", "queue", "bisect", "train-editor", "steer-sweep"}  # below
-    assert set(REQUESTS) | swept | elsewhere == set(METHODS)
+    assert set(REQUESTS) | swept | elsewhere == set(registry.METHODS)
 
 
 @needs_gpu
-@pytest.mark.parametrize("editor", EDITORS)
+@pytest.mark.parametrize("editor", [*EDITORS, *MORE_EDITORS])
 def test_an_edit_on_a_gpu_is_that_of_the_cpu_and_is_undone_to_the_bit(editor: str) -> None:
     there, here = both()
     before = [weight.clone() for weight in there.hf.parameters()]
-    asked = EditRequest(editor=editor, case=CASE, settings=EDITORS[editor], suite=SUITE)
+    asked = EditRequest(editor=editor, case=CASE, settings=(EDITORS | MORE_EDITORS)[editor], suite=SUITE)
     found, expected = (json.loads(edit.run(model, asked, silent).model_dump_json()) for model in (there, here))
     assert apart(found, expected) == []
     there.edits.undo()

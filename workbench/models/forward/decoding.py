@@ -134,14 +134,12 @@ def decode(
         logits = batch.logits[:, -1].float()
         check_finite(batch.model, logits)
         going: dict[int, int] = {}  # a place in the batch to its next token
-        open_ones = [place for place, row in enumerate(running) if len(new[row]) < limits[row]]
-        chosen = dict.fromkeys(range(len(running)), -1)
-        if open_ones:
-            asked = [running[place] for place in open_ones]
-            some = logits if len(open_ones) == len(running) else logits[open_ones]
-            chosen |= zip(open_ones, choose(asked, [len(new[row]) for row in asked], some), strict=True)
+        places = [place for place, row in enumerate(running) if len(new[row]) < limits[row]]
+        asked = [running[place] for place in places]
+        some = logits if asked == running else logits[places]
+        chosen = dict(zip(asked, choose(asked, [len(new[row]) for row in asked], some), strict=True)) if asked else {}
         for place, row in enumerate(running):
-            token = chosen[place]
+            token = chosen.get(row, -1)
             if token < 0:
                 if stopped is not None:
                     stopped(place, row, tuple(new[row]))
