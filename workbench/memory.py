@@ -13,6 +13,13 @@ from workbench.lazy import torch
 Item = TypeVar("Item")
 
 
+class ByDevice(dict[str, int]):
+    """How much is done at once by kind of device: what kinds are not named have that of ``elsewhere``."""
+
+    def __missing__(self, kind: str) -> int:
+        return self["elsewhere"]
+
+
 def in_batches(items: Sequence[Item], size: int, work: Callable[[list[Item]], None], bytes_each: int) -> Iterator[int]:
     """Call ``work`` on the items, ``size`` at a time, and yield how many are done after each batch.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from workbench.files import write_atomically
 from workbench.lazy import nnsight, torch
+from workbench.memory import ByDevice
 from workbench.models.forward.ordinary_text import PER_DIMENSION, corpus_text, sampled_text
 from workbench.models.forward.sampling import document_start
 from workbench.paths import cache_folder
@@ -24,10 +25,8 @@ from workbench.reading import Unreadable, tensors_of
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-BATCH = {"cpu": 8}
+BATCH = ByDevice(cpu=8, elsewhere=64)
 """Texts that are run together, by kind of device."""
-
-BATCH_ELSEWHERE = 64
 
 RIDGE = 1e-3
 """What is added to the diagonal, as a share of its mean."""
@@ -149,7 +148,7 @@ def _second_moments(
     skipped, widths = len(document_start(model)) or 1, model.anatomy.mlp_widths
     device = in_float64(model.hf.device, sum(widths[layer] ** 2 for layer in layers))
     moments = {layer: torch.zeros(widths[layer], widths[layer], dtype=torch.float64, device=device) for layer in layers}
-    named, size = ", ".join(map(str, layers)), BATCH.get(model.hf.device.type, BATCH_ELSEWHERE)
+    named, size = ", ".join(map(str, layers)), BATCH[model.hf.device.type]
     for first in range(0, len(text), size):
         progress(first, len(text), stage=f"statistics of layer{'s' * (len(layers) > 1)} {named}")
         for layer, found in _keys_of_layers(model, layers, text[first : first + size]).items():

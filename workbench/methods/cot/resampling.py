@@ -21,7 +21,7 @@ from workbench.methods.cot.result import CotResult, context
 from workbench.methods.cot.sentences import sentences_of
 from workbench.methods.cot.thinking import before_close, tags_of
 from workbench.methods.cot.truncation import CotRequest
-from workbench.models.forward.prefixes import ROWS_AT_ONCE, ROWS_AT_ONCE_ELSEWHERE, Prefixes
+from workbench.models.forward.prefixes import ROWS_AT_ONCE, Prefixes
 from workbench.protocol import Check, Progress, partly
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class _Resampling:
     def run(self, progress: Progress) -> ResampleResult:
         n = len(self._base.sentences)
         jobs = [(after, number) for after in range(n + 1) for number in range(self._request.rollouts)]
-        at_once = ROWS_AT_ONCE.get(self._model.hf.device.type, ROWS_AT_ONCE_ELSEWHERE)
+        at_once = ROWS_AT_ONCE[self._model.hf.device.type]
         self._prefixes.keep(ids_of(self._model, self._text(n)))
         self._order = self._reader.answers([self._context(self._base.reasoning)])
         for first in range(0, len(jobs), at_once):

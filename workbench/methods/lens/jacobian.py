@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import NotConfirmed
 from workbench.files import write_atomically
 from workbench.lazy import torch
+from workbench.memory import ByDevice
 from workbench.methods.lens.translators import Translators, lens_file
 from workbench.models.anatomy import tensor_of
 from workbench.protocol import Progress
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
 SKIPPED = 16
 """Tokens at the beginning of each text that are left out, as published; of short texts at most a quarter."""
 
-AT_ONCE = {"cpu": 8}
+AT_ONCE = ByDevice(cpu=8, elsewhere=32)
 """Output dimensions of one way back, by kind of device."""
-
-AT_ONCE_ELSEWHERE = 32
 
 LONG = 600.0
 """Seconds beyond which a fit has to be confirmed."""
@@ -46,7 +45,7 @@ def check_cost(model: LoadedModel, texts: int, tokens: int) -> None:
 
     One way back is timed, on a text of so many tokens.
     """
-    at_once = AT_ONCE.get(model.hf.device.type, AT_ONCE_ELSEWHERE)
+    at_once = AT_ONCE[model.hf.device.type]
     taken: list[float] = []
 
     def stop(_dimensions: int, seconds: float) -> None:
@@ -69,7 +68,7 @@ def fit_jacobian(model: LoadedModel, text: Tensor, progress: Progress) -> Transl
     checkpoint = _Checkpoint(model, text)
     sums, done = checkpoint.read()
     width = model.info.d_model
-    at_once = AT_ONCE.get(model.hf.device.type, AT_ONCE_ELSEWHERE)
+    at_once = AT_ONCE[model.hf.device.type]
 
     def report(of_text: int, dimensions: int, _seconds: float) -> None:
         progress(of_text * width + dimensions, len(text) * width, stage="Jacobians")

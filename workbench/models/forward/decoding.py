@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch, transformers
-from workbench.memory import in_batches
+from workbench.memory import ByDevice, in_batches
 from workbench.models.forward.padding import forward_takes, padding_arguments
 from workbench.protocol import Progress, silent
 
@@ -38,10 +38,8 @@ def one_by_one(choose: ChooseOne) -> Choose:
     return choose_all
 
 
-ROWS = {"cpu": 64}
+ROWS = ByDevice(cpu=64, elsewhere=512)
 """Texts generated together where all begin at once, by kind of device."""
-
-ROWS_ELSEWHERE = 512
 
 
 class TextBatch:
@@ -174,7 +172,7 @@ def generate(
         found.extend(decode(batch, [limit] * len(indices), choosing(choose, indices), report))
 
     bytes_each = bytes_of_a_text(model, max(map(len, rows), default=0) + limit)
-    size = ROWS.get(model.hf.device.type, ROWS_ELSEWHERE)
+    size = ROWS[model.hf.device.type]
     for _ in in_batches(range(len(rows)), size, work, bytes_each):
         pass
     return found

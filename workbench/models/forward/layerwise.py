@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import ModelError, OutOfMemory
 from workbench.lazy import torch
-from workbench.memory import is_out_of_memory
+from workbench.memory import ByDevice, is_out_of_memory
 from workbench.models.anatomy import tensor_of
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF, _forward_replaced
 from workbench.protocol import Progress, silent
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-TOKENS_AT_ONCE = {"cpu": 2048}
+TOKENS_AT_ONCE = ByDevice(cpu=2048, elsewhere=32768)
 """Tokens of one batch, by kind of device: on a CPU larger ones are no faster."""
-
-TOKENS_AT_ONCE_ELSEWHERE = 32768
 
 Arguments = list[tuple[Any, Any]]
 """How each block is called, but for the states: positional and named arguments."""
@@ -132,7 +130,7 @@ class Layerwise:
 
 
 def _batches(model: LoadedModel, texts: Sequence[Sequence[int]]) -> Iterator[Batch]:
-    most = TOKENS_AT_ONCE.get(model.hf.device.type, TOKENS_AT_ONCE_ELSEWHERE)
+    most = TOKENS_AT_ONCE[model.hf.device.type]
     by_length: dict[int, list[int]] = {}
     for place, ids in enumerate(texts):
         by_length.setdefault(len(ids), []).append(place)

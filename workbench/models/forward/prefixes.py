@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch, transformers
-from workbench.memory import in_batches
+from workbench.memory import ByDevice, in_batches
 from workbench.models.forward.decoding import (
     Choose,
     Ids,
@@ -28,15 +28,11 @@ from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-TOKENS_AT_ONCE = {"cpu": 1024}
+TOKENS_AT_ONCE = ByDevice(cpu=1024, elsewhere=16384)
 """Tokens of one batch: larger ones are no faster there, and smaller ones stop sooner when cancelled."""
 
-TOKENS_AT_ONCE_ELSEWHERE = 16384
-
-ROWS_AT_ONCE = {"cpu": 16}
+ROWS_AT_ONCE = ByDevice(cpu=16, elsewhere=64)
 """Texts that are gone on with together: on a CPU a step with eight of them takes twice as long as with one."""
-
-ROWS_AT_ONCE_ELSEWHERE = 64
 
 KEPT_BUDGET = 2**30
 """Bytes of keys and values kept at once; beyond, the oldest are computed again."""
@@ -135,7 +131,7 @@ class Prefixes:
         step with the number of tokens of the longest continuation. With ``keep`` the texts are kept with their
         continuations.
         """
-        most = ROWS_AT_ONCE.get(self._model.hf.device.type, ROWS_AT_ONCE_ELSEWHERE)
+        most = ROWS_AT_ONCE[self._model.hf.device.type]
         limits = [min(limit, self._model.info.context - reserve - len(row)) for row in rows]
         found: dict[int, Ids] = {}
 
@@ -173,7 +169,7 @@ class Prefixes:
     def _groups(self, rows: Sequence[Ids], wanted: Sequence[int]) -> list[list[int]]:
         """Indices of rows that go together, those with the most new tokens first."""
         new = [max(len(row) - self._shared(row)[1], n) for row, n in zip(rows, wanted, strict=True)]
-        most = TOKENS_AT_ONCE.get(self._model.hf.device.type, TOKENS_AT_ONCE_ELSEWHERE)
+        most = TOKENS_AT_ONCE[self._model.hf.device.type]
         groups: list[list[int]] = []
         waste = 0
         for i in sorted(range(len(rows)), key=lambda i: -new[i]):

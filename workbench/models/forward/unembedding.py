@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import nnsight, torch, transformers
-from workbench.memory import in_batches, is_out_of_memory
+from workbench.memory import ByDevice, in_batches, is_out_of_memory
 from workbench.models.anatomy import tensor_of
 from workbench.models.forward.prefixes import shared_beginning
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 LOGITS_BUDGET = 32 * 2**20
 """Bytes of logits held at once."""
 
-TOKENS_AT_ONCE = {"cpu": 1024}
+TOKENS_AT_ONCE = ByDevice(cpu=1024, elsewhere=16384)
 """Tokens of one batch. On two cores larger batches are no faster, and smaller ones stop sooner when cancelled."""
-
-TOKENS_AT_ONCE_ELSEWHERE = 16384
 
 SHARED = 32
 """Tokens that all texts must begin with for these to be run once, and what is kept of them to be copied for each."""
@@ -118,7 +116,7 @@ def _shared(model: LoadedModel, rows: Sequence[TextRow]) -> _Shared:
 
 def _batch_size(model: LoadedModel, lengths: Sequence[int], shared: int) -> tuple[int, int]:
     """How many of the rows, shortest first, go together; and the length of the longest of these."""
-    most = TOKENS_AT_ONCE.get(model.hf.device.type, TOKENS_AT_ONCE_ELSEWHERE)
+    most = TOKENS_AT_ONCE[model.hf.device.type]
     size = 1
     while (
         size < len(lengths)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.lazy import torch
+from workbench.memory import ByDevice
 from workbench.models.anatomy import tensor_of
 from workbench.models.forward.resume import PARITY, PARITY_OF_HALF, _forward_replaced
 from workbench.protocol import Progress, silent
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
-TOKENS_AT_ONCE = {"cpu": 1024}
+TOKENS_AT_ONCE = ByDevice(cpu=1024, elsewhere=16384)
 """Tokens of one batch of the runs that record."""
-
-TOKENS_AT_ONCE_ELSEWHERE = 16384
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class UpperLayers:
     def _record(self) -> Iterator[int]:
         """Run all texts as far as the layer, those of like length together, and yield how many are done."""
         order = sorted(range(len(self._texts)), key=lambda row: len(self._texts[row]))
-        most = TOKENS_AT_ONCE.get(self._model.hf.device.type, TOKENS_AT_ONCE_ELSEWHERE)
+        most = TOKENS_AT_ONCE[self._model.hf.device.type]
         done = 0
         while done < len(order):
             size = 1

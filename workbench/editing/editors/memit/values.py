@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from workbench.editing.editors.memit.facts import FactContexts
 from workbench.editing.editors.rome.value import Optimisation, Value, optimise_all
 from workbench.files import write_atomically
+from workbench.memory import ByDevice
 from workbench.paths import cache_folder
 from workbench.protocol import Progress, part
 from workbench.reading import BadJson, Unreadable, parse, tensors_of
@@ -23,13 +24,11 @@ from workbench.reading import BadJson, Unreadable, parse, tensors_of
 if TYPE_CHECKING:
     from workbench.loading import LoadedModel
 
-TOGETHER = {"cpu": 8}
+TOGETHER = ByDevice(cpu=8, elsewhere=64)
 """Facts whose values are found together, by kind of device (benchmarks/value_batches.py).
 
 A processor has as many rows as it can use from four facts of eight contexts on, and more take more memory.
 """
-
-TOGETHER_ELSEWHERE = 64
 
 
 def values_of(
@@ -42,7 +41,7 @@ def values_of(
     files = [_file(model, layer, fact, settings) for fact in facts]
     found = {place: value for place, file in enumerate(files) if (value := _kept(file)) is not None}
     left = sorted((place for place in range(len(facts)) if place not in found), key=lambda place: _shape(facts[place]))
-    size = TOGETHER.get(model.hf.device.type, TOGETHER_ELSEWHERE)
+    size = TOGETHER[model.hf.device.type]
     done = len(found)
     for begin in range(0, len(left), size):
         some = left[begin : begin + size]
