@@ -12,6 +12,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 DEFAULT_MODEL := smollm2-135m
 
+# What Python has compiled is kept, whatever the surroundings say: else every worker and every program that a test starts
+# would compile the workbench again.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A recorded session is replayed without a model, and who names a model may not want the default one.
 NEEDED_MODEL = $(if $(filter replay doctor models --help --version --model% -m,$(ARGS)),,$(VENV)/.model)
 

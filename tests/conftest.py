@@ -8,6 +8,8 @@ import hashlib
 import itertools
 import os
 import re
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,20 @@ SLOW = frozenset(
     }
 )
 """Files whose tests take more than four seconds of a processor: what `make test-fast` leaves out."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Workers begin with different files, as what one has compiled, with its asserts rewritten, the others only read.
+
+    In a fresh checkout they would all compile the same file at the same time, which is half of what collecting costs.
+    """
+    config = session.config
+    if hasattr(config, "workerinput") and config.args_source is config.ArgsSource.TESTPATHS:
+        number, workers = int(config.workerinput["workerid"].removeprefix("gw")), config.workerinput["workercount"]
+        files = sorted(TESTS.rglob("test_*.py"), key=lambda file: (-file.stat().st_size, file))
+        for file in files[number::workers]:
+            with suppress(Exception):  # it is collected once more, and then what is wrong with it is said
+                import_module(".".join(file.relative_to(TESTS.parent).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
