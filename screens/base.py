@@ -11,13 +11,14 @@ from typing import ClassVar
 
 from rich.console import RenderableType
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 
 from screens.door import VisibleText
+from screens.escape_key import KeyParser, reads_keys_apart
 from screens.keys import Key
 from screens.legible import Legible
 from screens.typeahead import TypeAhead, Waiting
@@ -53,6 +54,10 @@ class BaseApp(App[None]):
         self._legible = Legible()
         if "SSH_CONNECTION" in os.environ:  # a scroll that slides costs fifteen times the bytes of one that jumps
             self.animation_level = "none"
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's, but that escape and the key after it are never taken for one."""
+        return reads_keys_apart(super().get_driver_class())
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's; before them the door through which all goes that is drawn, and after them what the eye needs."""
@@ -152,8 +157,9 @@ class BaseApp(App[None]):
 
 
 def _keys(text: str) -> Iterator[events.Key | events.Paste]:
-    """What a terminal sent, as events."""
-    parser = XTermParser()
-    for event in (*parser.feed(text), *parser.tick()):
-        if isinstance(event, events.Key | events.Paste):
-            yield event
+    """What a terminal sent, as events. Nothing follows, so an escape at the end is the key."""
+    parser = KeyParser()
+    for data in (text, "") if text else ():
+        for event in parser.feed(data):
+            if isinstance(event, events.Key | events.Paste):
+                yield event

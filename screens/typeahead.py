@@ -18,6 +18,8 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 from textual.screen import ModalScreen
 
+from screens.escape_key import apart
+
 if TYPE_CHECKING:
     from textual.app import App
 
@@ -73,7 +75,8 @@ class TypeAhead:
         if event is self._passing:
             self._passing = None
             return True
-        if self.empty and not self.holds(event) and (self._at_once(event) or self._is_quiet(handling=True)):
+        is_next = self.empty and not self.holds(event) and not apart(event)
+        if is_next and (self._at_once(event) or self._is_quiet(handling=True)):
             self._note(event)
             return True
         self._waiting.append(event)
@@ -87,6 +90,10 @@ class TypeAhead:
                 continue
             if not self._at_once(self._waiting[0]):
                 await self._until_quiet()
+            if not self._in_field and (keys := apart(self._waiting[0])):
+                self._waiting.popleft()
+                self._waiting.extendleft(reversed(keys))
+                continue
             event = self._passing = self._waiting.popleft()
             self._note(event)
             self._app.post_message(event)
@@ -104,6 +111,12 @@ class TypeAhead:
     def _at_once(self, event: Waiting) -> bool:
         return isinstance(event, events.MouseMove) or (self._settled and self._is_text(event))
 
+    @property
+    def _in_field(self) -> bool:
+        """Whether the keyboard is where letters are typed."""
+        focused = self._app.focused
+        return focused is not None and focused.check_consume_key("x", "x")
+
     def _is_text(self, event: Waiting) -> bool:
         """Whether the focused field takes it as text, which moves nothing."""
         focused = self._app.focused
@@ -111,7 +124,7 @@ class TypeAhead:
             return False
         if isinstance(event, events.Key):
             return focused.check_consume_key(event.key, event.character) and event.is_printable
-        return isinstance(event, events.Paste) and focused.check_consume_key("x", "x")
+        return isinstance(event, events.Paste) and self._in_field
 
     async def _until_quiet(self) -> None:
         # What has not ended in all that time will hardly do so while the next key waits.

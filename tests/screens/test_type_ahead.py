@@ -214,6 +214,24 @@ async def test_what_was_typed_before_the_terminal_was_ours_comes_first(monkeypat
         assert isinstance(run.engine.last, LensRequest)
 
 
+async def test_alt_edits_by_words_in_a_field_and_is_escape_and_a_key_elsewhere() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        for event in _keys("p\x1bbx\x1b\x7f?"):
+            run.app.post_message(event)
+        await all_passed(run.app)
+        assert run.main.prompt.edited().prompt == "The capital of Australia ?is"
+        run.main.prompt.put(HERO)
+        send(run.app, "escape", "ctrl+l")
+        await all_passed(run.app)
+        assert isinstance(run.app.screen, ModelsScreen)
+        for event in _keys("\x1bb"):
+            run.app.post_message(event)
+        await all_passed(run.app)
+        assert run.app.screen is run.main
+        assert "No edit is on" in run.notified
+
+
 def test_bytes_of_a_terminal_become_keys() -> None:
     keys = [event.key for event in _keys("aß\t\r\x1b[A\x7f") if isinstance(event, events.Key)]
     assert keys == ["a", "ß", "tab", "enter", "up", "backspace"]

@@ -103,9 +103,25 @@ def test_text_after_a_key_that_opens_a_form_is_typed_into_it(start: Start, own_h
         terminal.press(f"{pane.ASK_KEY}one{number}\ttwo{number}")
         for word in ("one", "two"):
             terminal.until(f"{word}{number}")
+        assert f"{pane.ASK_KEY}one" not in terminal.text  # which would be in the form before
         terminal.press("\x1b")
-        terminal.until(lambda text: "esc Close" not in text)  # a terminal sends alt and a letter as escape and a letter
     terminal.press("\x03\x03")
+    terminal.assert_ended_cleanly()
+
+
+@pytest.mark.parametrize("sent", [("\x1b4E",), ("\x1b", "4", "E")])
+def test_escape_leaves_a_dialog_though_another_key_is_sent_with_it(
+    sent: tuple[str, ...], start: Start, own_home: Path
+) -> None:
+    terminal = start(HERO.prompt, "--model", own_home / "none", columns=100, rows=30)
+    terminal.until("load one first")
+    terminal.press("\x0c")  # ctrl+l
+    terminal.until("escape goes back")
+    terminal.press(*sent)
+    terminal.until("this pane alone")
+    assert "No causal trace yet" in terminal.text
+    assert "escape goes back" not in terminal.text
+    terminal.press("\x1bq")
     terminal.assert_ended_cleanly()
 
 
