@@ -75,10 +75,8 @@ def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: 
     terminal.until('layer 29 · token 4 " is"')
     terminal.until(lambda text: any("│  20 " in line for line in text.splitlines()))
     terminal.until(lambda _: terminal.line("│   1 ").partition("│   1 ")[2].split()[:2] == ["Sydney", ".36"])
-    terminal.press("\x1b")
-    terminal.until(lambda text: "layer 29 · token 4" not in text)
 
-    terminal.press("v")
+    terminal.press("\x1bv")
     terminal.until("p(top-1)")
     terminal.until(lambda _: terminal.line(" layer ").partition(" layer ")[2].split()[:5] == PROMPT.split())
     terminal.press("g")
