@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tests.test_edits import EDITABLE, digest, weight_edit
+from tests.test_edits import digest, weight_edit
 from tests.tiny import tiny_loaded
 from workbench.case import Case
 from workbench.editing import edit
@@ -243,10 +243,8 @@ def test_contexts_that_are_alike_from_the_subject_on_run_padded_together_or_by_l
     assert torch.allclose(found[True].delta, found[False].delta, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("editor", "architecture"),
-    [(MEMIT, every) for every in EDITABLE] + [(ALPHAEDIT, every) for every in TELLING],
-)
+@each
+@many
 def test_the_target_is_likelier_with_the_edit_and_undoing_gives_the_original_bits(architecture, editor):
     loaded, case = tiny_loaded(architecture), CASES[0].model_copy(update={"target": ","})
     original = digest(loaded)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from tests.editing.test_fine_tuning import CASE, TELLING, target_probability
-from tests.test_edits import EDITABLE, digest, weight_edit
+from tests.test_edits import digest, weight_edit
 from tests.tiny import tiny_loaded, tiny_model
 from workbench.case import Case
 from workbench.datasets.suites import EditRecord, Suite, SuiteFact
@@ -269,8 +269,8 @@ def test_it_is_trained_without_the_edits_that_are_on():
     assert digest(loaded) == now
 
 
-@pytest.mark.parametrize("architecture", EDITABLE)
-def test_every_architecture_can_be_trained_and_edited(architecture):
+@pytest.mark.parametrize("architecture", TELLING)
+def test_models_of_any_kind_can_be_trained_and_edited(architecture):
     loaded = tiny_loaded(architecture)
     original = digest(loaded)
     training.run(loaded, TRAIN.model_copy(update={"steps": 1, "layers": ()}), silent)

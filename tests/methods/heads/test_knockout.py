@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.methods.heads.plain import CASE, logits_with, read_by, without_edges
-from tests.tiny import ARCHITECTURES, tiny_loaded
+from tests.tiny import ARCHITECTURES, telling, tiny_loaded
 from workbench.case import Case
 from workbench.errors import Cancelled, InputError
 from workbench.figures import Heatmap, Lines, Table
@@ -22,6 +22,7 @@ LAST = len(IDS) - 1
 MEASURED = 7
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+five = pytest.mark.parametrize("architecture", telling())
 either = pytest.mark.parametrize("ablate", ["zero", "mean"])
 
 PASSAGE = Case(prompt="Peter lives in Berlin. Emma lives in Oslo. So Peter lives in", target="Berlin", foil="Oslo")
@@ -45,7 +46,7 @@ def instead(ablate, reads):
 
 
 @either
-@every_architecture
+@five
 def test_each_head_knocked_out_equals_a_complete_run_with_a_hook(architecture, ablate):
     loaded = tiny_loaded(architecture)
     reads = read_by(loaded, architecture, IDS)
@@ -64,7 +65,7 @@ def test_each_head_knocked_out_equals_a_complete_run_with_a_hook(architecture, a
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
-@every_architecture
+@five
 def test_heads_knocked_out_together_equal_a_complete_run_with_hooks(architecture, everywhere):
     loaded = tiny_loaded(architecture)
     reads = read_by(loaded, architecture, IDS)
