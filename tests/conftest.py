@@ -88,6 +88,15 @@ SLOW = frozenset(
 """Files whose tests take more than four seconds of a processor: what `make test-fast` leaves out."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers share the cores, and so do the programs that tests start: more threads would only wait for each other.
+
+    Libraries ask how many there are to be when they are imported, so the workers get it with their environment.
+    """
+    if config.getoption("numprocesses", None):
+        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Workers begin with different files, as what one has compiled, with its asserts rewritten, the others only read.
 
@@ -174,14 +183,6 @@ def shared_statistics(own_home: Path, tmp_path_factory: pytest.TempPathFactory) 
     for name in ("statistics", "unedited"):
         (base / name).mkdir(exist_ok=True)
         (own_home / "cache" / name).symlink_to(base / name)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Workers share the cores; tiny models gain nothing from more threads, nor do the programs that tests start."""
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        os.environ["OMP_NUM_THREADS"] = "1"
-        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
