@@ -17,7 +17,7 @@ import pytest
 import typer.main
 from hypothesis import HealthCheck, settings
 
-from tests.fork_server import LETTERS
+from tests.fork_server import LETTERS, TOKENS
 from workbench import paths
 from workbench.datasets.held_out import held_out_text
 from workbench.lazy import torch
@@ -163,14 +163,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def little_prose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def little_text(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models read some lines of the held-out prose: random ones tell no more of all of it, the default one little.
 
-    Forked programs read as much. Elsewhere other processes read all of it, and tests of the prose itself do.
+    And they write short texts to tell whether they repeat themselves. Forked programs read and write as much.
+    Elsewhere other processes read and write all of it, and so do tests of the prose itself.
     """
     if letters := PROSE.get(request.path.stem, PROSE.get(request.path.parent.name)):
         lines = held_out_text()[:letters]
         monkeypatch.setattr("workbench.editing.suite.held_out.held_out_text", lambda: lines)
+        monkeypatch.setattr("workbench.editing.suite.repetition.TOKENS", TOKENS)
         monkeypatch.setenv(LETTERS, str(letters))
 
 

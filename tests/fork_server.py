@@ -38,6 +38,9 @@ IMPORTED = (  # not nnsight, which changes every object there is and so what is 
 LETTERS = "LETTERS_OF_PROSE"
 """The variable that says how many letters of the held-out prose a program reads, where it is not all of it."""
 
+TOKENS = 20
+"""Such a program writes texts of so many tokens to tell whether it repeats itself."""
+
 
 def asked(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next request and the files that come with it; none when nobody asks any more."""
@@ -64,9 +67,10 @@ def become(environment: dict[str, str], folder: str, session: bool, files: list[
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def read_little(letters: str | None) -> None:
-    """Measure perplexity on the beginning of the held-out prose only, as the tests do that run a model themselves."""
+def read_and_write_little(letters: str | None) -> None:
+    """Measure the suite's texts on the beginnings of them only, as the tests do that run a model themselves."""
     if letters is not None:
+        import_module("workbench.editing.suite.repetition").TOKENS = TOKENS  # type: ignore[attr-defined]
         held_out = import_module("workbench.editing.suite.held_out")
         beginning = held_out.held_out_text()[: int(letters)]
         held_out.held_out_text = lambda: beginning  # type: ignore[attr-defined]
@@ -87,7 +91,7 @@ def serve(line: socket.socket) -> list[str]:
         else:
             line.close()
             become(said["environment"], said["folder"], said["session"], files[:-1])
-            read_little(said["environment"].get(LETTERS))
+            read_and_write_little(said["environment"].get(LETTERS))
             return list(said["arguments"])
         with suppress(BrokenPipeError):
             line.sendall(answer.to_bytes(8))

@@ -172,7 +172,7 @@ def _parts(request: SuiteRequest) -> dict[str, str]:
     if request.held_out:
         keys["perplexity"] = held_out_key()
     if request.generate and suite.generation_prompts:
-        keys["entropy"] = key_of("generated text", request.seed, suite.generation_prompts)
+        keys["entropy"] = key_of("generated text", repetition.TOKENS, request.seed, suite.generation_prompts)
     return keys
 
 
@@ -195,7 +195,8 @@ def measure(
         into.free = continue_freely(model, request.suite, prepends, part)
     if _lacks_text(request, into):
         part = _part(progress, facts + PERPLEXITY_WORK + FREE_WORK, TEXT_WORK, total)
-        texts = repetition.generated(model, request.suite.generation_prompts, seed=request.seed, progress=part)
+        prompts = request.suite.generation_prompts
+        texts = repetition.generated(model, prompts, repetition.TOKENS, request.seed, part)
         into.entropy = rounded(repetition.ngram_entropy(texts))
     return into
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from workbench.loading import LoadedModel
 
+TOKENS = 50
+"""A generated text of a suite is so long."""
+
 TOP_K = 5
 """Sampling is among so many tokens, as published."""
 
@@ -57,7 +60,7 @@ def repeated(texts_of_token_ids: Sequence[Sequence[int]], n: int = 3) -> float:
 
 
 def generated(
-    model: LoadedModel, prompts: Sequence[str], tokens: int = 50, seed: int = 0, progress: Progress = silent
+    model: LoadedModel, prompts: Sequence[str], tokens: int = TOKENS, seed: int = 0, progress: Progress = silent
 ) -> list[list[int]]:
     """Continue each prompt by ``tokens`` tokens, after BOS or separator, sampled among the 5 likeliest.
 
