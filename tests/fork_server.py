@@ -1,14 +1,16 @@
 """A process that has imported what the program needs, and forks off it every program that a test asks for.
 
-It never runs a model. Requests come over a socket, which is its standard input (`tests/forked.py` sends them): the
-program's arguments as python gets them, its environment and folder, the files that become its 0, 1 and 2 (or its
-terminal), and the end of a pipe, which is open for as long as the program runs. What is forked leaves the loop and is
-the program from there on, to the interpreter's own end. With the other side of the socket gone, because the tests are
-over or were interrupted, whatever still runs is killed and the server ends.
+It never runs a model, but hashes the weights of one for all programs that are to run it. Requests come over a socket,
+which is its standard input (`tests/forked.py` sends them): the program's arguments as python gets them, its environment
+and folder, the files that become its 0, 1 and 2 (or its terminal), and the end of a pipe, which is open for as long as
+the program runs. What is forked leaves the loop and is the program from there on, to the interpreter's own end. With
+the other side of the socket gone, because the tests are over or were interrupted, whatever still runs is killed and the
+server ends.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -16,10 +18,17 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workbench.models.store.checkpoint import StoredTensor
 
 IMPORTED = (  # not nnsight, which changes every object there is and so what is imported after it
     "torch",
@@ -40,6 +49,15 @@ LETTERS = "LETTERS_OF_PROSE"
 
 TOKENS = 20
 """Such a program writes texts of so many tokens to tell whether it repeats itself."""
+
+HASHED = "FOLDER_HASHED_ONCE"
+"""The variable that names a model's folder whose weights are hashed once: half a second for each program otherwise."""
+
+Hashed = tuple[int, int, int, int, str]
+"""A file as it was when it was hashed (where it is, its size and its time), and the name of a tensor in it."""
+
+KNOWN: dict[Hashed, bytes] = {}
+"""The hashes of tensors, which all programs that are forked later have."""
 
 
 def asked(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
@@ -76,11 +94,35 @@ def read_and_write_little(letters: str | None) -> None:
         held_out.held_out_text = lambda: beginning  # type: ignore[attr-defined]
 
 
+def hashed(tensor: StoredTensor) -> Hashed:
+    """What a tensor is known by, so that one of a file that was changed is not."""
+    file = tensor.file.stat()
+    return file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, tensor.name
+
+
+def hash_once(folder: str) -> None:
+    """Hash the weights in a folder, as far as they are not known, and have programs take what is known."""
+    checkpoint = import_module("workbench.models.store.checkpoint")
+    if not KNOWN:
+        checkpoint._digest = functools.partial(known, checkpoint._digest)  # type: ignore[attr-defined]
+    for tensor in checkpoint.stored_tensors(Path(folder)):
+        KNOWN[hashed(tensor)] = checkpoint._digest(tensor, threading.Event())
+
+
+def known(
+    digest: Callable[[StoredTensor, threading.Event], bytes], tensor: StoredTensor, stopped: threading.Event
+) -> bytes:
+    """What ``digest`` says of a tensor, or has said of it."""
+    return KNOWN.get(hashed(tensor)) or digest(tensor, stopped)
+
+
 def serve(line: socket.socket) -> list[str]:
     """Fork whenever asked; returns in what was forked, with the arguments of the program that it is to be."""
     running: set[int] = set()
     while request := asked(line):
         said, files = request
+        if folder := said.get("environment", {}).get(HASHED):
+            hash_once(folder)
         if (ended := said.get("ended")) is not None:
             _, answer = os.waitpid(ended, 0)
             running.remove(ended)

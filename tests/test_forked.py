@@ -11,9 +11,11 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.fork_server import LETTERS
+from tests.fork_server import HASHED, LETTERS
 from tests.forked import ForkedPopen, ForkedSpawn, run, server
+from tests.tiny import save_tiny
 from workbench.datasets.held_out import held_out_text
+from workbench.models.store.checkpoint import fingerprint, stored_tensors
 
 ENDS = {
     "sys.exit()": (0, ""),
@@ -44,6 +46,26 @@ def test_it_measures_perplexity_on_as_many_letters_as_it_is_told_to() -> None:
     program = "from workbench.editing.suite import held_out; print(len(held_out.held_out_text()))"
     assert run("-c", program, env={LETTERS: "1000"}).stdout == "1000\n"
     assert run("-c", program, env={}).stdout == f"{len(held_out_text())}\n"
+
+
+def test_weights_are_hashed_once_for_all_programs_as_long_as_they_are_the_same(tmp_path: Path) -> None:
+    folder = save_tiny("llama", tmp_path / "model")
+    program = f"""
+from pathlib import Path
+from workbench.models.store.checkpoint import fingerprint, stored_tensors
+tensors = stored_tensors(Path({str(folder)!r}))
+Path.open = None  # nothing can be read any more
+print(fingerprint(tensors))
+"""
+    for byte in (b"\0", b"\1"):
+        with (folder / "model.safetensors").open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(byte)
+        own = fingerprint(stored_tensors(folder))
+        assert run("-c", program, env={HASHED: str(folder)}).stdout == f"{own}\n"
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.write(file.read(1))  # to the same byte, but who knows
+    assert run("-c", program, env={}).returncode == 1
 
 
 def test_it_is_talked_to_and_interrupted() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.terminal import Terminal
 from tests.conftest import REAL_MODELS
+from tests.fork_server import HASHED
 from tests.forked import ForkedSpawn
 from tests.real.conftest import default_model_is_here
 
@@ -66,8 +67,9 @@ Start = Callable[..., Recorded]
 
 
 @pytest.fixture
-def start(own_home: Path) -> Iterator[Start]:
+def start(own_home: Path, default_model_is_here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start the program; whatever still runs at the end of the test is ended."""
+    monkeypatch.setenv(HASHED, str(default_model_is_here))
     models = own_home / "cache" / "models"
     models.parent.mkdir(parents=True)
     models.symlink_to(REAL_MODELS)
