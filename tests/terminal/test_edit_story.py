@@ -8,6 +8,8 @@ import pytest
 
 from tests.terminal.conftest import Recorded, Start
 from tests.terminal.test_story import ANSWER, PROMPT, row_at_cursor
+from workbench.case import Case
+from workbench.datasets.suites import ROLES, Suite, suite_for
 from workbench.editing.edit import EditResult
 from workbench.editing.editors.rome.details import RomeDetails
 from workbench.editing.suite.regression import SuiteResult
@@ -18,8 +20,21 @@ pytestmark = pytest.mark.terminal
 LONG = 600.0
 """Seconds: the first edit of a model samples text and computes statistics from it."""
 
-CASE = (PROMPT, "--subject", "Australia", "--target", "Canberra", "--foil", "Sydney")
+CASE = Case(prompt=PROMPT, subject="Australia", target="Canberra", foil="Sydney")
+ASKED = (PROMPT, "--subject", "Australia", "--target", "Canberra", "--foil", "Sydney")
 REPAIRED = row_at_cursor("29", "Canberra", ".99")
+
+
+FEW = 4
+"""Facts of each role that the suite of the story has, of those that the shipped facts give."""
+
+
+def little_suite() -> Suite:
+    """The suite of the case with the first facts of each role, and without text to be generated."""
+    suite = suite_for(CASE)
+    assert suite is not None
+    facts = [fact for role in ROLES for fact in [fact for fact in suite.facts if fact.role == role][:FEW]]
+    return Suite(name="few facts", facts=tuple(facts))
 
 
 def typed(terminal: Recorded, key: str, path: Path) -> None:
@@ -82,13 +97,16 @@ def assert_as_before_any_edit(suite: SuiteResult) -> None:
 def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_patch(
     start: Start, shared_statistics: None, tmp_path: Path
 ) -> None:
-    session, patch = tmp_path / "hero.json", tmp_path / "p.safetensors"
-    terminal = start(*CASE, "--session", session, columns=160, rows=48)
+    session, patch, suite = tmp_path / "hero.json", tmp_path / "p.safetensors", tmp_path / "few.json"
+    suite.write_text(little_suite().model_dump_json())
+    terminal = start(*ASKED, "--session", session, columns=160, rows=48, cwd=tmp_path)
     terminal.until(ANSWER)
     terminal.until("next:")  # all of the lens is there, to compare with
 
     terminal.press("e")
-    terminal.until("suite")
+    terminal.until("of the shipped facts")
+    terminal.press("\t", "\t", *suite.name)
+    terminal.until(f"suite {suite.name}")
     terminal.press("\r")
     terminal.wait_for("eff. 1/1", LONG)
     terminal.wait_for("● on", LONG)
@@ -109,9 +127,10 @@ def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_pa
     assert isinstance(made, EditResult)
     assert_repaired(made)
     assert made.suite is not None
+    assert made.suite.suite == little_suite()
     assert_as_before_any_edit(made.suite)
 
-    again = start(*CASE, "--session", tmp_path / "new.json", columns=160, rows=48)
+    again = start(*ASKED, "--session", tmp_path / "new.json", columns=160, rows=48)
     again.until(ANSWER)
     typed(again, "o", patch)
     again.until(REPAIRED)
