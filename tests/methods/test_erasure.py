@@ -21,6 +21,7 @@ from workbench.editing import edit
 from workbench.editing import queue as edits
 from workbench.editing.edit import EditRequest, EditResult
 from workbench.editing.editors import editor
+from workbench.editing.editors.erasure.effects import unrelated_facts
 from workbench.editing.editors.erasure.erasure import Erased, ErasureSettings, concept_of
 from workbench.editing.editors.erasure.fit import Fitted, Pooling, fit_eraser, fit_steering
 from workbench.editing.editors.erasure.probes import largest_coefficient, linear
@@ -552,3 +553,9 @@ def test_more_texts_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 4096))
     with pytest.raises(InputError, match="--limit"):
         erased(tiny_loaded("llama"))
+
+
+def test_the_unrelated_facts_are_forty_and_of_every_relation() -> None:
+    suite = unrelated_facts()
+    assert len(suite.facts) == 40
+    assert len({fact.prompt for fact in suite.facts}) == 40
