@@ -1,4 +1,7 @@
-"""The hero case repaired, as a person sees it: edited, tested, compared, saved, and applied in a new session."""
+"""The hero case repaired, as a person sees it: edited, tested, compared, saved, and applied in a new session.
+
+The new session is in a narrow terminal.
+"""
 
 from __future__ import annotations
 
@@ -130,9 +133,19 @@ def test_the_hero_case_is_repaired_compared_saved_and_repaired_again_from_the_pa
     assert made.suite.suite == little_suite()
     assert_as_before_any_edit(made.suite)
 
-    again = start(*ASKED, "--session", tmp_path / "new.json", columns=160, rows=48)
+    again = start(*ASKED, "--session", tmp_path / "new.json", columns=80, rows=24, cwd=tmp_path)
     again.until(ANSWER)
-    typed(again, "o", patch)
+    again.until(PROMPT)
+    again.until("2 Logit lens")
+    again.until(lambda text: "unembedding" not in text)
+    again.press("2")
+    again.until("Table/grid")
+    again.press("j")
+    again.until(row_at_cursor("28"))
+    again.press("k")
+    again.until(ANSWER)
+    typed(again, "o", Path(patch.name))
+    again.press("2")
     again.until(REPAIRED)
     again.press("q")
     again.assert_ended_cleanly()

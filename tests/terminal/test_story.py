@@ -42,7 +42,7 @@ ANSWER = row_at_cursor("29", "Sydney", ".36", "Canberra", ".34")
 
 def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "hero.json"
-    terminal = start("--session", file, columns=160, rows=48, forked=False)
+    terminal = start("--session", file, columns=160, rows=48)
     terminal.until("Type a prompt that the model gets wrong")
     terminal.until("smollm2-135m · cpu · float32")
 
@@ -119,23 +119,8 @@ def test_the_hero_case_from_the_first_key_to_the_replay(start: Start, tmp_path: 
     replay.assert_ended_cleanly()
 
 
-def test_a_prompt_on_the_command_line_is_asked_about_in_a_narrow_terminal(start: Start, tmp_path: Path) -> None:
-    arguments = (PROMPT, "--target", "Canberra", "--foil", "Sydney", "--session", tmp_path / "s.json")
-    terminal = start(*arguments, columns=80, rows=24)
-    terminal.until(ANSWER)
-    terminal.until(PROMPT)
-    terminal.until("2 Logit lens")
-    terminal.until(lambda text: "unembedding" not in text)
-    terminal.press("2")
-    terminal.until("Table/grid")
-    terminal.press("j")
-    terminal.until(row_at_cursor("28"))
-    terminal.press("q")
-    terminal.assert_ended_cleanly()
-
-
 def test_a_terminal_that_is_too_small_says_so_and_can_be_left(start: Start, tmp_path: Path) -> None:
-    terminal = start(PROMPT, "--session", tmp_path / "s.json", columns=39, rows=11)
+    terminal = start(PROMPT, "--model", tmp_path / "none", "--session", tmp_path / "s.json", columns=39, rows=11)
     terminal.until(lambda text: "too small" in " ".join(text.split()))
     terminal.until(lambda text: "40 columns and 12 rows" in " ".join(text.split()))
     terminal.press("\x03")
