@@ -47,9 +47,8 @@ GARBAGE = 1_000_000
 """Objects that may be garbage before a test begins."""
 
 PROSE: dict[str, int | None] = {
-    **dict.fromkeys(("editing", "methods", "models"), 500),
+    **dict.fromkeys(("editing", "methods", "models", "real", "terminal"), 500),
     **dict.fromkeys(("test_cli_edit", "test_cli_erase", "test_cli_steer", "test_poisoned_commands"), 500),
-    **dict.fromkeys(("real", "terminal"), 1000),
     **dict.fromkeys(("test_held_out", "test_regression_real"), None),
 }
 """Letters of the held-out prose that are read in the tests of a folder or a file."""

@@ -27,9 +27,9 @@ def test_it_is_nearer_to_the_answer_than_the_logit_lens_a_constant_and_a_shuffle
     default_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fitted on a page, measured on few tokens, to be quick; the documented figures are of 10,000 and 256."""
-    monkeypatch.setattr("workbench.methods.lens.held_out.TOKENS", 16)
+    monkeypatch.setattr("workbench.methods.lens.held_out.TOKENS", 6)
     monkeypatch.setattr("workbench.methods.lens.held_out.held_out_text", lambda: held_out_text()[:1000])
-    fit = run(default_model, FitLensRequest(tokens=1_000, corpus=str(PAGE)), silent)
+    fit = run(default_model, FitLensRequest(tokens=600, corpus=str(PAGE)), silent)
     assert isinstance(fit, FitLensResult)
     known, row = fit.about.held_out, LAYER + 1
     assert known.logit[row] > 10

@@ -29,9 +29,8 @@ def first_choice(model: LoadedModel, prompt: str) -> str:
 
 @pytest.mark.parametrize(("editor", "settings"), [(FT_L, FtLSettings()), (FT_M, FtMSettings(layer=20))])
 def test_the_default_case_is_fine_tuned_soundly_and_taken_back(
-    default_model: LoadedModel, editor: Editor, settings: FtMSettings
+    default_model: LoadedModel, unedited: str, editor: Editor, settings: FtMSettings
 ) -> None:
-    original = digest(default_model)
     assert first_choice(default_model, HERO.prompt) == " Sydney"
     made = editor.make(default_model, (HERO,), settings, silent)
     details = made.details.model_dump()
@@ -42,4 +41,4 @@ def test_the_default_case_is_fine_tuned_soundly_and_taken_back(
     with default_model.edits.added(made.edit):
         assert first_choice(default_model, HERO.prompt) == " Canberra"
         assert first_choice(default_model, "The capital of France is") == " Paris"
-    assert digest(default_model) == original
+    assert digest(default_model) == unedited

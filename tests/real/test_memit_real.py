@@ -23,16 +23,16 @@ NEAR = Case(prompt="The capital of France is", subject="France", target="Paris")
 
 
 def test_the_default_case_is_written_by_both_leaves_another_capital_and_is_taken_back(
-    default_model: LoadedModel, shared_statistics: None
+    default_model: LoadedModel, unedited: str, shared_statistics: None
 ) -> None:
-    before, stages, values = digest(default_model), list[str](), list[tuple[float, ...]]()
+    stages, values = list[str](), list[tuple[float, ...]]()
 
     def progress(done: int, total: int, partial: object = None, *, stage: str = "") -> None:
         del done, total, partial
         stages.append(stage)
 
     for name in ("memit", "alphaedit"):
-        settings = {"layers": "5-6", "prefixes": 2}
+        settings = {"layers": "5-6", "prefixes": 1}
         request = EditRequest.model_validate({"editor": name, "case": HERO, "settings": settings, "test": False})
         stages.clear()
         result = edit.run(default_model, request, progress)
@@ -47,5 +47,5 @@ def test_the_default_case_is_written_by_both_leaves_another_capital_and_is_taken
         near = said(default_model, NEAR)
         assert [answer.top for answer in near] == [" Paris", " Paris"]
         default_model.edits.undo()
-        assert digest(default_model) == before
+    assert digest(default_model) == unedited
     assert values[0] == values[1]

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.real
 
 COPIED = Case(
-    prompt="Laura lives in Berlin. Simon lives in Lisbon. To visit Laura, I took the train to",
+    prompt="Peter lives in Berlin. Emma lives in Lisbon. I visited Peter in",
     target="Berlin",
     foil="Lisbon",
     prepend="separator",
 )
-REORDERED = "Simon lives in Lisbon. Laura lives in Berlin. To visit Laura, I took the train to"
+REORDERED = "Emma lives in Lisbon. Peter lives in Berlin. I visited Peter in"
 
 
 def test_the_answer_stands_at_the_right_name_in_the_middle_layers_and_at_the_last_token_from_block_23(
@@ -30,7 +30,7 @@ def test_the_answer_stands_at_the_right_name_in_the_middle_layers_and_at_the_las
 ) -> None:
     result = patching.run(default_model, PatchRequest(case=COPIED, source=REORDERED), silent)
     assert (result.base_top, result.source_top) == (" Lisbon", " Berlin")
-    assert result.base < -3
+    assert result.base < -1
     assert result.source > 0
     (grid,) = result.grids
     assert grid.complete
