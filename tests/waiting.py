@@ -21,20 +21,25 @@ from textual.screen import Screen
 LONG = 60.0
 """Seconds after which what has not happened will not; a busy machine needs some of them, a quiet one none."""
 
-CALM = 8
-"""Turns of the event loop in a row with nothing to do, as a key takes some to get from the driver to the app."""
+CALM = 2
+"""Turns of the event loop in a row with nothing to do and nothing else that could run."""
 
 PAUSE = 0.001
 SPUN = 100
 
 
 async def until_quiet(min_sleep: float = 0.0, max_sleep: float = LONG) -> None:
-    """Wait until the app has nothing left to do; in place of `textual._wait.wait_for_idle`."""
+    """Wait until the app has nothing left to do; in place of `textual._wait.wait_for_idle`.
+
+    While anything else is ready to run in the event loop, widgets are not looked at, unless that does not end.
+    """
     app, end, turn, calm = active_app.get(), time.monotonic() + max_sleep, 0, 0
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     while calm < CALM and app._exception is None and time.monotonic() < end:
-        calm = calm + 1 if is_quiet(app) else 0
         turn += 1
-        await asyncio.sleep(0 if calm or turn < SPUN else PAUSE)
+        spinning = calm or turn < SPUN
+        calm = 0 if (ready and spinning) or not is_quiet(app) else calm + 1
+        await asyncio.sleep(0 if spinning else PAUSE)
 
 
 def is_quiet(app: App[object]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
+from textual.pilot import Pilot
 from textual.screen import Screen
 
 from tests import waiting
@@ -21,6 +22,8 @@ def pilots_wait_until_quiet(request: pytest.FixtureRequest, monkeypatch: pytest.
     """In place of until the processor idles; and nothing moves slowly."""
     for module in ("textual.pilot", "textual.app"):
         monkeypatch.setattr(f"{module}.wait_for_idle", waiting.until_quiet)
+    # Textual's calls back from every widget, at every key and every pause, which is most of what a key costs.
+    monkeypatch.setattr(Pilot, "_wait_for_screen", lambda pilot, timeout=waiting.LONG: waiting.until_quiet(0, timeout))
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none")
     if request.path.stem not in PAINT_AT_ONCE:
         monkeypatch.setattr(Screen, "_compositor_refresh", waiting.paint_once)
