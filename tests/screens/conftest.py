@@ -1,4 +1,4 @@
-"""Every pilot waits until its app has nothing left to do; what no test looks at, or is the same in all, is done once."""
+"""Every pilot waits until its app is quiet; what no test looks at, or is the same in all, is done once."""
 
 from __future__ import annotations
 
