@@ -22,7 +22,7 @@ EIFFEL = Case(prompt="The Eiffel Tower is located in the city of", subject="Eiff
 def test_the_eiffel_tower_has_an_early_site_at_its_subject_and_a_late_one_at_the_last_token(
     default_model: LoadedModel,
 ) -> None:
-    result = causal_trace.run(default_model, TraceRequest(case=EIFFEL, samples=2), silent)
+    result = causal_trace.run(default_model, TraceRequest(case=EIFFEL, samples=1, seed=2), silent)
     assert result.answer == " Paris"
     assert result.clean == pytest.approx(0.70, abs=0.01)
     assert result.corrupted < 0.05
