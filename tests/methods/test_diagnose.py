@@ -28,6 +28,7 @@ from workbench.methods.diagnose.proposals import NEXT_CHOICE, known_fact, propos
 from workbench.methods.diagnose.rules import RULES, find
 from workbench.methods.diagnose.stability import FollowedToken, StabilityRequest, StabilityResult, VariedAnswer, vary
 from workbench.methods.diagnose.variants import Variant, reordered, variants
+from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.models.tokens import encode
 from workbench.protocol import Request, silent
 from workbench.registry import method
@@ -299,6 +300,20 @@ def test_integrated_gradients_are_computed_where_they_are_affordable(prompt: str
     assert any("takes too long" in check.text for check in result.checks) == (not computed)
     assert any(check.name == "agreement" for check in result.checks) == computed
     assert result.failure is not None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "copied"), [("Tom lives in the city. Emma lives in", True), ("Emma lives in", False)]
+)
+def test_an_answer_that_is_copied_from_the_prompt_is_not_traced(prompt: str, copied: bool) -> None:
+    model = tiny_loaded("llama")
+    ask = AskedHere(model)
+    case = Case(prompt=prompt, subject="Emma", target=" city", foil=" Tom")
+    result = diagnose(model, DiagnoseRequest(case=case), silent, ask)
+    (step,) = (each for each in result.steps if each.method == "trace")
+    assert (result.failure == "context") == copied
+    assert ("copied" in step.why) == copied
+    assert any(isinstance(each, TraceRequest) for each in ask.asked) == (not copied)
 
 
 def test_what_did_not_converge_is_not_called_agreement() -> None:
