@@ -29,7 +29,15 @@ SPUN = 100
 
 
 async def until_quiet(min_sleep: float = 0.0, max_sleep: float = LONG) -> None:
-    """Wait until the app has nothing left to do; in place of `textual._wait.wait_for_idle`.
+    """Wait until the app has nothing left to do; in place of `textual._wait.wait_for_idle`."""
+    end = time.monotonic() + max_sleep
+    await until_done(max_sleep=max_sleep)
+    while paint(active_app.get()) and time.monotonic() < end:
+        await until_done(max_sleep=max_sleep)
+
+
+async def until_done(min_sleep: float = 0.0, max_sleep: float = LONG) -> None:
+    """Wait until nothing is left to do but to paint, which one key has no use for that another has done before it.
 
     While anything else is ready to run in the event loop, widgets are not looked at, unless that does not end.
     """
@@ -38,12 +46,12 @@ async def until_quiet(min_sleep: float = 0.0, max_sleep: float = LONG) -> None:
     while calm < CALM and app._exception is None and time.monotonic() < end:
         turn += 1
         spinning = calm or turn < SPUN
-        calm = 0 if (ready and spinning) or not is_quiet(app) else calm + 1
+        calm = 0 if (ready and spinning) or not is_done(app) else calm + 1
         await asyncio.sleep(0 if spinning else PAUSE)
 
 
-def is_quiet(app: App[object]) -> bool:
-    """Whether no message, callback, layout, paint, animation or worker is left, nor a key that waits for its turn."""
+def is_done(app: App[object]) -> bool:
+    """Whether no message, callback, layout, animation or worker is left, nor a key that waits for its turn."""
     waiting = getattr(app, "_type_ahead", None)
     if not app._running or not app.screen_stack or (waiting is not None and not waiting.empty):
         return not app._running
@@ -58,21 +66,24 @@ def is_quiet(app: App[object]) -> bool:
             return False
     if any(each._callbacks for each in app.screen_stack) or not app.animator._complete_event.is_set():
         return False
-    if not all(worker.is_finished for worker in app.workers):
-        return False
-    if screen in _to_paint:
-        _to_paint.discard(screen)
-        _paint(screen)
-        return False
-    return True
+    return all(worker.is_finished for worker in app.workers)
 
 
 _paint = Screen._compositor_refresh
 _to_paint: WeakSet[Screen[object]] = WeakSet()
 
 
+def paint(app: App[object]) -> bool:
+    """Paint what has changed on the screen. Returns whether anything has."""
+    if not app._running or not app.screen_stack or app.screen not in _to_paint:
+        return False
+    _to_paint.discard(app.screen)
+    _paint(app.screen)
+    return True
+
+
 def paint_once(screen: Screen[object]) -> None:
-    """In place of `Screen._compositor_refresh`: all that has changed is painted when the app is quiet otherwise.
+    """In place of `Screen._compositor_refresh`: all that has changed is painted when the test pauses.
 
     Nobody looks at what a test's app shows in between, and to paint it is a fourth of what an app costs.
     """

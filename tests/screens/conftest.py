@@ -1,4 +1,4 @@
-"""Every pilot waits until its app is quiet; what no test looks at, or is the same in all, is done once."""
+"""Every pilot waits until its app has nothing left to do; what no test looks at, or all have, is done once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from textual.widget import Widget
 
 from tests import waiting
 
-PAINT_AT_ONCE = ("test_monkey", "test_painted", "test_room", "test_snapshots")
-"""Files whose tests find out what is not ready to be painted yet, or look at each cell."""
+PAINT_AT_ONCE = ("test_monkey", "test_painted", "test_room")
+"""Files whose tests find out what is not ready to be painted yet, or look at what is painted."""
 
 
 @pytest.fixture(autouse=True)
 def pilots_wait_until_quiet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of until the processor idles; and nothing moves slowly."""
-    for module in ("textual.pilot", "textual.app"):
-        monkeypatch.setattr(f"{module}.wait_for_idle", waiting.until_quiet)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", waiting.until_quiet)
+    monkeypatch.setattr("textual.app.wait_for_idle", waiting.until_done)
     # Textual's calls back from every widget, at every key and every pause, which is most of what a key costs.
-    monkeypatch.setattr(Pilot, "_wait_for_screen", lambda pilot, timeout=waiting.LONG: waiting.until_quiet(0, timeout))
+    monkeypatch.setattr(Pilot, "_wait_for_screen", lambda pilot, timeout=waiting.LONG: waiting.until_done(0, timeout))
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none")
     if request.path.stem not in PAINT_AT_ONCE:
         monkeypatch.setattr(Screen, "_compositor_refresh", waiting.paint_once)

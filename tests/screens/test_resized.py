@@ -16,7 +16,7 @@ from screens.jump import JumpScreen
 from screens.widgets.options import Options
 from tests.screens.test_app import Running, ask_hero, running
 from tests.screens.test_edits_pane import make_edit
-from tests.waiting import is_quiet
+from tests.waiting import is_done
 from workbench.session import SessionFile
 
 NARROW, WIDE = Size(80, 24), Size(160, 48)
@@ -91,7 +91,7 @@ async def test_a_pilot_waits_for_what_is_beneath_a_dialog_too() -> None:
     async with running() as run:
         await run.pilot.press("f1")
         run.main._layout_required = True
-        assert not is_quiet(run.app)
+        assert not is_done(run.app)
         await run.settle()
         assert not run.main._layout_required
 
