@@ -192,7 +192,7 @@ async def play():
         form = main.query_one(EditForm)
         await until(lambda: form.is_open)
         form.query_one("#editor", ChoiceField).value = "toy"
-        await until(lambda: form.query_one("#way").display)
+        await until(lambda: any(field.display for field in form.query("#way")))
         fields = {field.id: field.placeholder for field in form.query(ChoiceField) if field.display}
         form.query_one("#way", ChoiceField).value = "down"
         form.query_one("#target").focus()

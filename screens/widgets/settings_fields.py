@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Label
 
 from screens.widgets.choice_field import ChoiceField
@@ -28,7 +28,8 @@ TWO_COLUMNS = 56
 class SettingsFields(Container):
     """A field for every setting of some models, of which those of one are shown.
 
-    A field that is empty means the default, which stands in it dimmed; what a setting is stands in its tooltip.
+    A field that is empty means the default, which stands in it dimmed; what a setting is stands in its tooltip. It is
+    made when it is first shown or filled, and then keeps what was typed while others are shown.
     """
 
     DEFAULT_CSS = """
@@ -51,23 +52,13 @@ class SettingsFields(Container):
         self._settings = {setting.name: setting for setting in every if setting.name not in but}
         self._lines = dict[str, tuple[Label, ChoiceField]]()
 
-    def compose(self) -> ComposeResult:
-        """A label and a field each."""
-        for setting in self._settings.values():
-            label = Label(setting.name.replace("_", " "))
-            label.tooltip = Content(_explained(setting))
-            wide = "-wide" if setting.kind == "prompt" else ""
-            field = ChoiceField(_choices(setting), name=setting.name, classes=wide)
-            self._lines[setting.name] = label, field
-            yield label
-            yield field
-
     def show(self, *models: type[Frozen], defaults: Hints = EMPTY) -> None:
         """Show the settings of these models only, with their own defaults, or with what is said here of them.
 
         Of a setting that several have, it is the first one's.
         """
         shown = {setting.name: setting for model in reversed(models) for setting in settings_of(model)}
+        self._make(shown)
         for name, (label, field) in self._lines.items():
             setting = shown.get(name)
             label.display = field.display = setting is not None
@@ -75,6 +66,23 @@ class SettingsFields(Container):
                 field.hints = (setting.default,) if setting.default else defaults.get(name, ("default",))
                 field.tooltip = Content(_explained(setting))
                 field.choices = _choices(setting)
+
+    def _make(self, names: Collection[str]) -> None:
+        """Put a label and a field for each setting that has none between those that there are, in their order."""
+        made: list[Widget] = []
+        following: Widget | None = None
+        for name, setting in reversed(self._settings.items()):
+            if name in self._lines:
+                self._mount(made, following)
+                made, following = [], self._lines[name][0]
+            elif name in names:
+                self._lines[name] = _line(setting)
+                made = [*self._lines[name], *made]
+        self._mount(made, following)
+
+    def _mount(self, made: list[Widget], before: Widget | None) -> None:
+        if made:
+            self.mount(*made, before=before)
 
     def on_mount(self) -> None:
         """Begin as there is room."""
@@ -92,7 +100,11 @@ class SettingsFields(Container):
 
     def field(self, name: str) -> ChoiceField:
         """The field of a setting."""
-        return self.query_one(f"#{name}", ChoiceField)
+        if name not in self._lines:
+            self._make({name})
+            label, field = self._lines[name]
+            label.display = field.display = False  # until it is shown
+        return self._lines[name][1]
 
     def has(self, name: str) -> bool:
         """Whether there is a field for it."""
@@ -108,8 +120,15 @@ class SettingsFields(Container):
         return {name: self._typed(setting) for name, setting in self._settings.items()}
 
     def _typed(self, setting: Setting) -> str:
-        text = self.field(setting.name).value
+        text = self._lines[setting.name][1].value if setting.name in self._lines else ""
         return text.replace("−", "-") if setting.kind in ("number", "whole number") else text  # as it is shown
+
+
+def _line(setting: Setting) -> tuple[Label, ChoiceField]:
+    label = Label(setting.name.replace("_", " "))
+    label.tooltip = Content(_explained(setting))
+    wide = "-wide" if setting.kind == "prompt" else ""
+    return label, ChoiceField(_choices(setting), name=setting.name, classes=wide)
 
 
 def _choices(setting: Setting) -> tuple[str, ...]:

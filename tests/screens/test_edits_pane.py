@@ -49,6 +49,7 @@ from workbench.editing import advice
 from workbench.editing.bisection import BisectRequest
 from workbench.editing.compare import CompareRequest
 from workbench.editing.edit import EditRequest, EditResult
+from workbench.editing.editors.memit.memit import MemitSettings
 from workbench.editing.editors.rome.rome import RomeSettings
 from workbench.editing.operations import QueueRequest
 from workbench.editing.queue import EditInfo, QueuedEdit, QueueState
@@ -59,7 +60,7 @@ from workbench.methods.attribution.attribution import AttributionRequest
 from workbench.methods.lens.logit_lens import LensRequest
 from workbench.methods.tracing.causal_trace import TraceRequest
 from workbench.methods.tracing.layer import traced_layer
-from workbench.protocol import Request, Result
+from workbench.protocol import Frozen, Request, Result
 from workbench.session import Session, SessionFile, Status, Step, StepError
 
 REQUEST = EditRequest(case=HERO)
@@ -332,6 +333,33 @@ async def test_every_setting_of_the_editor_has_a_field_and_what_is_typed_there_i
         await run.until(lambda: isinstance(run.engine.last, EditRequest))
         settings = RomeSettings(steps=7, clamp=2.5, variant="corrected")
         assert run.engine.last == REQUEST.model_copy(update={"settings": settings})
+
+
+async def test_fields_of_an_editor_are_made_when_it_is_chosen_and_keep_what_was_typed() -> None:
+    async with running() as run:
+        await ask_hero(run)
+        await run.pilot.press("e")
+        await run.settle()
+        fields, editor = pane(run).query_one(SettingsFields), pane(run).query_one("#editor", ChoiceField)
+
+        def shown() -> list[str | None]:
+            return [field.id for field in fields.query(ChoiceField) if field.display]
+
+        def those_of(*models: type[Frozen]) -> list[str]:
+            return [each.name for each in fields.settings if any(each.name in model.model_fields for model in models)]
+
+        assert shown() == [field.id for field in fields.query(ChoiceField)] == those_of(RomeSettings)
+        fields.field("steps").value = "7"
+        editor.value = "memit"
+        await run.settle()
+        assert shown() == those_of(MemitSettings)
+        assert [field.id for field in fields.query(ChoiceField)] == those_of(RomeSettings, MemitSettings)
+        fields.field("layers").value = "3-5"
+        for name, field, typed in (("rome", "steps", "7"), ("memit", "layers", "3-5")):
+            editor.value = name
+            await run.settle()
+            assert fields.field(field).display
+            assert fields.field(field).value == typed
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48), (80, 21)])

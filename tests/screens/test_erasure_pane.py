@@ -66,11 +66,13 @@ def words(run: Running) -> str:
 
 
 async def fill(run: Running, **fields: str) -> None:
-    """Open the form, and put values into it."""
+    """Open the form, and put values into it: the editor first, which brings fields of its own."""
     await run.pilot.press(KEY)
     await run.settle()
-    for name, value in fields.items():
-        pane(run).query_one(f"#{name}", Input).value = value
+    for name in sorted(fields, key=lambda name: name != "editor"):
+        pane(run).query_one(f"#{name}", Input).value = fields[name]
+        if name == "editor":
+            await run.settle()
     await run.settle()
     await run.pilot.press("enter")
 
