@@ -43,7 +43,7 @@ TESTS = Path(__file__).parent
 
 COUNTED = itertools.count()
 
-GARBAGE = 1_000_000
+GARBAGE = 300_000
 """Objects that may be garbage before a test begins."""
 
 PROSE: dict[str, int | None] = {
