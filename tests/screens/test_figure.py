@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from screens.widgets.figure import FigureView
 from screens.widgets.figure_box import FigureGrid, FigureStrip
@@ -263,6 +263,32 @@ async def test_a_figure_that_is_higher_than_the_screen_scrolls_within_itself() -
         assert grid.size.height <= 24
         assert f"={grid.cursor.row**2}" in app.text
         assert app.view.scroll_offset.y == 0
+
+
+class Crowded(App[None]):
+    """Figures under something high."""
+
+    def compose(self) -> ComposeResult:
+        yield (above := Static())
+        above.styles.height = 20
+        yield FigureView()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_figure_has_the_room_of_a_layout_that_was_due_and_also_where_its_size_is_asked_for(asked: bool) -> None:
+    squares = Table(columns=("n", "square"), rows=tuple((str(n), str(n * n)) for n in range(9)))
+    app = Crowded()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        view = app.query_one(FigureView)
+        assert view.size.height == 4
+        app.query_one(Static).display = False
+        view.show([squares])
+        if asked:  # as anything does that looks at a widget's region between the two
+            app.screen._compositor._full_map_invalidated = True
+            assert view.size.height == 24
+        await pilot.pause()
+        assert view.boxes[0].body.size.height == 10
 
 
 async def test_a_chart_is_drawn_anew_when_it_has_more_points() -> None:
