@@ -44,7 +44,7 @@ test: $(VENV)/.developed $(VENV)/.model ## Check formatting, types and imports, 
 	@$(call CHECK_AND_TEST,$$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 # Without the default model: nothing here needs it, or a terminal.
-test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: some minutes, no model; ARGS='...' for pytest.
+test-fast: $(VENV)/.developed ## Check, and run the unit and pane tests: a minute or two, no model; ARGS='...' for pytest.
 	@$(call CHECK_AND_TEST,logical,-m 'not (real or terminal or slow or soak)')
 
 # Gemma 3 270M comes with terms of use, https://ai.google.dev/gemma/terms, which AGREE=--agree agrees to.

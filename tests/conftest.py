@@ -83,7 +83,7 @@ SLOW = frozenset(
         *("models/test_loading", "models/test_quantised", "models/test_resume"),
     }
 )
-"""Files whose tests take more than four seconds of a processor: what `make test-fast` leaves out."""
+"""Files that `make test-fast` leaves out: their tests start programs, or take several seconds of a processor."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
