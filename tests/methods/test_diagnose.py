@@ -313,6 +313,9 @@ def test_an_answer_that_is_copied_from_the_prompt_is_not_traced(prompt: str, cop
     (step,) = (each for each in result.steps if each.method == "trace")
     assert (result.failure == "context") == copied
     assert ("copied" in step.why) == copied
+    assert [(check.name, check.level) for check in result.checks if "trace" in check.text] == [
+        ("not asked", "info")
+    ] * copied
     assert any(isinstance(each, TraceRequest) for each in ask.asked) == (not copied)
 
 

@@ -206,8 +206,12 @@ class _Diagnosis:
 
 def _checks(evidence: Evidence, asked: list[AskedStep], proposals: tuple[Proposal, ...]) -> tuple[Check, ...]:
     found: list[Check] = []
-    if missing := [f"{each.method} ({each.why})" for each in asked if each.why]:
-        found.append(Check(name="not measured", text="; ".join(missing), level="warn"))
+    failed = [f"{each.method} ({each.why})" for each in asked if each.why and each.step]
+    spared = [f"{each.method} ({each.why})" for each in asked if each.why and not each.step]
+    if failed:
+        found.append(Check(name="not measured", text="; ".join(failed), level="warn"))
+    if spared:
+        found.append(Check(name="not asked", text="; ".join(spared), level="info"))
     guessed = [each.part for each in proposals if each.origin != "the shipped facts"]
     if guessed:
         found.append(
