@@ -7,7 +7,6 @@ one was fitted for these weights, else the plain one.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +29,7 @@ from workbench.methods.cot.thinking import tags_of, thought
 from workbench.methods.cot.together import reasoned_together
 from workbench.methods.cot.truncation import CotRequest
 from workbench.methods.lens.translators import kept_lens
+from workbench.models.classifiers import fitted
 from workbench.models.forward.layerwise import states_after
 from workbench.models.forward.prefixes import Prefixes
 from workbench.numbers import rounded
@@ -184,15 +184,10 @@ def _boundaries(model: LoadedModel, texts: Sequence[str], layer: int) -> Any:
 def _fitted(states: Sequence[Any], places: Sequence[int]) -> Any:
     """A linear probe on all sentences of these questions."""
     import numpy as np
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     labels = list(chain.from_iterable([place] * len(some) for some, place in zip(states, places, strict=True)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY)).fit(np.concatenate(states), labels)
+    return fitted(LogisticRegression(C=PENALTY), np.concatenate(states), labels)
 
 
 def _quality(read: Sequence[_Read]) -> ProbeQuality:

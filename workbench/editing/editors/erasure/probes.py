@@ -6,9 +6,9 @@ that always guessing the most frequent class has. All with scikit-learn.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
+from workbench.models.classifiers import fitted
 from workbench.protocol import Frozen
 from workbench.shapes import Share
 
@@ -64,7 +64,7 @@ def linear(states: Array, classes: Array) -> Any:
     """A linear probe, fitted on states ``(rows, d_model)`` and their classes ``(rows,)``."""
     from sklearn.linear_model import LogisticRegression
 
-    return _fitted(LogisticRegression(C=PENALTY, max_iter=ITERATIONS), states, classes)
+    return fitted(LogisticRegression(C=PENALTY, max_iter=ITERATIONS), states, classes)
 
 
 def nonlinear(states: Array, classes: Array, seed: int) -> Any:
@@ -79,7 +79,7 @@ def nonlinear(states: Array, classes: Array, seed: int) -> Any:
         alpha=DECAY,
         random_state=seed,
     )
-    return _fitted(network, states, classes)
+    return fitted(network, states, classes)
 
 
 def majority(states: Array, classes: Array) -> Any:
@@ -92,13 +92,3 @@ def majority(states: Array, classes: Array) -> Any:
 def largest_coefficient(probe: Any) -> float:
     """The largest coefficient of a linear probe, per standard deviation of a feature; 0 is what sees nothing."""
     return float(abs(probe[-1].coef_).max())
-
-
-def _fitted(classifier: Any, states: Array, classes: Array) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    with warnings.catch_warnings():  # a probe that stopped early is a weaker probe, not an error
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return make_pipeline(StandardScaler(), classifier).fit(states, classes)
