@@ -106,12 +106,8 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
             self.focus()
 
     def on_resize(self) -> None:
-        """There is another amount of room."""
-        self._limit(self.boxes)
-
-    def _limit(self, boxes: Sequence[FigureBox]) -> None:
         """A figure takes no more than can be seen at once."""
-        for box in boxes:
+        for box in self.boxes:
             box.limit(self.size.height - AROUND)
 
     def on_beyond(self, event: Beyond) -> None:
@@ -204,10 +200,11 @@ class FigureView(VerticalScroll, can_focus=True, inherit_bindings=False):
         self.can_focus = not self._stops
         if not kept:  # what was scrolled to was in another picture
             self.scroll_to(y=0, animate=False, immediate=True)
-        self._limit(boxes)
+        for box in boxes:
+            box.limit(self.size.height - AROUND)
         if boxes:
             self.mount_all(boxes)
             # A layout may be due, and Textual sends no `Resize` to a widget whose size was asked for before it.
-            self.call_after_refresh(lambda: self._limit(self.boxes))
+            self.call_after_refresh(self.on_resize)
         if loses:
             self.call_after_refresh(self.focus_figure)
