@@ -87,11 +87,14 @@ def test_it_is_talked_to_and_interrupted() -> None:
 def test_in_a_terminal_it_leads_a_session_and_hears_of_ctrl_c_of_a_new_size_and_of_a_hang_up() -> None:
     program = """
 import os, signal, sys
+heard, hears = os.pipe()
+os.set_blocking(hears, False)
+signal.set_wakeup_fd(hears)  # what is heard just before the reading begins ends it, too
 signal.signal(signal.SIGWINCH, lambda *_: print("now", *os.get_terminal_size()))
 print(os.getsid(0) == os.getpid() == os.tcgetpgrp(0), os.get_terminal_size(), os.ttyname(2), sys.stdout.isatty())
 while True:
     try:
-        input()
+        os.read(heard, 1)
     except KeyboardInterrupt:
         print("interrupted")
 """
